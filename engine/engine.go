@@ -170,6 +170,9 @@ type Event struct {
 	ID      string // never empty
 	Channel string
 	Body    []byte // as it goes over the wire
+	// Meta is kept beside the body for the caller's own use, such as the
+	// context of a trace. Usually empty; nil and empty are the same.
+	Meta []byte
 }
 
 // Job is one unit of work to be stored.
