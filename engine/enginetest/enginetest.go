@@ -1,0 +1,205 @@
+// Package enginetest is the conformance suite of package engine. Every engine
+// passes it unchanged:
+//
+//	func TestConformance(t *testing.T) {
+//		enginetest.Run(t, enginetest.Harness{
+//			NewStore: func(t testing.TB) enginetest.Opener {
+//				file := filepath.Join(t.TempDir(), "toot.db")
+//				return func(r engine.Retention) (engine.Engine, error) {
+//					return myengine.Open(file, &myengine.Options{Retention: r})
+//				}
+//			},
+//		})
+//	}
+//
+// The name of each subtest states a promise of the contract, and a failure
+// says how it was broken. The suite asserts nothing about time but what the
+// contract says: that something does not happen too early, and that it happens
+// at all, however slow the machine.
+//
+// docs/engines.md is a guide to writing an engine.
+package enginetest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/watermarkchurch/toot-go/engine"
+)
+
+// Harness is what the suite has to know about an engine. NewStore is required,
+// the zero value of everything else is the strictest.
+type Harness struct {
+	// NewStore makes a new, empty store and returns the function that opens
+	// engines on it. It is called for each subtest, by several at a time, and
+	// registers with t what the store needs by way of cleaning up; engines
+	// are closed by the suite before that.
+	NewStore func(t testing.TB) Opener
+
+	// Abandon drops an engine as the death of its process would: without
+	// Close, with nothing flushed or given back. The engine is not used
+	// again. If nil, the suite leaves such an engine alone until the end of
+	// the subtest and closes it then.
+	Abandon func(engine.Engine)
+
+	// NotShared says that only one engine at a time can be open on a store.
+	// What the contract says about several is then skipped.
+	NotShared bool
+
+	// NoDeadLetters and NoInspector say that the engine does not implement
+	// engine.DeadLetters or engine.Inspector. Otherwise it has to.
+	NoDeadLetters bool
+	NoInspector   bool
+}
+
+// Opener opens an engine on one store. Each call gives another engine on the
+// same store, as another process would have it; also after the ones before
+// were closed. Zero fields of the retention mean the defaults. The engines
+// that are open on a store at the same time are all given the same retention.
+type Opener func(r engine.Retention) (engine.Engine, error)
+
+// Run runs the suite. Its subtests are parallel and need about twenty seconds
+// together.
+func Run(t *testing.T, h Harness) {
+	if h.NewStore == nil {
+		t.Fatal("enginetest: Harness.NewStore is required")
+	}
+	for _, g := range groups {
+		t.Run(g.name, func(t *testing.T) {
+			for _, c := range g.checks {
+				t.Run(c.name, func(t *testing.T) {
+					t.Parallel()
+					if why := h.lacks(c.needs); why != "" {
+						t.Skip(why)
+					}
+					c.run(newEnv(t, h, patience))
+				})
+			}
+		})
+	}
+}
+
+// patience is how long something that is promised may take. It is far more
+// than an engine needs: a slow machine must not fail the suite.
+const patience = 15 * time.Second
+
+// group is a part of the contract and check one promise of it. They are data,
+// not test functions, so that the suite's own tests can run single checks on
+// broken engines.
+type group struct {
+	name   string
+	checks []check
+}
+
+type check struct {
+	name  string
+	needs needs
+	run   func(*env)
+}
+
+// needs are the optional abilities that a check makes use of.
+type needs uint8
+
+const (
+	sharing needs = 1 << iota
+	deadLetters
+	inspector
+)
+
+// groups are in the order in which a new engine is best made to pass them.
+var groups = []group{
+	{"Push", pushChecks},
+	{"Claim", claimChecks},
+	{"Next", nextChecks},
+	{"Settle", settleChecks},
+	{"Lease", leaseChecks},
+}
+
+func (h Harness) lacks(n needs) string {
+	switch {
+	case n&sharing != 0 && h.NotShared:
+		return "the harness says that the store cannot be shared"
+	case n&deadLetters != 0 && h.NoDeadLetters:
+		return "the harness says that the engine has no DeadLetters"
+	case n&inspector != 0 && h.NoInspector:
+		return "the harness says that the engine has no Inspector"
+	}
+	return ""
+}
+
+// env is what a check works with: the test and one store of its own.
+type env struct {
+	testing.TB
+	ctx      context.Context
+	h        Harness
+	store    Opener
+	patience time.Duration
+	opened   int
+}
+
+func newEnv(t testing.TB, h Harness, patience time.Duration) *env {
+	t.Helper()
+	// A call that hangs becomes an error that names it.
+	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
+	e := &env{TB: t, ctx: ctx, h: h, patience: patience}
+	e.store = h.NewStore(t)
+	t.Cleanup(cancel)
+	return e
+}
+
+// open opens one more engine on the check's store.
+func (e *env) open() *client { e.Helper(); return e.openWith(engine.Retention{}) }
+
+func (e *env) openWith(r engine.Retention) *client {
+	e.Helper()
+	eng, err := e.store(r)
+	if err != nil {
+		e.Fatalf("cannot open an engine on the store: %v", err)
+	}
+	e.opened++
+	c := &client{Engine: eng, e: e, name: string(rune('@' + e.opened))}
+	e.Cleanup(func() {
+		if c.abandoned && e.h.Abandon != nil {
+			return
+		}
+		if err := eng.Close(); err != nil {
+			e.Errorf("engine %s: Close: %v", c.name, err)
+		}
+	})
+	return c
+}
+
+// eventually polls until ok says yes, and fails with the rule if it never does.
+func (e *env) eventually(rule string, ok func() bool) {
+	e.Helper()
+	for end := time.Now().Add(e.patience); ; time.Sleep(pollEvery) {
+		if ok() {
+			return
+		}
+		if time.Now().After(end) {
+			e.Fatalf("%s: still not so after %v", rule, e.patience)
+		}
+	}
+}
+
+// pass waits until a span of time that the engine was told about is certainly
+// over: d after the moment at which the call that named it returned.
+func (e *env) pass(returned time.Time, d time.Duration) {
+	time.Sleep(time.Until(returned.Add(d + clockGrain)))
+}
+
+// tick lets the clock of any engine move on, so that two calls get different
+// times.
+func (e *env) tick() { time.Sleep(2 * clockGrain) }
+
+const (
+	// pollEvery is short since most of what is polled for is there at once.
+	pollEvery = 10 * time.Millisecond
+	// clockGrain is how coarse an engine's clock may be.
+	clockGrain = 5 * time.Millisecond
+	// brief is a lease, delay or deferral that a check waits for the end of.
+	brief = 250 * time.Millisecond
+	// long is one that does not end while a check runs.
+	long = time.Hour
+)
