@@ -1,0 +1,121 @@
+package toot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/watermarkchurch/toot-go/engine"
+)
+
+// callbackBatch is how many incoming events share a write.
+const callbackBatch = 512
+
+// HandlerService returns the service that takes events in, to be mounted at
+// Options.CallbackURL. It answers 200 once the event is durable, one job for
+// each subscription to its channel; Run does the handling.
+//
+// An event on a channel without a subscription is answered with 200 and the
+// header X-Toot-Unsubscribe, upon which the publisher stops sending.
+func (a *App) HandlerService() http.Handler {
+	return http.HandlerFunc(a.serveCallback)
+}
+
+func (a *App) serveCallback(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		methodNotAllowed(w, http.MethodPost)
+		return
+	}
+	if err := a.enter(); err != nil {
+		unavailable(w)
+		return
+	}
+	defer a.closing.Done()
+	body, ok := a.readBody(w, r)
+	if !ok {
+		return
+	}
+	event, err := parseEvent(body)
+	switch {
+	case errors.Is(err, errNoChannel):
+		problem(w, http.StatusUnprocessableEntity, `Expected an event: {"id":…,"timestamp":…,"payload":…,"channel":…}, but `+err.Error()+".")
+		return
+	case err != nil:
+		problem(w, http.StatusBadRequest, `Expected an event as one JSON object: {"id":…,"timestamp":…,"payload":…,"channel":…}, but `+err.Error()+".")
+		return
+	}
+	subscriptions := a.subscriptionsTo(event.Channel)
+	if len(subscriptions) == 0 {
+		w.Header()[unsubscribeHeader] = []string{"True"}
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	item := &arrival{
+		waiter:        newWaiter(),
+		event:         &engine.Event{ID: event.ID, Channel: event.Channel, Body: body},
+		subscriptions: subscriptions,
+	}
+	if err := submitAndWait(r.Context(), a.callbacks, item, &item.waiter); err != nil {
+		if r.Context().Err() == nil {
+			a.log.Error("toot: can't store an incoming event; its publisher will send it again", "event", event.ID, "channel", event.Channel, "error", err)
+		}
+		unavailable(w)
+		return
+	}
+	w.WriteHeader(http.StatusOK)
+}
+
+// readBody reads a request's body, or answers why it can't.
+func (a *App) readBody(w http.ResponseWriter, r *http.Request) (body []byte, ok bool) {
+	limit := int64(a.opts.MaxEventBytes)
+	if r.ContentLength > limit {
+		tooLarge(w, limit)
+		return nil, false
+	}
+	if r.ContentLength > 0 {
+		body = make([]byte, r.ContentLength)
+		_, err := io.ReadFull(r.Body, body)
+		if err != nil {
+			problem(w, http.StatusBadRequest, "The body ended before its Content-Length was reached.")
+		}
+		return body, err == nil
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	var over *http.MaxBytesError
+	switch {
+	case errors.As(err, &over):
+		tooLarge(w, limit)
+	case err != nil:
+		problem(w, http.StatusBadRequest, "The body could not be read to its end.")
+	}
+	return body, err == nil
+}
+
+func tooLarge(w http.ResponseWriter, limit int64) {
+	problem(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is larger than the %d bytes that are accepted here.", limit))
+}
+
+// arrival is an incoming event on its way into the store.
+type arrival struct {
+	waiter
+	event         *engine.Event
+	subscriptions []*Subscription
+}
+
+// flushArrivals stores what several callbacks brought in one step.
+func (a *App) flushArrivals(items []*arrival) {
+	ctx, cancel := context.WithTimeout(context.Background(), engineTimeout)
+	defer cancel()
+	var h handOff
+	for _, item := range items {
+		for _, s := range item.subscriptions {
+			h.add(a.handlers, item.event, s.Name)
+		}
+	}
+	err := h.push(ctx, a.engine)
+	for _, item := range items {
+		item.finish(err)
+	}
+}

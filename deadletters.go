@@ -1,0 +1,86 @@
+package toot
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/watermarkchurch/toot-go/engine"
+)
+
+// DeadLetter is a delivery or a handler's run that was given up on.
+type DeadLetter struct {
+	// ID names it for Redrive and Discard.
+	ID string
+	// Kind is engine.Deliver or engine.Handle.
+	Kind engine.Kind
+	// Lane is the callback URL, or the subscription's name. A callback URL
+	// may hold credentials; RedactedLane is fit to be shown.
+	Lane         string
+	RedactedLane string
+	EventID      string
+	Channel      string
+	Body         []byte // the event as it goes over the wire
+	Reason       string
+	BuriedAt     time.Time
+	Tries        []Try // the last ones, oldest first
+}
+
+// DeadLetters returns dead letters, the most recently buried first. The query
+// filters them; its zero value matches all. At most query.Max are returned (0
+// means 100); set query.After to the last one's ID for those that follow.
+func (a *App) DeadLetters(ctx context.Context, query engine.DeadQuery) ([]DeadLetter, error) {
+	store, err := a.deadLetters()
+	if err != nil {
+		return nil, err
+	}
+	found, err := store.Dead(ctx, query)
+	if err != nil {
+		return nil, fmt.Errorf("toot: list dead letters: %w", err)
+	}
+	letters := make([]DeadLetter, len(found))
+	for i, d := range found {
+		letters[i] = DeadLetter{
+			ID: d.ID, Kind: d.Lane.Kind, Lane: d.Lane.Name, RedactedLane: redactURL(d.Lane.Name),
+			EventID: d.Event.ID, Channel: d.Event.Channel, Body: d.Event.Body,
+			Reason: d.Reason, BuriedAt: d.At, Tries: decodeHistory(d.History).Tries,
+		}
+	}
+	return letters, nil
+}
+
+// Redrive makes dead letters due again, with all their retries, and returns
+// how many of the IDs it found. Discard deletes them for good.
+func (a *App) Redrive(ctx context.Context, ids ...string) (int, error) {
+	store, err := a.deadLetters()
+	if err != nil {
+		return 0, err
+	}
+	n, err := store.Redrive(ctx, ids)
+	if err != nil {
+		return n, fmt.Errorf("toot: redrive dead letters: %w", err)
+	}
+	return n, nil
+}
+
+// Discard deletes dead letters for good and returns how many of the IDs it
+// found.
+func (a *App) Discard(ctx context.Context, ids ...string) (int, error) {
+	store, err := a.deadLetters()
+	if err != nil {
+		return 0, err
+	}
+	n, err := store.Discard(ctx, ids)
+	if err != nil {
+		return n, fmt.Errorf("toot: discard dead letters: %w", err)
+	}
+	return n, nil
+}
+
+func (a *App) deadLetters() (engine.DeadLetters, error) {
+	store, ok := a.engine.(engine.DeadLetters)
+	if !ok {
+		return nil, fmt.Errorf("dead letters: %w", ErrUnsupported)
+	}
+	return store, nil
+}

@@ -1,0 +1,289 @@
+package toot
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/watermarkchurch/toot-go/engine"
+)
+
+const (
+	// leaseMargin is what a lease is longer than the work it is for.
+	leaseMargin = 15 * time.Second
+	// maxHeld bounds the jobs of one kind that a process holds in memory,
+	// whether they wait for a worker, are worked on or are being settled.
+	maxHeld = 8192
+	// maxHeldBytes bounds the bytes of their events.
+	maxHeldBytes = 64 << 20
+	// claimMax is how many jobs are claimed at once.
+	claimMax = 512
+	// pollInterval is the longest time between two looks into the store. Its
+	// hints come sooner; this is for those that got lost.
+	pollInterval = 5 * time.Second
+	// maxIdleWorkers is how many goroutines are kept for the next job.
+	maxIdleWorkers = 64
+)
+
+// dispatcher works on the jobs of one kind: it claims what is due, keeps it
+// in lanes, and has workers take from the lanes in turn. Workers exist for
+// jobs that are being worked on, never for jobs that wait.
+type dispatcher struct {
+	app     *App
+	kind    engine.Kind
+	lease   time.Duration
+	workers int // the most that work at once
+	limit   func(laneName string) laneLimit
+	only    func() []string // nil: every lane
+	// work tries jobs of one lane and fills in a verdict for each.
+	work func(ctx context.Context, jobs []*job, verdicts []verdict)
+
+	signal chan struct{} // wakes the claim loop
+	cancel context.CancelCauseFunc
+	ctx    context.Context // of the work under way
+	loops  sync.WaitGroup  // the claim loop, the lease keeper, the workers
+
+	mu        sync.Mutex
+	parked    sync.Cond // idle workers
+	idle      int
+	lanes     map[string]*lane
+	ready     queue[*lane] // lanes with a job to run and room to run it
+	readySick queue[*lane] // the same, for lanes whose endpoint has yet to show that it works
+	busy      int          // workers at work
+	busySick  int          // of those, on sick lanes
+	held      int          // jobs in memory, and room reserved for more
+	heldBytes int
+	jobs      jobList // all of those, for the lease keeper
+	sickNext  bool    // whose turn it is
+
+	started, draining, stopped bool
+	stopClaims                 context.CancelFunc
+	quiet                      chan struct{} // closed when draining and nothing is held
+	isQuiet                    bool
+}
+
+// laneLimit says how many jobs of a lane may run at once.
+type laneLimit struct {
+	max    int
+	adapts bool // to the answers of its endpoint, see health
+}
+
+func newDispatcher(a *App, kind engine.Kind, lease time.Duration, workers int, limit func(string) laneLimit, only func() []string,
+	work func(context.Context, []*job, []verdict),
+) *dispatcher {
+	d := &dispatcher{
+		app: a, kind: kind, lease: lease, workers: workers, limit: limit, only: only, work: work,
+		signal: make(chan struct{}, 1),
+		lanes:  map[string]*lane{},
+	}
+	d.parked.L = &d.mu
+	return d
+}
+
+// start begins to claim and to accept jobs.
+func (d *dispatcher) start() {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	claims, stopClaims := context.WithCancel(ctx)
+	d.mu.Lock()
+	d.ctx, d.cancel, d.stopClaims = ctx, cancel, stopClaims
+	d.started, d.draining, d.stopped, d.isQuiet = true, false, false, false
+	d.quiet = make(chan struct{})
+	d.mu.Unlock()
+	d.loops.Go(func() { d.claimLoop(claims, ctx) })
+	d.loops.Go(func() { d.tend(ctx) })
+}
+
+// wake makes the claim loop look into the store.
+func (d *dispatcher) wake() {
+	select {
+	case d.signal <- struct{}{}:
+	default:
+	}
+}
+
+// reserve finds room for a job on its way into the store. It returns nil if
+// the job had better wait there: the process is not working or full, the lane
+// is resting or full, or older jobs of the lane wait in the store.
+func (d *dispatcher) reserve(laneName string) *lane {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.started || d.draining || d.held >= maxHeld || d.heldBytes >= maxHeldBytes {
+		return nil
+	}
+	l := d.lane(laneName)
+	if l.backlog || l.held >= l.capacity() || time.Now().Before(l.restsUntil) {
+		return nil
+	}
+	d.held++
+	l.held++
+	return l
+}
+
+func (d *dispatcher) unreserve(l *lane) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.drop(l)
+}
+
+// drop lets go of the room that a job took. d.mu is held.
+func (d *dispatcher) drop(l *lane) {
+	d.held--
+	l.held--
+	if l.backlog && l.held <= l.capacity()/2 || d.held == maxHeld/2 {
+		d.wake()
+	}
+	d.checkQuiet()
+}
+
+// accept takes a job in for which room was reserved.
+func (d *dispatcher) accept(l *lane, claimed engine.Claimed) {
+	now := time.Now()
+	j := &job{lane: l, claim: claimed, since: now, leased: now}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.take(j)
+}
+
+// take puts a job into its lane. d.mu is held.
+func (d *dispatcher) take(j *job) {
+	d.heldBytes += len(j.claim.Event.Body)
+	d.jobs.push(j)
+	if d.draining {
+		d.settle(j, engine.Outcome{Result: engine.Release}, handOff{})
+		return
+	}
+	j.lane.queue.push(j)
+	d.makeReady(j.lane)
+}
+
+// pushed notes a job that went into the store without being handed over.
+func (d *dispatcher) pushed(laneName string) {
+	d.mu.Lock()
+	if !d.started || d.draining {
+		d.mu.Unlock()
+		return
+	}
+	l := d.lane(laneName)
+	l.backlog = true
+	l.pushes++
+	wake := l.held <= l.capacity()/2
+	d.mu.Unlock()
+	if wake {
+		d.wake()
+	}
+}
+
+// lane returns the lane of a name, which it makes if need be. d.mu is held.
+func (d *dispatcher) lane(name string) *lane {
+	l := d.lanes[name]
+	if l == nil {
+		l = newLane(name, d.limit(name), d.app.opts.ProbeInterval)
+		d.lanes[name] = l
+	}
+	l.used = time.Now()
+	return l
+}
+
+// makeReady lets workers take from a lane, if it has something for them.
+// d.mu is held.
+func (d *dispatcher) makeReady(l *lane) {
+	if l.inRing || !d.mayRun(l) {
+		return
+	}
+	l.inRing = true
+	if l.health.sick() {
+		d.readySick.push(l)
+	} else {
+		d.ready.push(l)
+	}
+	switch {
+	case d.idle > 0:
+		d.idle--
+		d.busy++
+		d.parked.Signal()
+	case d.busy < d.workers:
+		d.busy++
+		d.loops.Go(d.worker)
+	}
+}
+
+// mayRun reports whether a worker may begin with a job of the lane now. A
+// lane's share of the workers shrinks as they become few, so that no number
+// of slow lanes can take them all. d.mu is held.
+func (d *dispatcher) mayRun(l *lane) bool {
+	limit := min(l.health.limit, max((d.workers-d.busy)/4, 1))
+	return l.queue.len() > 0 && l.active < limit && !l.hangs(time.Now())
+}
+
+// nextLane takes the next lane that a worker may serve, healthy and sick ones
+// in turn, nil if there is none. d.mu is held.
+func (d *dispatcher) nextLane() *lane {
+	for {
+		sickMay := d.readySick.len() > 0 && d.busySick < max(d.workers/2, 1)
+		var l *lane
+		switch {
+		case sickMay && (d.sickNext || d.ready.len() == 0):
+			l = d.readySick.pop()
+			d.sickNext = false
+		case d.ready.len() > 0:
+			l = d.ready.pop()
+			d.sickNext = true
+		default:
+			return nil
+		}
+		l.inRing = false
+		if d.mayRun(l) {
+			return l
+		}
+	}
+}
+
+// worker runs jobs while there are any that may be run.
+func (d *dispatcher) worker() {
+	var jobs []*job
+	var verdicts []verdict
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for {
+		l := d.nextLane()
+		if l == nil {
+			d.busy--
+			if d.stopped || d.idle >= maxIdleWorkers {
+				return
+			}
+			d.idle++
+			d.parked.Wait() // who wakes it counts it as busy
+			if d.stopped {
+				return
+			}
+			continue
+		}
+		now := time.Now()
+		if l.active == 0 {
+			l.progress = now
+		}
+		l.active++
+		sick := l.health.sick()
+		if sick {
+			d.busySick++
+		}
+		j := l.queue.pop()
+		j.epoch = l.epoch
+		jobs, verdicts = append(jobs[:0], j), append(verdicts[:0], verdict{})
+		d.makeReady(l)
+		ctx := d.ctx
+		d.mu.Unlock()
+
+		d.work(ctx, jobs, verdicts)
+
+		d.mu.Lock()
+		l.active--
+		if sick {
+			d.busySick--
+		}
+		d.conclude(l, jobs, verdicts, time.Since(now))
+		clear(jobs)
+		clear(verdicts)
+		d.makeReady(l)
+	}
+}

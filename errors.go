@@ -1,0 +1,78 @@
+package toot
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Errors that callers may want to tell apart with errors.Is.
+var (
+	// ErrClosed is returned once [App.Close] was called.
+	ErrClosed = errors.New("toot: the app is closed")
+	// ErrInvalidChannel is returned for a channel that is empty, too long, or
+	// has control characters or invalid UTF-8 in it.
+	ErrInvalidChannel = errors.New("toot: invalid channel")
+	// ErrInvalidPayload is returned for a payload that is no JSON or that
+	// encoding/json can't encode.
+	ErrInvalidPayload = errors.New("toot: invalid payload")
+	// ErrTooLarge is returned for an event larger than Options.MaxEventBytes.
+	ErrTooLarge = errors.New("toot: event too large")
+	// ErrUnknownSource is returned for a subscription to a source that
+	// [App.Source] has not defined.
+	ErrUnknownSource = errors.New("toot: unknown source")
+	// ErrRunning is returned by [App.Run] while another Run is under way.
+	ErrRunning = errors.New("toot: Run is already under way")
+	// ErrUnsupported is returned where the engine can't do what was asked,
+	// such as listing dead letters.
+	ErrUnsupported = errors.New("toot: not supported by this engine")
+	// ErrLeaseLost is the cause (context.Cause) with which a handler's
+	// context ends when its job was taken over by another worker, because
+	// this one could not extend its lease in time.
+	ErrLeaseLost = errors.New("toot: the lease on the job was lost")
+)
+
+// Permanent marks a handler's error as one that trying again can't mend: the
+// event goes to the dead letters at once. It returns nil for nil.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &handlerError{err: err, permanent: true}
+}
+
+// RetryAfter marks a handler's error as one to be tried again after d, rather
+// than after what the retry schedule says. It counts as a try like any other.
+// It returns nil for a nil error.
+func RetryAfter(d time.Duration, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &handlerError{err: err, after: max(d, 0), hasAfter: true}
+}
+
+type handlerError struct {
+	err       error
+	permanent bool
+	after     time.Duration
+	hasAfter  bool
+}
+
+func (e *handlerError) Error() string { return e.err.Error() }
+func (e *handlerError) Unwrap() error { return e.err }
+
+// PanicError is the error of a handler that panicked.
+type PanicError struct {
+	Value any    // what was passed to panic
+	Stack []byte // where
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
+
+// StatusError is the error of an HTTP request that was answered, but with a
+// status that means failure.
+type StatusError struct {
+	StatusCode int
+}
+
+func (e *StatusError) Error() string { return fmt.Sprintf("answered with status %d", e.StatusCode) }

@@ -1,0 +1,324 @@
+package toot
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+)
+
+// Event is something that happened, as publishers send it and handlers get it.
+type Event struct {
+	// ID is unique to the event; a lower-case UUID unless its publisher chose
+	// otherwise.
+	ID string
+	// Timestamp is when it was published. Zero if the publisher sent
+	// something that is no time; TimestampText has it as it was sent.
+	Timestamp     time.Time
+	TimestampText string
+	// Channel is the full name, prefix included.
+	Channel string
+	// Payload is the publisher's JSON, byte for byte.
+	Payload json.RawMessage
+	// Attempt is how many tries of this handler went wrong before this one.
+	Attempt int
+}
+
+// Decode stores the payload in the value that v points to, as
+// encoding/json.Unmarshal does.
+func (e *Event) Decode(v any) error {
+	if err := json.Unmarshal(e.Payload, v); err != nil {
+		return fmt.Errorf("toot: payload of event %s on %q: %w", e.ID, e.Channel, err)
+	}
+	return nil
+}
+
+// Get returns a member of a payload that is a JSON object, nil if there is
+// none. Numbers are json.Number, so that large ones survive.
+func (e *Event) Get(key string) any {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(e.Payload, &members) != nil {
+		return nil
+	}
+	raw, ok := members[key]
+	if !ok {
+		return nil
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	var v any
+	if dec.Decode(&v) != nil {
+		return nil
+	}
+	return v
+}
+
+// MarshalJSON returns the event as it goes over the wire.
+func (e *Event) MarshalJSON() ([]byte, error) {
+	return e.appendWire(nil), nil
+}
+
+// UnmarshalJSON reads an event as it comes over the wire.
+func (e *Event) UnmarshalJSON(body []byte) error {
+	parsed, err := parseEvent(bytes.Clone(body))
+	if err != nil {
+		return err
+	}
+	*e = *parsed
+	return nil
+}
+
+// appendWire appends the event's JSON with its members in the order in which
+// the original sends them.
+func (e *Event) appendWire(b []byte) []byte {
+	timestamp := e.TimestampText
+	if timestamp == "" {
+		timestamp = e.Timestamp.Format(time.RFC3339Nano)
+	}
+	payload := e.Payload
+	if len(payload) == 0 {
+		payload = emptyPayload
+	}
+	b = append(b, `{"id":`...)
+	b = appendString(b, e.ID)
+	b = append(b, `,"timestamp":`...)
+	b = appendString(b, timestamp)
+	b = append(b, `,"payload":`...)
+	b = append(b, payload...)
+	b = append(b, `,"channel":`...)
+	b = appendString(b, e.Channel)
+	return append(b, '}')
+}
+
+var emptyPayload = json.RawMessage(`{}`)
+
+// appendString appends s as a JSON string.
+func appendString(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 || c >= 0x7f || c == '"' || c == '\\' {
+			quoted, err := json.Marshal(s)
+			if err != nil { // a string always marshals
+				panic(err)
+			}
+			return append(b, quoted...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
+}
+
+// newEventID returns a UUID of version 7. Those of one process ascend, which
+// keeps the indexes of every store compact.
+func newEventID() string {
+	return uuid.Must(uuid.NewV7()).String()
+}
+
+// What a body must be to be taken for an event.
+var (
+	errNotJSON   = errors.New("the body is not JSON")
+	errNotObject = errors.New("the body is not a JSON object")
+	errNoChannel = errors.New(`the event has no "channel", or one that is not a non-empty string`)
+)
+
+// parseEvent reads an event as it comes over the wire. The result's payload
+// refers to body. Only a body that is no JSON object and an event without a
+// channel are errors; whatever else is odd about an event must not lose it.
+func parseEvent(body []byte) (*Event, error) {
+	if !json.Valid(body) {
+		return nil, errNotJSON
+	}
+	e := &Event{Payload: emptyPayload}
+	err := eachMember(body, func(key, value []byte) {
+		switch string(key) {
+		case "id":
+			e.ID = text(value)
+		case "timestamp":
+			e.TimestampText = text(value)
+			e.Timestamp = parseTimestamp(e.TimestampText)
+		case "payload":
+			e.Payload = value
+		case "channel":
+			if value[0] == '"' {
+				e.Channel = text(value)
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if e.Channel == "" {
+		return nil, errNoChannel
+	}
+	if e.ID == "" {
+		e.ID = newEventID() // nothing to recognise a duplicate by
+	}
+	return e, nil
+}
+
+// text is the value of a JSON string, or the JSON itself of anything else but
+// null, which is nothing.
+func text(value []byte) string {
+	if value[0] != '"' {
+		if string(value) == "null" {
+			return ""
+		}
+		return string(value)
+	}
+	inner := value[1 : len(value)-1]
+	if bytes.IndexByte(inner, '\\') < 0 && utf8.Valid(inner) {
+		return string(inner)
+	}
+	var s string
+	if json.Unmarshal(value, &s) != nil { // value is valid JSON
+		return string(inner)
+	}
+	return s
+}
+
+// eachMember calls fn with the name and the value of each member of a JSON
+// object, both as they stand in body, which must be valid JSON.
+func eachMember(body []byte, fn func(key, value []byte)) error {
+	i := skipSpace(body, 0)
+	if body[i] != '{' {
+		return errNotObject
+	}
+	i = skipSpace(body, i+1)
+	for body[i] != '}' {
+		end := skipValue(body, i)
+		key := body[i:end]
+		i = skipSpace(body, end) // ':'
+		i = skipSpace(body, i+1) // the value
+		end = skipValue(body, i) //
+		fn([]byte(text(key)), body[i:end])
+		i = skipSpace(body, end)
+		if body[i] == ',' {
+			i = skipSpace(body, i+1)
+		}
+	}
+	return nil
+}
+
+func skipSpace(b []byte, i int) int {
+	for b[i] == ' ' || b[i] == '\t' || b[i] == '\n' || b[i] == '\r' {
+		i++
+	}
+	return i
+}
+
+// skipValue returns the index behind the value that starts at b[i].
+func skipValue(b []byte, i int) int {
+	for depth := 0; ; {
+		switch b[i] {
+		case '"':
+			for i++; b[i] != '"'; i++ {
+				if b[i] == '\\' {
+					i++
+				}
+			}
+			i++
+		case '{', '[':
+			depth++
+			i++
+		case '}', ']':
+			depth--
+			i++
+		case ' ', '\t', '\n', '\r', ',', ':':
+			i++
+		default: // a number, true, false or null
+			for i < len(b) && !endsScalar(b[i]) {
+				i++
+			}
+		}
+		if depth == 0 {
+			return i
+		}
+	}
+}
+
+func endsScalar(c byte) bool {
+	switch c {
+	case ' ', '\t', '\n', '\r', ',', ':', ']', '}':
+		return true
+	}
+	return false
+}
+
+// The forms of time that peers send: Ruby's Time#to_s with an offset and in
+// UTC, and RFC 3339 with and without its T.
+var timestampForms = []string{
+	"2006-01-02 15:04:05 -0700",
+	"2006-01-02 15:04:05 MST",
+	time.RFC3339Nano,
+	"2006-01-02 15:04:05.999999999Z07:00",
+}
+
+// parseTimestamp returns the zero time for what is none of the known forms.
+func parseTimestamp(s string) time.Time {
+	for _, form := range timestampForms {
+		if t, err := time.Parse(form, s); err == nil {
+			if strings.HasSuffix(form, "MST") && !strings.HasSuffix(s, " UTC") && !strings.HasSuffix(s, " GMT") {
+				break // an abbreviation that says nothing about the offset
+			}
+			return t
+		}
+	}
+	return time.Time{}
+}
+
+// encodePayload returns the JSON of a payload given to Publish.
+func encodePayload(payload any) (json.RawMessage, error) {
+	var raw []byte
+	switch p := payload.(type) {
+	case nil:
+		return emptyPayload, nil
+	case json.RawMessage:
+		if len(p) == 0 {
+			return emptyPayload, nil
+		}
+		if !json.Valid(p) {
+			return nil, fmt.Errorf("%w: the json.RawMessage is not JSON", ErrInvalidPayload)
+		}
+		raw = p
+	default:
+		var buf bytes.Buffer
+		enc := json.NewEncoder(&buf)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(payload); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrInvalidPayload, err)
+		}
+		raw = bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
+	}
+	if !utf8.Valid(raw) {
+		return nil, fmt.Errorf("%w: it is not UTF-8", ErrInvalidPayload)
+	}
+	return raw, nil
+}
+
+// maxChannelBytes bounds a channel's full name.
+const maxChannelBytes = 1024
+
+func checkChannel(channel string) error {
+	switch {
+	case channel == "":
+		return fmt.Errorf("%w: it is empty", ErrInvalidChannel)
+	case len(channel) > maxChannelBytes:
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrInvalidChannel, len(channel), maxChannelBytes)
+	case !utf8.ValidString(channel):
+		return fmt.Errorf("%w: it is not UTF-8", ErrInvalidChannel)
+	case strings.IndexFunc(channel, isControl) >= 0:
+		return fmt.Errorf("%w: %q has control characters", ErrInvalidChannel, channel)
+	}
+	return nil
+}
+
+// isControl reports C0 and C1 control characters and the line and paragraph
+// separators, which break log lines.
+func isControl(r rune) bool {
+	return r < 0x20 || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029
+}

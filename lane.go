@@ -1,0 +1,138 @@
+package toot
+
+import (
+	"context"
+	"time"
+
+	"github.com/watermarkchurch/toot-go/engine"
+)
+
+// hangsAfter is how long a lane may have requests in flight without an answer
+// before no more are sent.
+const hangsAfter = time.Second
+
+// lane is what a dispatcher knows of one lane. The dispatcher guards it.
+type lane struct {
+	name   string
+	queue  queue[*job]
+	active int // tries under way
+	held   int // jobs in memory and room reserved for more
+	inRing bool
+	used   time.Time
+
+	// backlog says that jobs wait in the store, as far as known, so that new
+	// ones had better queue up behind them. pushes counts those, to notice
+	// one that comes while a claim is under way.
+	backlog bool
+	pushes  int
+
+	adapts     bool
+	health     health
+	progress   time.Time // when a try last ended, or the first of those under way began
+	restsUntil time.Time
+	epoch      int // counts the rests: answers to older requests say nothing new
+}
+
+func newLane(name string, limit laneLimit, probe time.Duration) *lane {
+	l := &lane{name: name, adapts: limit.adapts, health: newHealth(limit.max, probe)}
+	if !limit.adapts {
+		l.health.limit, l.health.proven = limit.max, true
+	}
+	return l
+}
+
+// capacity is how many jobs of the lane a process holds in memory: enough to
+// be busy while others are being settled, few for an endpoint that has yet to
+// show that it works.
+func (l *lane) capacity() int {
+	if l.health.sick() {
+		return l.health.limit
+	}
+	return min(max(8*l.health.limit, 16), 1024)
+}
+
+// hangs reports a lane whose requests in flight have gone unanswered for long.
+func (l *lane) hangs(now time.Time) bool {
+	return l.adapts && l.active > 0 && now.Sub(l.progress) > hangsAfter
+}
+
+// forgettable reports a lane that would be made anew just as it is.
+func (l *lane) forgettable(now time.Time) bool {
+	return l.held == 0 && l.active == 0 && !l.inRing && !l.backlog && l.health.fails == 0 && now.Sub(l.used) > time.Minute
+}
+
+// job is a claimed job in memory. The dispatcher guards it.
+type job struct {
+	lane   *lane
+	claim  engine.Claimed
+	since  time.Time // when claim.Age was true
+	leased time.Time // when the lease was taken or last extended
+	epoch  int       // of the lane when the try began
+
+	cancel    context.CancelCauseFunc // of the try under way, if it can take long
+	settling  bool                    // its outcome is known
+	extending bool                    // its ticket is being replaced
+	parked    *settlement             // waits for that
+	lost      bool                    // its lease was lost
+
+	prev, next *job // in the dispatcher's list
+}
+
+// age is the time since the job was pushed.
+func (j *job) age(now time.Time) time.Duration { return j.claim.Age + now.Sub(j.since) }
+
+// queue is a first-in-first-out queue that reuses its memory.
+type queue[T any] struct {
+	items []T
+	head  int
+}
+
+func (q *queue[T]) len() int { return len(q.items) - q.head }
+
+func (q *queue[T]) push(item T) {
+	if q.head > 32 && q.head > len(q.items)/2 {
+		n := copy(q.items, q.items[q.head:])
+		clear(q.items[n:])
+		q.items, q.head = q.items[:n], 0
+	}
+	q.items = append(q.items, item)
+}
+
+func (q *queue[T]) pop() T {
+	var none T
+	item := q.items[q.head]
+	q.items[q.head] = none
+	q.head++
+	if q.head == len(q.items) {
+		q.items, q.head = q.items[:0], 0
+	}
+	return item
+}
+
+// jobList is a doubly linked list of jobs.
+type jobList struct {
+	first *job
+	n     int
+}
+
+func (l *jobList) push(j *job) {
+	j.next = l.first
+	if l.first != nil {
+		l.first.prev = j
+	}
+	l.first = j
+	l.n++
+}
+
+func (l *jobList) remove(j *job) {
+	if j.prev != nil {
+		j.prev.next = j.next
+	} else {
+		l.first = j.next
+	}
+	if j.next != nil {
+		j.next.prev = j.prev
+	}
+	j.prev, j.next = nil, nil
+	l.n--
+}

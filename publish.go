@@ -1,0 +1,158 @@
+package toot
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/watermarkchurch/toot-go/engine"
+)
+
+const (
+	// publishBatch is how many calls of Publish share a write.
+	publishBatch = 512
+	// inlineFanOut is the number of subscribers up to which the deliveries
+	// are written together with the event. A channel with more gets a fan-out
+	// job, so that Publish stays quick and no write is huge.
+	inlineFanOut = 64
+	// engineTimeout bounds the engine's calls that no caller's context bounds.
+	engineTimeout = 30 * time.Second
+)
+
+// Message is an event to be published.
+type Message struct {
+	// Channel is the channel's name without the prefix.
+	Channel string
+	// Payload is anything that encoding/json encodes. A json.RawMessage is
+	// sent as it stands, byte for byte; nil means {}.
+	Payload any
+	// ChannelPrefix replaces Options.ChannelPrefix for this event, unless
+	// empty.
+	ChannelPrefix string
+	// ID is the event's ID. Publishing an ID again within the dedupe window
+	// delivers it no second time. Default: a new UUID.
+	ID string
+}
+
+// Publish publishes an event on a channel, named without the app's prefix.
+// See Message.Payload for what a payload may be.
+//
+// When it returns nil, the event is durable and every subscriber of that
+// moment will get it. The error is one of ErrInvalidChannel,
+// ErrInvalidPayload, ErrTooLarge, ErrClosed, the context's, or the engine's;
+// nothing is published then, save that a call cut short by its context or by
+// an engine that failed half-way may yet take effect.
+func (a *App) Publish(ctx context.Context, channel string, payload any) (*Event, error) {
+	events, err := a.PublishAll(ctx, Message{Channel: channel, Payload: payload})
+	if err != nil {
+		return nil, err
+	}
+	return events[0], nil
+}
+
+// PublishAll publishes events in one step: all of them, or none on an error.
+// The events are returned in order. With an engine that is spread over
+// shards, a step that fails half-way may have published some; publishing the
+// same messages again, with IDs of their own, mends that.
+func (a *App) PublishAll(ctx context.Context, messages ...Message) ([]*Event, error) {
+	if err := a.enter(); err != nil {
+		return nil, err
+	}
+	defer a.closing.Done()
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	if len(messages) == 0 {
+		return nil, nil
+	}
+	p := &publication{waiter: newWaiter(), events: make([]*engine.Event, len(messages))}
+	events := make([]*Event, len(messages))
+	now := time.Now().UTC()
+	for i, m := range messages {
+		e, body, err := a.compose(m, now)
+		if err != nil {
+			return nil, err
+		}
+		events[i] = e
+		p.events[i] = &engine.Event{ID: e.ID, Channel: e.Channel, Body: body}
+	}
+	if err := submitAndWait(ctx, a.publishes, p, &p.waiter); err != nil {
+		return nil, fmt.Errorf("toot: publish on %q: %w", events[0].Channel, err)
+	}
+	return events, nil
+}
+
+// compose makes the event of a message, and its bytes on the wire, which are
+// made once and go to the store and to every subscriber.
+func (a *App) compose(m Message, now time.Time) (*Event, []byte, error) {
+	prefix := a.opts.ChannelPrefix
+	if m.ChannelPrefix != "" {
+		prefix = m.ChannelPrefix
+	}
+	if m.Channel == "" {
+		return nil, nil, fmt.Errorf("%w: it is empty", ErrInvalidChannel)
+	}
+	channel := prefix + m.Channel
+	if err := checkChannel(channel); err != nil {
+		return nil, nil, err
+	}
+	payload, err := encodePayload(m.Payload)
+	if err != nil {
+		return nil, nil, fmt.Errorf("publish on %q: %w", channel, err)
+	}
+	id := m.ID
+	if id == "" {
+		id = newEventID()
+	}
+	e := &Event{
+		ID:            id,
+		Timestamp:     now,
+		TimestampText: now.Format("2006-01-02T15:04:05.000000Z07:00"),
+		Channel:       channel,
+		Payload:       payload,
+	}
+	body := e.appendWire(make([]byte, 0, len(payload)+len(channel)+128))
+	if len(body) > a.opts.MaxEventBytes {
+		return nil, nil, fmt.Errorf("%w: %d bytes on %q, at most %d (Options.MaxEventBytes)", ErrTooLarge, len(body), channel, a.opts.MaxEventBytes)
+	}
+	return e, body, nil
+}
+
+// publication is one call of Publish or PublishAll.
+type publication struct {
+	waiter
+	events []*engine.Event
+}
+
+// flushPublications writes what several calls publish in one step.
+func (a *App) flushPublications(items []*publication) {
+	ctx, cancel := context.WithTimeout(context.Background(), engineTimeout)
+	defer cancel()
+	subscribers := map[string][]string{}
+	var h handOff
+	var err error
+	for _, p := range items {
+		for _, e := range p.events {
+			urls, known := subscribers[e.Channel]
+			if !known && err == nil {
+				urls, err = a.engine.Subscribers(ctx, e.Channel)
+				subscribers[e.Channel] = urls
+			}
+			if len(urls) > inlineFanOut {
+				h.add(a.fanOuts, e, e.Channel)
+				continue
+			}
+			for _, url := range urls {
+				h.add(a.deliveries, e, url)
+			}
+		}
+	}
+	if err != nil {
+		h.abandon()
+	} else {
+		err = h.push(ctx, a.engine)
+	}
+	for _, p := range items {
+		p.finish(err)
+	}
+}

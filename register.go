@@ -1,0 +1,74 @@
+package toot
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+)
+
+// RegisterSubscriptions tells every publisher of this app's subscriptions to
+// send their events to Options.CallbackURL. It is safe to repeat, and meant to
+// be run at each deploy, once what serves the callback URL is up.
+//
+// It tries every channel, and returns the errors of those that failed, joined.
+// For one that was answered with other than 2xx, errors.As finds a
+// *StatusError; otherwise the error is what kept the request from being
+// answered.
+func (a *App) RegisterSubscriptions(ctx context.Context) error {
+	if err := a.enter(); err != nil {
+		return err
+	}
+	defer a.closing.Done()
+	type pair struct{ source, channel, url string }
+	var pairs []pair
+	a.mu.RLock()
+	for channel, subscriptions := range a.handling {
+		for _, s := range subscriptions {
+			pairs = append(pairs, pair{s.Source, channel, a.sources[s.Source].SubscriptionURL})
+		}
+	}
+	a.mu.RUnlock()
+	slices.SortFunc(pairs, func(a, b pair) int {
+		return cmp.Or(cmp.Compare(a.source, b.source), cmp.Compare(a.channel, b.channel))
+	})
+	pairs = slices.Compact(pairs)
+	if len(pairs) > 0 && a.opts.CallbackURL == "" {
+		return errors.New("toot: RegisterSubscriptions needs Options.CallbackURL, the full URL of this app's HandlerService")
+	}
+	var failed []error
+	for _, p := range pairs {
+		if err := a.register(ctx, p.url, registration{CallbackURL: a.opts.CallbackURL, Channel: p.channel}); err != nil {
+			failed = append(failed, fmt.Errorf("toot: register %q with source %q: %w", p.channel, p.source, err))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+func (a *App) register(ctx context.Context, subscriptionURL string, reg registration) error {
+	body, err := json.Marshal(reg)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, subscriptionURL, bytes.NewReader(body))
+	if err != nil {
+		return errors.New("the subscription URL is not a URL")
+	}
+	req.Header["Content-Type"] = jsonContentType
+	req.Header["User-Agent"] = userAgent
+	res, err := a.client.Do(req)
+	if err != nil {
+		return withoutURL(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	_, _ = io.CopyN(io.Discard, res.Body, maxAnswerBytes)
+	if res.StatusCode < 200 || res.StatusCode > 299 {
+		return &StatusError{StatusCode: res.StatusCode}
+	}
+	return nil
+}

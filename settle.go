@@ -1,0 +1,226 @@
+package toot
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/watermarkchurch/toot-go/engine"
+)
+
+// settleBatch is how many outcomes share a write.
+const settleBatch = 512
+
+// settlement is the outcome of a job on its way into the store.
+type settlement struct {
+	dispatcher *dispatcher
+	job        *job
+	outcome    engine.Outcome
+	follow     handOff
+}
+
+// conclude turns the verdicts on a try into outcomes, and into what is now
+// thought of the lane. d.mu is held.
+func (d *dispatcher) conclude(l *lane, jobs []*job, verdicts []verdict, took time.Duration) {
+	now := time.Now()
+	l.progress = now
+	if l.adapts {
+		for i := range verdicts {
+			d.observe(l, jobs[i], &verdicts[i], took, now)
+		}
+	}
+	for i, j := range jobs {
+		v := &verdicts[i]
+		j.cancel = nil
+		var out engine.Outcome
+		switch v.action {
+		case finish:
+			out.Result = engine.Done
+		case giveBack:
+			out.Result, out.After = engine.Release, v.after
+			l.backlog = true
+		default:
+			early := time.Duration(-1)
+			if v.hasAfter {
+				early = v.after
+			} else if l.health.open() {
+				early = 0 // as soon as the lane's rest is over
+			}
+			out = d.app.retries.outcome(failure{
+				attempt: j.claim.Attempt, history: j.claim.History, age: j.age(now), at: now, verdict: *v, early: early,
+			})
+			if out.Result == engine.Retry && out.After == 0 {
+				l.backlog = true
+			}
+			d.logFailure(j, v, out)
+		}
+		d.settle(j, out, v.follow)
+	}
+}
+
+// observe records what an answer says about a lane's endpoint. d.mu is held.
+func (d *dispatcher) observe(l *lane, j *job, v *verdict, took time.Duration, now time.Time) {
+	var rest time.Duration
+	switch v.signal {
+	case good:
+		if l.health.open() {
+			d.app.log.Info("toot: endpoint works again", "lane", redactURL(l.name))
+		}
+		l.health.good(took < d.app.opts.RequestTimeout/4)
+		if l.restsUntil.After(now) {
+			l.restsUntil = now
+			d.postpone(l, 0)
+		}
+	case trouble, timeout:
+		if j.epoch == l.epoch {
+			rest = l.health.bad(v.signal == timeout, jitter())
+			if rest > 0 && l.health.opened == 1 {
+				d.app.log.Warn("toot: endpoint keeps failing; it is probed until it works", "lane", redactURL(l.name), "error", v.reason)
+			}
+		}
+	}
+	if v.laneWaits {
+		rest = max(rest, v.after)
+	}
+	if rest > 0 && now.Add(rest).After(l.restsUntil) {
+		l.epoch++
+		l.restsUntil = now.Add(rest)
+		d.postpone(l, rest)
+		d.release(l)
+		d.wake() // so that the loop knows when to come back
+	}
+}
+
+// postpone tells the other processes that a lane rests. d.mu is held.
+func (d *dispatcher) postpone(l *lane, rest time.Duration) {
+	d.app.deferrals.submit(deferral{lane: engine.Lane{Kind: d.kind, Name: l.name}, rest: rest, at: time.Now()})
+}
+
+// deferral is how long a lane is to rest from a moment on.
+type deferral struct {
+	lane engine.Lane
+	rest time.Duration
+	at   time.Time
+}
+
+// maxDeferrals is how many deferrals are written at once.
+const maxDeferrals = 16
+
+// flushDeferrals writes the last word on each lane.
+func (a *App) flushDeferrals(items []deferral) {
+	last := make(map[engine.Lane]deferral, len(items))
+	for _, item := range items {
+		last[item.lane] = item
+	}
+	var group errgroup.Group
+	group.SetLimit(maxDeferrals)
+	for _, item := range last {
+		group.Go(func() error {
+			ctx, cancel := context.WithTimeout(a.settling, engineTimeout)
+			defer cancel()
+			rest := max(item.rest-time.Since(item.at), 0)
+			if err := a.engine.Defer(ctx, item.lane, rest); err != nil {
+				a.log.Warn("toot: can't tell other processes that an endpoint rests", "lane", redactURL(item.lane.Name), "error", err)
+			}
+			return nil
+		})
+	}
+	_ = group.Wait()
+}
+
+// settle sends a job's outcome to the store. d.mu is held.
+func (d *dispatcher) settle(j *job, out engine.Outcome, follow handOff) {
+	j.settling = true
+	out.Follow = follow.jobs
+	s := &settlement{dispatcher: d, job: j, outcome: out, follow: follow}
+	if j.extending {
+		j.parked = s
+		return
+	}
+	d.submit(s)
+}
+
+// submit passes on a settlement whose job has its final ticket. d.mu is held.
+func (d *dispatcher) submit(s *settlement) {
+	if s.job.lost {
+		d.app.log.Warn("toot: another worker took over a job that took too long here", "kind", d.kind.String(), "event", s.job.claim.Event.ID)
+		s.follow.abandon()
+		d.forget(s.job)
+		return
+	}
+	s.outcome.Ticket = s.job.claim.Ticket
+	d.app.settles.submit(s)
+}
+
+// forget lets go of a job. d.mu is held.
+func (d *dispatcher) forget(j *job) {
+	d.heldBytes -= len(j.claim.Event.Body)
+	d.jobs.remove(j)
+	d.drop(j.lane)
+}
+
+// flushSettlements writes outcomes, and keeps trying while the store is out
+// of reach: the jobs stay in memory, which in turn stops further claims.
+func (a *App) flushSettlements(items []*settlement) {
+	outcomes := make([]engine.Outcome, len(items))
+	for i, s := range items {
+		outcomes[i] = s.outcome
+	}
+	settled, err := a.settleAll(outcomes)
+	for i, s := range items {
+		if err == nil && settled[i].OK {
+			s.follow.stored(settled[i].Follow, s.job.claim.Event)
+		} else {
+			s.follow.abandon()
+		}
+	}
+	for _, s := range items {
+		d := s.dispatcher
+		d.mu.Lock()
+		d.forget(s.job)
+		d.mu.Unlock()
+	}
+}
+
+func (a *App) settleAll(outcomes []engine.Outcome) ([]engine.Settled, error) {
+	var outage backoff
+	for {
+		ctx, cancel := context.WithTimeout(a.settling, engineTimeout)
+		settled, err := a.engine.Settle(ctx, outcomes)
+		cancel()
+		switch {
+		case err == nil:
+			if outage.over() {
+				a.log.Info("toot: settling jobs again")
+			}
+			return settled, nil
+		case errors.Is(err, engine.ErrClosed), errors.Is(err, engine.ErrInvalid), a.settling.Err() != nil:
+			a.log.Error("toot: outcomes of jobs were not stored; the jobs will be run again", "jobs", len(outcomes), "error", err)
+			return nil, err
+		}
+		wait := outage.next()
+		if outage.first() {
+			a.log.Error("toot: can't settle jobs; will keep trying", "jobs", len(outcomes), "error", err)
+		}
+		select {
+		case <-time.After(wait):
+		case <-a.settling.Done():
+		}
+	}
+}
+
+func (d *dispatcher) logFailure(j *job, v *verdict, out engine.Outcome) {
+	level, msg := slog.LevelDebug, "toot: try failed; it will be tried again"
+	if out.Result == engine.Bury {
+		level, msg = slog.LevelError, "toot: gave up on a job; it is in the dead letters"
+	}
+	if !d.app.log.Enabled(context.Background(), level) {
+		return
+	}
+	d.app.log.Log(context.Background(), level, msg,
+		"kind", d.kind.String(), "event", j.claim.Event.ID, "channel", j.claim.Event.Channel,
+		"lane", redactURL(j.lane.name), "attempt", out.Attempt, "status", v.status, "error", v.reason, "again_in", out.After)
+}

@@ -1,0 +1,157 @@
+package toot
+
+import (
+	"encoding/json"
+	"fmt"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// maxURLBytes bounds a callback URL.
+const maxURLBytes = 2048
+
+// SubscriptionsService returns the service with which subscribers register
+// and unregister their callback URLs, to be mounted at what they know as the
+// source's subscription URL.
+//
+//	POST    {"callback_url":…,"channel":…}   201 added, 204 there already, 422 invalid
+//	GET                                      200, the channels of this app and their callback URLs
+//	DELETE  ?channel=…&callback_url=…        204 removed, 404 not subscribed, 400 invalid
+//
+// Channels are full names. The service trusts whoever reaches it; put
+// authorization in front of it where that is not everybody.
+func (a *App) SubscriptionsService() http.Handler {
+	return http.HandlerFunc(a.serveSubscriptions)
+}
+
+func (a *App) serveSubscriptions(w http.ResponseWriter, r *http.Request) {
+	if err := a.enter(); err != nil {
+		unavailable(w)
+		return
+	}
+	defer a.closing.Done()
+	switch r.Method {
+	case http.MethodPost:
+		a.addSubscriber(w, r)
+	case http.MethodGet:
+		a.listSubscribers(w, r)
+	case http.MethodDelete:
+		a.removeSubscriber(w, r)
+	default:
+		methodNotAllowed(w, http.MethodGet, http.MethodPost, http.MethodDelete)
+	}
+}
+
+// registration is what a subscriber sends.
+type registration struct {
+	CallbackURL string `json:"callback_url"`
+	Channel     string `json:"channel"`
+}
+
+func (a *App) addSubscriber(w http.ResponseWriter, r *http.Request) {
+	body, ok := a.readBody(w, r)
+	if !ok {
+		return
+	}
+	const want = `Expected {"callback_url":"https://…","channel":"…"}, but `
+	var reg registration
+	if err := json.Unmarshal(body, &reg); err != nil {
+		problem(w, http.StatusUnprocessableEntity, want+"the body is no such JSON object.")
+		return
+	}
+	if err := checkChannel(reg.Channel); err != nil {
+		problem(w, http.StatusUnprocessableEntity, want+strings.TrimPrefix(err.Error(), "toot: ")+".")
+		return
+	}
+	if err := checkCallbackURL(reg.CallbackURL); err != nil {
+		problem(w, http.StatusUnprocessableEntity, want+"invalid callback_url: "+err.Error()+".")
+		return
+	}
+	added, err := a.engine.AddSubscriber(r.Context(), reg.Channel, reg.CallbackURL)
+	if err != nil {
+		a.log.Error("toot: can't add a subscriber", "channel", reg.Channel, "callback_url", redactURL(reg.CallbackURL), "error", err)
+		unavailable(w)
+		return
+	}
+	if !added {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	a.log.Info("toot: subscriber added", "channel", reg.Channel, "callback_url", redactURL(reg.CallbackURL))
+	w.WriteHeader(http.StatusCreated)
+}
+
+func checkCallbackURL(raw string) error {
+	if len(raw) > maxURLBytes {
+		return fmt.Errorf("%d bytes, at most %d", len(raw), maxURLBytes)
+	}
+	_, err := parseHTTPURL(raw)
+	return err
+}
+
+func (a *App) listSubscribers(w http.ResponseWriter, r *http.Request) {
+	if !acceptsJSON(r.Header.Values("Accept")) {
+		problem(w, http.StatusNotAcceptable, "There is only application/json here.")
+		return
+	}
+	channels, err := a.engine.Channels(r.Context(), a.opts.ChannelPrefix)
+	if err != nil {
+		a.log.Error("toot: can't list subscribers", "error", err)
+		unavailable(w)
+		return
+	}
+	list := struct {
+		Channels      []string            `json:"channels"`
+		Subscriptions map[string][]string `json:"subscriptions"`
+	}{make([]string, 0, len(channels)), channels}
+	for channel := range channels {
+		list.Channels = append(list.Channels, channel)
+	}
+	slices.Sort(list.Channels)
+	if list.Subscriptions == nil {
+		list.Subscriptions = map[string][]string{}
+	}
+	w.Header()["Content-Type"] = jsonContentType
+	_ = json.NewEncoder(w).Encode(list)
+}
+
+// acceptsJSON reports whether an Accept header, which may be missing, lets us
+// answer with JSON.
+func acceptsJSON(values []string) bool {
+	if len(values) == 0 {
+		return true
+	}
+	for _, part := range strings.Split(strings.Join(values, ","), ",") {
+		mediaType, params, err := mime.ParseMediaType(part)
+		if err != nil || strings.Trim(params["q"], "0.") == "" && params["q"] != "" {
+			continue
+		}
+		switch mediaType {
+		case "application/json", "application/*", "*/*":
+			return true
+		}
+	}
+	return false
+}
+
+func (a *App) removeSubscriber(w http.ResponseWriter, r *http.Request) {
+	query := r.URL.Query()
+	channel, callbackURL := query.Get("channel"), query.Get("callback_url")
+	if strings.TrimSpace(channel) == "" || strings.TrimSpace(callbackURL) == "" {
+		problem(w, http.StatusBadRequest, "Expected the query parameters channel and callback_url.")
+		return
+	}
+	removed, err := a.engine.RemoveSubscriber(r.Context(), channel, callbackURL)
+	switch {
+	case err != nil:
+		a.log.Error("toot: can't remove a subscriber", "channel", channel, "callback_url", redactURL(callbackURL), "error", err)
+		unavailable(w)
+	case !removed:
+		problem(w, http.StatusNotFound, "That callback_url is not subscribed to that channel.")
+	default:
+		a.log.Info("toot: subscriber removed", "channel", channel, "callback_url", redactURL(callbackURL))
+		w.WriteHeader(http.StatusNoContent)
+	}
+}

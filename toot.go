@@ -1,0 +1,309 @@
+package toot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/watermarkchurch/toot-go/engine"
+)
+
+// Options configures an App. The zero value of each field means its default.
+type Options struct {
+	// ChannelPrefix stands before the channel of every event that this app
+	// publishes, such as "org.example.publisher.". Default: nothing.
+	ChannelPrefix string
+
+	// CallbackURL is the full URL at which HandlerService is mounted, as
+	// publishers reach it. RegisterSubscriptions needs it.
+	CallbackURL string
+
+	// Client makes every outgoing request, so that its Transport can
+	// authorize, log or debug them. Redirects are never followed, whatever
+	// its CheckRedirect says. Default: a client of its own with a pool of
+	// connections fit for MaxDeliveriesPerURL.
+	Client *http.Client
+
+	// RequestTimeout bounds each outgoing request, from dialling to the end
+	// of the answer. The lease on a delivery is derived from it, so it is
+	// also what a delivery may be late by when a process dies. Default 15 s.
+	RequestTimeout time.Duration
+
+	// MaxRetries is how often a delivery or a handler is tried again before
+	// it goes to the dead letters. Default 25; negative means never.
+	MaxRetries int
+
+	// RetryDelay is how long to wait before retry n (0, 1, 2 …). It may be
+	// called concurrently. Default: DefaultRetryDelay.
+	RetryDelay func(n int) time.Duration
+
+	// MaxEventBytes bounds the size of an event as it goes over the wire, in
+	// and out, and of every other request body. Default 1 MiB, which is also
+	// what other apps accept unless told otherwise.
+	MaxEventBytes int
+
+	// MaxDeliveries bounds the POSTs in flight. Endpoints that fail, hang or
+	// have not answered yet never take up more than half of them. Default
+	// 2,048.
+	MaxDeliveries int
+
+	// MaxDeliveriesPerURL bounds the POSTs in flight to one callback URL. How
+	// many there are adapts: one at first, more while answers are good, fewer
+	// when they are not. Default 32.
+	MaxDeliveriesPerURL int
+
+	// MaxHandlers bounds the handlers that run at once. Default 256.
+	MaxHandlers int
+
+	// HandlerTimeout bounds one run of a handler by its context, for
+	// subscriptions that don't set their own. Default 30 minutes; negative
+	// means no bound.
+	HandlerTimeout time.Duration
+
+	// ProbeInterval is the longest time between two requests to an endpoint
+	// that keeps failing, and so the longest that it is back before its
+	// events flow again. Default 1 minute.
+	ProbeInterval time.Duration
+
+	// MaxRetryAfter caps the Retry-After of an answer. Default 1 hour.
+	MaxRetryAfter time.Duration
+
+	// DrainTimeout is how long Run, once its context has ended, waits for
+	// what is in flight before it cancels it. Default 25 s.
+	DrainTimeout time.Duration
+
+	// Logger gets what an operator should know. Default slog.Default().
+	Logger *slog.Logger
+}
+
+func (o Options) withDefaults() Options {
+	setDefault(&o.RequestTimeout, 15*time.Second)
+	setDefault(&o.MaxEventBytes, 1<<20)
+	setDefault(&o.MaxDeliveries, 2048)
+	setDefault(&o.MaxDeliveriesPerURL, 32)
+	setDefault(&o.MaxHandlers, 256)
+	setDefault(&o.ProbeInterval, time.Minute)
+	setDefault(&o.MaxRetryAfter, time.Hour)
+	setDefault(&o.DrainTimeout, 25*time.Second)
+	if o.MaxRetries == 0 {
+		o.MaxRetries = 25
+	}
+	if o.HandlerTimeout == 0 {
+		o.HandlerTimeout = 30 * time.Minute
+	}
+	if o.RetryDelay == nil {
+		o.RetryDelay = DefaultRetryDelay
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o
+}
+
+func setDefault[T int | time.Duration](field *T, value T) {
+	if *field <= 0 {
+		*field = value
+	}
+}
+
+// App is a publisher, a subscriber, or both, on one engine. Its methods may
+// be called concurrently.
+type App struct {
+	engine engine.Engine
+	opts   Options
+	client *http.Client
+	log    *slog.Logger
+
+	mu       sync.RWMutex // guards what follows
+	sources  map[string]Source
+	handling map[string][]*Subscription // by channel
+	byName   map[string]*Subscription
+	use      []Middleware
+	closed   bool
+	running  bool
+	stop     context.CancelFunc // ends Run
+
+	closing   sync.WaitGroup // calls that Close waits for
+	publishes *batcher[*publication]
+	callbacks *batcher[*arrival]
+	settles   *batcher[*settlement]
+	deferrals *batcher[deferral]
+	settling  context.Context // of the engine's calls that settle; ends when Run gives up on them
+	retries   retryPolicy
+
+	fanOuts    *dispatcher
+	deliveries *dispatcher
+	handlers   *dispatcher
+}
+
+// New returns an App that keeps what must not be lost in eng, which the
+// caller closes after the App. Nil options mean the defaults.
+func New(eng engine.Engine, opts *Options) (*App, error) {
+	if eng == nil {
+		return nil, errors.New("toot: New needs an engine, such as one from sqliteengine.Open")
+	}
+	if opts == nil {
+		opts = &Options{}
+	}
+	a := &App{
+		engine:   eng,
+		opts:     opts.withDefaults(),
+		sources:  map[string]Source{},
+		handling: map[string][]*Subscription{},
+		byName:   map[string]*Subscription{},
+	}
+	a.log = a.opts.Logger
+	if a.opts.ChannelPrefix != "" {
+		if err := checkChannel(a.opts.ChannelPrefix); err != nil {
+			return nil, fmt.Errorf("toot: Options.ChannelPrefix: %w", err)
+		}
+	}
+	if a.opts.CallbackURL != "" {
+		if _, err := parseHTTPURL(a.opts.CallbackURL); err != nil {
+			return nil, fmt.Errorf("toot: Options.CallbackURL: %w", err)
+		}
+	}
+	a.client = a.newClient()
+	a.retries = retryPolicy{max: max(a.opts.MaxRetries, 0), delay: a.opts.RetryDelay}
+	a.publishes = newBatcher(publishBatch, a.flushPublications)
+	a.callbacks = newBatcher(callbackBatch, a.flushArrivals)
+	a.settles = newBatcher(settleBatch, a.flushSettlements)
+	a.deferrals = newBatcher(settleBatch, a.flushDeferrals)
+	a.fanOuts = newFanOuts(a)
+	a.deliveries = newDeliveries(a)
+	a.handlers = newHandlers(a)
+	return a, nil
+}
+
+// newClient returns the caller's client with toot's rules laid over it.
+func (a *App) newClient() *http.Client {
+	var client http.Client
+	if a.opts.Client != nil {
+		client = *a.opts.Client
+	} else {
+		transport := http.DefaultTransport.(*http.Transport).Clone()
+		transport.MaxIdleConns = a.opts.MaxDeliveries
+		transport.MaxIdleConnsPerHost = a.opts.MaxDeliveriesPerURL
+		client.Transport = transport
+	}
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	if client.Timeout <= 0 || client.Timeout > a.opts.RequestTimeout {
+		client.Timeout = a.opts.RequestTimeout
+	}
+	return &client
+}
+
+// enter begins a call that Close waits for; its caller calls closing.Done.
+func (a *App) enter() error {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if a.closed {
+		return ErrClosed
+	}
+	a.closing.Add(1)
+	return nil
+}
+
+// Close ends the App: what is called after it returns ErrClosed, the services
+// answer 503. It ends Run and waits for it and for other calls under way. The
+// engine stays open; its owner closes it. Closing twice is harmless.
+func (a *App) Close() error {
+	a.mu.Lock()
+	a.closed = true
+	if a.stop != nil {
+		a.stop()
+	}
+	a.mu.Unlock()
+	a.closing.Wait()
+	a.publishes.wait()
+	a.callbacks.wait()
+	if a.opts.Client == nil {
+		a.client.CloseIdleConnections()
+	}
+	return nil
+}
+
+// Run works on this app's events: it delivers what was published and runs the
+// handlers of what arrived. It works until ctx ends; then it takes nothing
+// new, waits up to Options.DrainTimeout for what is in flight, gives back
+// what it had not begun, and returns nil, or an error if something had to be
+// cancelled. Nothing is lost either way.
+//
+// Any number of processes may run on one engine; each of an app's processes
+// publishes, whether it runs or not. While the engine is out of reach Run
+// keeps trying.
+func (a *App) Run(ctx context.Context) error {
+	if err := a.enter(); err != nil {
+		return err
+	}
+	defer a.closing.Done()
+	a.mu.Lock()
+	if a.running {
+		a.mu.Unlock()
+		return ErrRunning
+	}
+	ctx, a.stop = context.WithCancel(ctx)
+	settling, giveUp := context.WithCancel(context.Background())
+	a.settling = settling
+	a.running = true
+	a.mu.Unlock()
+	defer func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.stop()
+		a.running = false
+	}()
+
+	all := []*dispatcher{a.fanOuts, a.deliveries, a.handlers}
+	for _, d := range all {
+		d.start()
+	}
+	stop := a.engine.Watch(func(kind engine.Kind) {
+		for _, d := range all {
+			if d.kind == kind {
+				d.wake()
+			}
+		}
+	})
+	<-ctx.Done()
+	stop()
+
+	// The order of the path: what one hands on, the next still takes or
+	// leaves in the store.
+	deadline := time.Now().Add(a.opts.DrainTimeout)
+	var cancelled int
+	for _, d := range all {
+		d.beginDrain()
+	}
+	for _, d := range all {
+		cancelled += d.drain(deadline)
+	}
+	giveUp()
+	a.settles.wait()
+	a.deferrals.wait()
+	if cancelled > 0 {
+		return fmt.Errorf("toot: %d jobs were still running after the drain timeout of %v and were cancelled; they will be tried again", cancelled, a.opts.DrainTimeout)
+	}
+	return nil
+}
+
+// parseHTTPURL accepts absolute http and https URLs with a host.
+func parseHTTPURL(raw string) (*url.URL, error) {
+	const want = "want an absolute URL such as https://app.example.org/callbacks"
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("not a URL (%s)", want) // the parser's error would repeat credentials
+	}
+	if u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("its scheme is neither http nor https (%s)", want)
+	}
+	if u.Hostname() == "" {
+		return nil, fmt.Errorf("it has no host (%s)", want)
+	}
+	return u, nil
+}
