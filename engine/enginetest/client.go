@@ -262,7 +262,7 @@ func name(r engine.Result) string {
 const channel = "users.updated.v1"
 
 func event(id string) *engine.Event {
-	return &engine.Event{ID: id, Channel: channel, Body: []byte(`{"event_id":"` + id + `"}`)}
+	return &engine.Event{ID: id, Channel: channel, Body: []byte(`{"event_id":"` + id + `"}`), Meta: []byte("meta of " + id)}
 }
 
 func deliver(name string) engine.Lane { return engine.Lane{Kind: engine.Deliver, Name: name} }
@@ -317,7 +317,7 @@ func list(js []engine.Claimed) string {
 	return s
 }
 
-// same compares events byte by byte. A nil body is an empty one.
+// same compares events byte by byte. Nil bytes are empty ones.
 func same(got, want *engine.Event) error {
 	switch {
 	case got == nil:
@@ -326,6 +326,8 @@ func same(got, want *engine.Event) error {
 		return fmt.Errorf("ID %q became %q", want.ID, got.ID)
 	case got.Channel != want.Channel:
 		return fmt.Errorf("channel %q became %q", want.Channel, got.Channel)
+	case string(got.Meta) != string(want.Meta):
+		return fmt.Errorf("Meta %.60q became %.60q", want.Meta, got.Meta)
 	case string(got.Body) != string(want.Body):
 		return fmt.Errorf("body of %d bytes %.60q became %d bytes %.60q", len(want.Body), want.Body, len(got.Body), got.Body)
 	}

@@ -114,6 +114,16 @@ var groups = []group{
 	{"Next", nextChecks},
 	{"Settle", settleChecks},
 	{"Lease", leaseChecks},
+	{"Follow", followChecks},
+	{"Defer", deferChecks},
+	{"Subscribers", subscriberChecks},
+	{"Shared", sharedChecks},
+	{"Watch", watchChecks},
+	{"DeadLetters", deadChecks},
+	{"Inspector", inspectorChecks},
+	{"Context", contextChecks},
+	{"Close", closeChecks},
+	{"Many", manyChecks},
 }
 
 func (h Harness) lacks(n needs) string {

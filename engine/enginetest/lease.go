@@ -93,8 +93,7 @@ func staleAfterTakeover(e *env, a, b *client) {
 		o.Follow = []engine.Job{job("followed", l)}
 		a.stale("a ticket is stale when somebody else has claimed the job", o)
 		b.none("a stale ticket changes nothing, and nothing follows", l)
-		s := b.works("a stale ticket leaves the claim of the one who has the job", engine.Outcome{Ticket: held.Ticket, Result: engine.Release})
-		_ = s
+		b.works("a stale ticket leaves the claim of the one who has the job", engine.Outcome{Ticket: held.Ticket, Result: engine.Release})
 		j := a.one("a stale ticket changes nothing", l)
 		if j.Attempt != 0 || len(j.History) != 0 {
 			e.Fatalf("a stale %s must change nothing: attempt and history are %d, %q", name(r), j.Attempt, j.History)

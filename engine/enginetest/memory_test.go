@@ -237,7 +237,10 @@ func (m *memEngine) add(j engine.Job, own *engine.Event) engine.Ticket {
 	if at, ok := m.s.seen[key]; ok && time.Since(at) < window {
 		return ""
 	}
-	stored := &engine.Event{ID: ev.ID, Channel: ev.Channel, Body: slices.Clone(ev.Body)}
+	stored := &engine.Event{ID: ev.ID, Channel: ev.Channel, Body: slices.Clone(ev.Body), Meta: slices.Clone(ev.Meta)}
+	if m.s.bug == losesMeta {
+		stored.Meta = nil
+	}
 	if m.s.bug == bodyAsText {
 		stored.Body = []byte(strings.ToValidUTF8(string(ev.Body), "\uFFFD"))
 	}
@@ -267,7 +270,9 @@ func (s *memStore) key(eventID string, lane engine.Lane) memKey {
 
 func (m *memEngine) lease(j *memJob, d time.Duration) {
 	m.s.seq++
-	delete(m.s.tickets, j.ticket)
+	if m.s.bug != staleSettles {
+		delete(m.s.tickets, j.ticket)
+	}
 	j.ticket = engine.Ticket(fmt.Sprintf("claim-%d", m.s.seq))
 	m.s.tickets[j.ticket] = j
 	j.due = time.Now().Add(d)

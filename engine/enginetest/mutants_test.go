@@ -7,6 +7,7 @@ const (
 	pushNotAtomic         bug = "Push stores the jobs before an invalid one"
 	identitiesRunTogether bug = "event ID and lane are joined by a colon"
 	bodyAsText            bug = "bodies are stored as text"
+	losesMeta             bug = "the Meta of events is lost"
 	forgetsDone           bug = "jobs that are done are forgotten"
 	dedupeForever         bug = "jobs that are done are never forgotten"
 	ignoresDelay          bug = "Delay is ignored"

@@ -106,6 +106,8 @@ func pushKeepsBytes(e *env) {
 		{ID: "empty body", Channel: channel},
 		{ID: "no channel", Body: []byte("{}")},
 		{ID: "every byte", Channel: channel, Body: every},
+		{ID: "Meta without body", Meta: []byte("meta")},
+		{ID: "Meta of every byte", Channel: channel, Body: []byte("{}"), Meta: every},
 		{ID: "NUL", Channel: channel, Body: []byte("a\x00b\x00")},
 		{ID: "JSON", Channel: channel, Body: []byte("{ \"b\": 12345678901234567890.10,\r\n\t\"a\": \"\\u0000\\ud83d\", \"a\": 1e400 }\n")},
 		{ID: "number", Channel: channel, Body: []byte("0123")},
@@ -150,6 +152,7 @@ func pushLargeBody(e *env) {
 	a := e.open()
 	ev := event("large")
 	ev.Body = bytes.Repeat([]byte("0123456789abcde\n"), 1<<16)
+	ev.Meta = bytes.Repeat([]byte("meta"), 1<<10)
 	var js []engine.Job
 	for i := range 10 {
 		js = append(js, engine.Job{Event: ev, Lane: deliver(fmt.Sprint("lane", i))})
