@@ -119,6 +119,16 @@ func in(lanes ...engine.Lane) engine.ClaimRequest {
 	return req
 }
 
+// takeN claims everything that is due in some lanes, which must be n jobs.
+func (c *client) takeN(n int, lanes ...engine.Lane) []engine.Claimed {
+	c.e.Helper()
+	jobs := c.take(lanes...)
+	if len(jobs) != n {
+		c.e.Fatalf("Claim must hand out every due job: engine %s claimed %s, want %d", c.name, list(jobs), n)
+	}
+	return jobs
+}
+
 // one claims the only job that is due in the lanes.
 func (c *client) one(rule string, lanes ...engine.Lane) engine.Claimed {
 	c.e.Helper()

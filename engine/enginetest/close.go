@@ -84,7 +84,7 @@ func survives(e *env, end func(*client)) {
 func closeDead(e *env) {
 	a, l := e.open(), deliver("lane")
 	a.bury(event("e"), l, "reason")
-	id := a.dead(engine.DeadQuery{})[0].ID
+	id := a.deadN(1, engine.DeadQuery{})[0].ID
 	a.close()
 	b := e.open()
 	dead := b.dead(engine.DeadQuery{})
@@ -102,6 +102,7 @@ func closeDead(e *env) {
 func closeWindow(e *env) {
 	const window = time.Second
 	a, l := e.openWith(engine.Retention{Dedupe: window}), deliver("lane")
+	called := time.Now()
 	a.push(job("e", l))
 	a.done(a.one("a pushed job is due", l))
 	a.close()
@@ -109,6 +110,9 @@ func closeWindow(e *env) {
 	e.eventually("a job that was done before Close is forgotten when the window has passed", func() bool {
 		return b.pushed(event("e"), l)
 	})
+	if early := window - time.Since(called); early > clockGrain {
+		e.Fatalf("a job that was done before Close must be remembered for the dedupe window: forgotten %v too early, of %v", early, window)
+	}
 }
 
 func closeTwice(e *env) {

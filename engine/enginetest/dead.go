@@ -41,6 +41,9 @@ func (c *client) dead(q engine.DeadQuery) []engine.Dead {
 	}
 	seen := map[string]bool{}
 	for _, d := range dead {
+		if d.Event == nil {
+			c.e.Fatalf("a dead letter must keep its event: got %+v", d)
+		}
 		if d.ID == "" || seen[d.ID] {
 			c.e.Fatalf("each dead letter must have an ID of its own: got %q", d.ID)
 		}
@@ -69,6 +72,16 @@ func (c *client) discard(want int, ids ...string) {
 	if n != want {
 		c.e.Fatalf("Discard must say how many of the IDs it found: got %d for %q, want %d", n, ids, want)
 	}
+}
+
+// deadN lists dead letters, which must be n.
+func (c *client) deadN(n int, q engine.DeadQuery) []engine.Dead {
+	c.e.Helper()
+	dead := c.dead(q)
+	if len(dead) != n {
+		c.e.Fatalf("engine %s: there must be %d dead letters for %+v: got %d", c.name, n, q, len(dead))
+	}
+	return dead
 }
 
 // bury pushes a job and buries it with a reason.
@@ -254,7 +267,7 @@ func deadRedrive(e *env) {
 		a.bury(event(id), l, "reason")
 		e.tick()
 	}
-	dead := a.dead(engine.DeadQuery{})
+	dead := a.deadN(4, engine.DeadQuery{})
 	a.redrive(0)
 	a.redrive(0, "unknown", "", "*", "1:2", "99999999999999999999")
 	a.redrive(2, dead[3].ID, "unknown", dead[1].ID)
@@ -282,7 +295,7 @@ func deadRedrive(e *env) {
 func deadRedriveOnce(e *env) {
 	a, l := e.open(), deliver("lane")
 	a.bury(event("e"), l, "reason")
-	id := a.dead(engine.DeadQuery{})[0].ID
+	id := a.deadN(1, engine.DeadQuery{})[0].ID
 	a.redrive(1, id)
 	a.redrive(0, id)
 	j := a.one("a redriven job is due once", l)
@@ -297,7 +310,7 @@ func deadRedriveOnce(e *env) {
 func deadAgain(e *env) {
 	a, l := e.open(), deliver("lane")
 	a.bury(event("e"), l, "first")
-	a.redrive(1, a.dead(engine.DeadQuery{})[0].ID)
+	a.redrive(1, a.deadN(1, engine.DeadQuery{})[0].ID)
 	j := a.one("a redriven job is due", l)
 	a.works("a redriven job can be buried again", engine.Outcome{Ticket: j.Ticket, Result: engine.Bury, Attempt: 2, History: []byte("second"), Reason: "second"})
 	dead := a.dead(engine.DeadQuery{})
@@ -314,7 +327,7 @@ func deadDiscard(e *env) {
 		a.bury(event(id), l, "reason")
 		e.tick()
 	}
-	dead := a.dead(engine.DeadQuery{})
+	dead := a.deadN(3, engine.DeadQuery{})
 	a.discard(0)
 	a.discard(0, "unknown", "", "*")
 	a.discard(2, dead[2].ID, "unknown", dead[0].ID)
@@ -341,13 +354,13 @@ func deadEvent(e *env) {
 		engine.Outcome{Ticket: t[0], Result: engine.Bury, Reason: "kept"},
 		engine.Outcome{Ticket: t[2], Result: engine.Bury, Reason: "discarded"},
 		engine.Outcome{Ticket: t[1], Result: engine.Done})
-	a.discard(1, a.dead(engine.DeadQuery{Reason: "discarded"})[0].ID)
+	a.discard(1, a.deadN(1, engine.DeadQuery{Reason: "discarded"})[0].ID)
 	j := a.one("a waiting job is not disturbed", deliver("waiting"))
 	if err := same(j.Event, ev); err != nil {
 		e.Errorf("Discard must leave the event to the jobs that need it: %v", err)
 	}
 	a.done(j)
-	dead := a.dead(engine.DeadQuery{})
+	dead := a.deadN(1, engine.DeadQuery{})
 	if err := same(dead[0].Event, ev); err != nil {
 		e.Errorf("a dead letter must keep its event when the other jobs are done: %v", err)
 	}
@@ -394,7 +407,7 @@ func deadShared(e *env) {
 	a.bury(event("1"), l, "reason")
 	e.tick()
 	a.bury(event("2"), l, "reason")
-	dead := b.dead(engine.DeadQuery{})
+	dead := b.deadN(2, engine.DeadQuery{})
 	if got := eventIDs(dead); !slices.Equal(got, []string{"2", "1"}) {
 		e.Fatalf("dead letters must be known to every engine on the store: got %q", got)
 	}

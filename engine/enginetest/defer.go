@@ -110,7 +110,7 @@ func deferOthers(e *env) {
 func deferClaimed(e *env) {
 	a, l := e.open(), deliver("lane")
 	a.push(jobs("e", len(results), l)...)
-	js := a.take(l)
+	js := a.takeN(len(results), l)
 	a.deferFor(l, long)
 	for i, r := range results {
 		a.works("a claimed job of a deferred lane can be settled", outcome(js[i], r))

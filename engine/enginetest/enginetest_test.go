@@ -1,9 +1,16 @@
 package enginetest
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/watermarkchurch/toot-go/engine"
+)
 
 func memHarness(b bug) Harness {
-	return Harness{NewStore: func(testing.TB) Opener { return newMemStore(b).open }}
+	return Harness{
+		NewStore: func(testing.TB) Opener { return newMemStore(b).open },
+		Abandon:  func(e engine.Engine) { e.(*memEngine).abandon() },
+	}
 }
 
 func TestMemory(t *testing.T) { Run(t, memHarness("")) }

@@ -66,6 +66,9 @@ func lanesCount(e *env) {
 	a.push(jobs("e", 3, engine.Lane{Kind: engine.Handle, Name: "lane"})...)
 	holds("after pushing 10 due, 1 delayed, 1 leased:", "waiting 11, leased 1, retrying 0, dead 0")
 	js := a.claim(engine.ClaimRequest{Max: 7}).Jobs
+	if len(js) != 7 {
+		e.Fatalf("Claim must hand out due jobs up to Max: got %s, want 7", list(js))
+	}
 	holds("after claiming 7:", "waiting 4, leased 8, retrying 0, dead 0")
 	a.works("outcomes take effect",
 		outcome(js[0], engine.Done),

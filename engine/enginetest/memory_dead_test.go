@@ -18,7 +18,7 @@ func (m *memEngine) graves() []*memJob {
 		slices.Reverse(all)
 	}
 	for i, j := range all {
-		if i >= m.r.DeadMax && m.s.bug != deadNeverTrimmed || time.Since(j.buriedAt) > m.r.DeadAge {
+		if i >= m.r.DeadMax && m.s.bug != deadNeverTrimmed || time.Since(j.buriedAt) > m.r.DeadAge && m.s.bug != deadNeverAges {
 			delete(m.s.dead, j.deadID)
 		}
 	}
@@ -33,6 +33,9 @@ func (m *memEngine) Dead(ctx context.Context, q engine.DeadQuery) ([]engine.Dead
 	defer end()
 	if q.Max <= 0 {
 		q.Max = 100
+		if m.s.bug == deadUnlimited {
+			q.Max = 10_000
+		}
 	}
 	var found []engine.Dead
 	skip := q.After != "" && m.s.bug != pagingIgnored
@@ -112,6 +115,9 @@ func (m *memEngine) Discard(ctx context.Context, ids []string) (int, error) {
 			continue
 		}
 		n++
+		if m.s.bug == discardsNothing {
+			continue
+		}
 		delete(m.s.dead, id)
 		if m.s.bug == discardForgets {
 			delete(m.s.seen, j.key)
@@ -137,6 +143,9 @@ func (m *memEngine) Lanes(ctx context.Context) ([]engine.LaneStats, error) {
 	for _, j := range m.s.jobs {
 		l := at(j.lane)
 		l.Oldest = max(l.Oldest, now.Sub(j.pushed))
+		if m.s.bug == oldestIsFirstDue {
+			l.Oldest = max(0, now.Sub(j.due))
+		}
 		if j.ticket != "" && m.s.bug != leasedCountAsWaiting {
 			l.Leased++
 			continue
@@ -147,11 +156,21 @@ func (m *memEngine) Lanes(ctx context.Context) ([]engine.LaneStats, error) {
 		}
 	}
 	for _, j := range m.graves() {
-		at(j.lane).Dead++
+		if m.s.bug != deadLanesHidden || by[j.lane] != nil {
+			at(j.lane).Dead++
+		}
 	}
 	for lane, until := range m.deferred {
 		if until.After(now) && (m.s.bug != deferredLanesHidden || by[lane] != nil) {
 			at(lane).Deferred = until.Sub(now)
+		}
+	}
+	if m.s.bug == lanesNeverEmpty {
+		at(deliver("one"))
+	}
+	if m.s.bug == lanesStay {
+		for k := range m.s.seen {
+			at(k.lane)
 		}
 	}
 	var all []engine.LaneStats
@@ -159,6 +178,9 @@ func (m *memEngine) Lanes(ctx context.Context) ([]engine.LaneStats, error) {
 		all = append(all, *l)
 	}
 	slices.SortFunc(all, func(a, b engine.LaneStats) int {
+		if m.s.bug == lanesUnordered {
+			return cmp.Compare(a.Lane.Name, b.Lane.Name)
+		}
 		return cmp.Or(cmp.Compare(a.Lane.Kind, b.Lane.Kind), cmp.Compare(a.Lane.Name, b.Lane.Name))
 	})
 	return all, nil

@@ -8,6 +8,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
@@ -21,6 +22,8 @@ type memStore struct {
 
 	mu       sync.Mutex
 	seq      int
+	quiet    bool // for followNoHint
+	shut     bool // for closesOthers
 	subs     map[string]map[string]bool
 	jobs     map[memKey]*memJob
 	dead     map[string]*memJob
@@ -45,6 +48,8 @@ type memJob struct {
 	history  []byte
 	claims   int
 	pushed   time.Time
+	by       *memEngine // who claimed it
+	pusher   *memEngine
 	deadID   string
 	deadSeq  int
 	reason   string
@@ -80,6 +85,8 @@ type memEngine struct {
 	deferred map[engine.Lane]time.Time
 	stale    map[string][]string // for subscribersCached
 
+	pushes atomic.Int64 // for closeLosesCalls
+
 	calls    sync.RWMutex // held for writing by Close
 	closed   bool
 	watching map[*memWatcher]bool
@@ -88,7 +95,7 @@ type memEngine struct {
 // begin starts a call, end (its result) ends it.
 func (m *memEngine) begin(ctx context.Context) (end func(), err error) {
 	m.calls.RLock()
-	if m.closed && m.s.bug != worksAfterClose {
+	if m.closed && m.s.bug != worksAfterClose || m.s.bug == closesOthers && m.s.shut {
 		m.calls.RUnlock()
 		return nil, fmt.Errorf("memory: %w", engine.ErrClosed)
 	}
@@ -103,18 +110,30 @@ func (m *memEngine) begin(ctx context.Context) (end func(), err error) {
 	}, nil
 }
 
+// channel is what a channel is found by.
+func (s *memStore) channel(c string) string {
+	switch s.bug {
+	case oneChannel:
+		return "the only one"
+	case channelsLowerCase:
+		return strings.ToLower(c)
+	}
+	return c
+}
+
 func (m *memEngine) AddSubscriber(ctx context.Context, channel, url string) (bool, error) {
 	end, err := m.begin(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer end()
+	channel = m.s.channel(channel)
 	c := m.s.subs[channel]
 	if c == nil {
 		c = map[string]bool{}
 		m.s.subs[channel] = c
 	}
-	added := !c[url] || m.s.bug == addAlwaysNew
+	added := (!c[url] || m.s.bug == addAlwaysNew) && m.s.bug != addNeverNew
 	c[url] = true
 	return added, nil
 }
@@ -125,6 +144,7 @@ func (m *memEngine) RemoveSubscriber(ctx context.Context, channel, url string) (
 		return false, err
 	}
 	defer end()
+	channel = m.s.channel(channel)
 	removed := m.s.subs[channel][url]
 	delete(m.s.subs[channel], url)
 	if len(m.s.subs[channel]) == 0 && m.s.bug != emptyChannelsStay {
@@ -139,6 +159,10 @@ func (m *memEngine) Subscribers(ctx context.Context, channel string) ([]string, 
 		return nil, err
 	}
 	defer end()
+	channel = m.s.channel(channel)
+	if m.s.bug == subscribersBounded && len(m.s.subs[channel]) > 100 {
+		return slices.Collect(maps.Keys(m.s.subs[channel]))[:100], nil
+	}
 	if m.s.bug == subscribersCached {
 		if _, ok := m.stale[channel]; !ok {
 			m.stale[channel] = slices.Collect(maps.Keys(m.s.subs[channel]))
@@ -159,6 +183,9 @@ func (m *memEngine) Channels(ctx context.Context, prefix string) (map[string][]s
 		match := strings.HasPrefix(c, prefix)
 		if m.s.bug == prefixIsPattern {
 			match = likeMatch(c, prefix)
+		}
+		if m.s.bug == prefixAnywhere {
+			match = strings.Contains(c, prefix)
 		}
 		if match {
 			all[c] = slices.Sorted(maps.Keys(urls))
@@ -204,6 +231,9 @@ func (m *memEngine) Push(ctx context.Context, jobs []engine.Job) ([]engine.Ticke
 		return nil, err
 	}
 	defer end()
+	if m.s.bug == emptyCallsFail && len(jobs) == 0 {
+		return nil, engine.ErrInvalid
+	}
 	if m.s.bug != pushNotAtomic {
 		for _, j := range jobs {
 			if err := validJob(j, nil); err != nil {
@@ -212,6 +242,9 @@ func (m *memEngine) Push(ctx context.Context, jobs []engine.Job) ([]engine.Ticke
 		}
 	}
 	tickets := make([]engine.Ticket, len(jobs))
+	if m.s.bug == closeLosesCalls && m.pushes.Add(1) > 10 {
+		return tickets, nil
+	}
 	for i, j := range jobs {
 		if err := validJob(j, nil); err != nil {
 			return nil, err
@@ -227,7 +260,10 @@ func (m *memEngine) add(j engine.Job, own *engine.Event) engine.Ticket {
 		ev = own
 	}
 	key := m.s.key(ev.ID, j.Lane)
-	if m.s.jobs[key] != nil {
+	if m.s.jobs[key] != nil && m.s.bug != pushOverwrites {
+		return ""
+	}
+	if m.s.bug == deferStopsPush && m.deferred[j.Lane].After(time.Now()) {
 		return ""
 	}
 	window := m.r.Dedupe
@@ -238,6 +274,9 @@ func (m *memEngine) add(j engine.Job, own *engine.Event) engine.Ticket {
 		return ""
 	}
 	stored := &engine.Event{ID: ev.ID, Channel: ev.Channel, Body: slices.Clone(ev.Body), Meta: slices.Clone(ev.Meta)}
+	if m.s.bug == largeBodiesCut && len(stored.Body) > 1<<16 {
+		stored.Body = stored.Body[:1<<16]
+	}
 	if m.s.bug == losesMeta {
 		stored.Meta = nil
 	}
@@ -245,7 +284,7 @@ func (m *memEngine) add(j engine.Job, own *engine.Event) engine.Ticket {
 		stored.Body = []byte(strings.ToValidUTF8(string(ev.Body), "\uFFFD"))
 	}
 	now := time.Now()
-	job := &memJob{key: key, lane: j.Lane, event: stored, pushed: now, due: now}
+	job := &memJob{key: key, lane: j.Lane, event: stored, pushed: now, due: now, pusher: m}
 	m.s.jobs[key] = job
 	if j.Delay > 0 && m.s.bug != ignoresDelay {
 		job.due = now.Add(j.Delay)
@@ -265,7 +304,18 @@ func (s *memStore) key(eventID string, lane engine.Lane) memKey {
 	if s.bug == identitiesRunTogether {
 		return memKey{eventID + ":" + lane.Name, engine.Lane{Kind: lane.Kind}}
 	}
+	if s.bug == laneNotInIdentity {
+		lane = engine.Lane{}
+	}
 	return memKey{eventID, lane}
+}
+
+func (s *memStore) dropEvent(id string) {
+	for _, j := range slices.Concat(slices.Collect(maps.Values(s.jobs)), slices.Collect(maps.Values(s.dead))) {
+		if j.event.ID == id {
+			j.event = &engine.Event{ID: id}
+		}
+	}
 }
 
 func (m *memEngine) lease(j *memJob, d time.Duration) {
@@ -276,7 +326,14 @@ func (m *memEngine) lease(j *memJob, d time.Duration) {
 	j.ticket = engine.Ticket(fmt.Sprintf("claim-%d", m.s.seq))
 	m.s.tickets[j.ticket] = j
 	j.due = time.Now().Add(d)
+	switch m.s.bug {
+	case leasesNeverEnd:
+		j.due = time.Now().Add(d + 10*long)
+	case leasesIgnored:
+		j.due = time.Now()
+	}
 	j.claims++
+	j.by = m
 	if m.s.bug == claimsNotCounted {
 		j.claims = 1
 	}
@@ -288,6 +345,9 @@ func (m *memEngine) Claim(ctx context.Context, req engine.ClaimRequest) (engine.
 		return engine.ClaimResult{}, err
 	}
 	defer end()
+	if m.s.bug == acceptsInvalid {
+		return engine.ClaimResult{Next: -1}, nil
+	}
 	if req.Max < 1 || req.MaxPerLane < 1 || req.Lease <= 0 || validLane(engine.Lane{Kind: req.Kind, Name: "x"}) != nil {
 		return engine.ClaimResult{}, fmt.Errorf("memory: claim %+v: %w", req, engine.ErrInvalid)
 	}
@@ -306,6 +366,9 @@ func (m *memEngine) Claim(ctx context.Context, req engine.ClaimRequest) (engine.
 			for l.taken < l.limit && l.taken < len(l.jobs) && len(res.Jobs) < req.Max && !l.jobs[l.taken].due.After(now) {
 				j := l.jobs[l.taken]
 				l.taken++
+				if m.s.bug == ageSinceClaim {
+					j.pushed = j.due
+				}
 				m.lease(j, req.Lease)
 				res.Jobs = append(res.Jobs, engine.Claimed{
 					Ticket: j.ticket, Event: j.event, Lane: j.lane, Attempt: j.attempt,
@@ -321,11 +384,11 @@ func (m *memEngine) Claim(ctx context.Context, req engine.ClaimRequest) (engine.
 	for _, l := range lanes {
 		for _, j := range l.jobs {
 			at := j.due
-			if t := m.deferred[l.lane]; t.After(at) {
+			if t := m.deferred[l.lane]; t.After(at) && m.s.bug != nextIgnoresDeferral {
 				at = t
 			}
 			next := max(0, at.Sub(now))
-			if m.s.bug == nextIgnoresLeases && j.ticket != "" {
+			if m.s.bug == nextIgnoresLeases && j.ticket != "" || m.s.bug == nextIgnoresLeftBehind && next == 0 {
 				continue
 			}
 			if res.Next < 0 || next < res.Next {
@@ -333,8 +396,11 @@ func (m *memEngine) Claim(ctx context.Context, req engine.ClaimRequest) (engine.
 			}
 		}
 	}
-	if m.s.bug == nextAlwaysZero {
+	switch {
+	case m.s.bug == nextAlwaysZero, m.s.bug == nextIgnoresRequest && len(m.s.jobs) > 0 && len(res.Jobs) == 0:
 		res.Next = 0
+	case m.s.bug == nextNeverNegative:
+		res.Next = max(res.Next, 1)
 	}
 	return res, nil
 }
@@ -352,15 +418,21 @@ func (m *memEngine) lanes(req engine.ClaimRequest) []*memLane {
 	byLane := map[engine.Lane]*memLane{}
 	for _, j := range m.s.jobs {
 		l := j.lane
+		if m.s.bug == pushNotShared && j.pusher != m {
+			continue
+		}
 		limit, named := req.Limits[l.Name]
 		if !named || m.s.bug == ignoresLimits {
 			limit = req.MaxPerLane
+			if m.s.bug == ignoresMaxPerLane {
+				limit = req.Max
+			}
 		}
 		only := req.Only != nil
 		if m.s.bug == emptyOnlyIsAll {
 			only = len(req.Only) > 0
 		}
-		if l.Kind != req.Kind || limit < 1 || only && !slices.Contains(req.Only, l.Name) {
+		if l.Kind != req.Kind && m.s.bug != kindsMixed || limit < 1 || only && !slices.Contains(req.Only, l.Name) {
 			continue
 		}
 		if byLane[l] == nil {
@@ -371,6 +443,9 @@ func (m *memEngine) lanes(req engine.ClaimRequest) []*memLane {
 	lanes := slices.Collect(maps.Values(byLane))
 	for _, l := range lanes {
 		sort.Slice(l.jobs, func(i, k int) bool {
+			if m.s.bug == orderOfPushes {
+				return l.jobs[i].pushed.Before(l.jobs[k].pushed)
+			}
 			return l.jobs[i].due.Before(l.jobs[k].due) != (m.s.bug == lastInFirstOut)
 		})
 	}
@@ -386,19 +461,31 @@ func (m *memEngine) Settle(ctx context.Context, outcomes []engine.Outcome) ([]en
 		return nil, err
 	}
 	defer end()
+	if m.s.bug == emptyCallsFail && len(outcomes) == 0 {
+		return nil, engine.ErrInvalid
+	}
 	for _, o := range outcomes {
 		for _, f := range o.Follow {
 			if err := validJob(f, &engine.Event{ID: "own"}); err != nil && m.s.bug != settleNotAtomic {
 				return nil, err
 			}
 		}
-		if o.Result < engine.Done || o.Result > engine.Extend {
+		if (o.Result < engine.Done || o.Result > engine.Extend) && m.s.bug != acceptsInvalid {
 			return nil, fmt.Errorf("memory: result %d: %w", o.Result, engine.ErrInvalid)
 		}
 	}
 	settled := make([]engine.Settled, len(outcomes))
 	for i, o := range outcomes {
 		j := m.s.tickets[o.Ticket]
+		if m.s.bug == anyTicketWorks && j == nil {
+			for _, j = range m.s.jobs {
+				o.Ticket = j.ticket
+				break
+			}
+		}
+		if m.s.bug == ticketsOfOneEngine && j != nil && j.by != m {
+			continue
+		}
 		if j == nil || j.ticket != o.Ticket && m.s.bug != staleSettles {
 			if m.s.bug == staleStopsBatch {
 				break
@@ -410,6 +497,9 @@ func (m *memEngine) Settle(ctx context.Context, outcomes []engine.Outcome) ([]en
 					}
 				}
 			}
+			continue
+		}
+		if m.s.bug == deferStopsSettle && m.deferred[j.lane].After(time.Now()) {
 			continue
 		}
 		if m.s.bug == lateIsStale && j.due.Before(time.Now()) {
@@ -425,7 +515,19 @@ func (m *memEngine) Settle(ctx context.Context, outcomes []engine.Outcome) ([]en
 			if err := validJob(f, j.event); err != nil {
 				return nil, err
 			}
-			settled[i].Follow = append(settled[i].Follow, m.add(f, j.event))
+			own := j.event
+			switch m.s.bug {
+			case followIgnoresLease:
+				f.Lease, f.Delay = 0, 0
+			case followLosesEvent:
+				own = &engine.Event{ID: own.ID}
+			case followAlwaysOwn:
+				f.Event = nil
+			case followNoHint:
+				m.s.quiet = true
+			}
+			settled[i].Follow = append(settled[i].Follow, m.add(f, own))
+			m.s.quiet = false
 		}
 	}
 	return settled, nil
@@ -439,21 +541,38 @@ func (m *memEngine) apply(j *memJob, o engine.Outcome) engine.Ticket {
 			return j.ticket
 		}
 		j.claims--
+		until := j.due
 		m.lease(j, max(0, o.After))
+		if m.s.bug == extendOnlyGrows && until.After(j.due) {
+			j.due = until
+		}
 		return j.ticket
 	}
 	if m.s.bug != ticketNotSpent {
 		delete(m.s.tickets, o.Ticket)
 		j.ticket = ""
 	}
+	if m.s.bug == doneReturns && (o.Result == engine.Done || o.Result == engine.Bury) {
+		j.due = now.Add(brief / 2)
+		return ""
+	}
 	switch o.Result {
 	case engine.Done:
 		delete(m.s.jobs, j.key)
+		if m.s.bug == eventGoesWithFirstJob {
+			m.s.dropEvent(j.event.ID)
+		}
 		if m.s.bug != forgetsDone {
 			m.s.seen[j.key] = j.pushed
 		}
 	case engine.Retry:
 		j.due, j.attempt, j.history = now.Add(o.After), o.Attempt, slices.Clone(o.History)
+		switch m.s.bug {
+		case retryIgnoresAfter:
+			j.due = now
+		case historyAsText:
+			j.history = []byte(strings.ToValidUTF8(string(o.History), "?"))
+		}
 		m.hint(j.lane.Kind)
 	case engine.Release:
 		j.due = now.Add(o.After)
@@ -466,12 +585,17 @@ func (m *memEngine) apply(j *memJob, o engine.Outcome) engine.Ticket {
 		m.hint(j.lane.Kind)
 	case engine.Bury:
 		delete(m.s.jobs, j.key)
-		m.s.seen[j.key] = j.pushed
+		if m.s.bug != forgetsDead {
+			m.s.seen[j.key] = j.pushed
+		}
 		if m.s.bug == burySameAsDone {
 			return ""
 		}
 		m.s.seq++
 		j.deadSeq = m.s.seq
+		if m.s.bug == reasonOfFirstBury && j.deadID != "" {
+			o.Reason = "first"
+		}
 		j.deadID = fmt.Sprintf("dead-%d", m.s.seq)
 		j.attempt, j.history, j.reason, j.buriedAt = o.Attempt, slices.Clone(o.History), o.Reason, now
 		m.s.dead[j.deadID] = j
@@ -485,7 +609,7 @@ func (m *memEngine) Defer(ctx context.Context, lane engine.Lane, d time.Duration
 		return err
 	}
 	defer end()
-	if err := validLane(lane); err != nil {
+	if err := validLane(lane); err != nil && m.s.bug != acceptsInvalid {
 		return err
 	}
 	until := time.Now().Add(d)
@@ -501,7 +625,15 @@ func (m *memEngine) Defer(ctx context.Context, lane engine.Lane, d time.Duration
 			return nil
 		}
 	}
+	if m.s.bug == deferIgnored || m.s.bug == deferNotLifted && d <= 0 {
+		return nil
+	}
 	m.deferred[lane] = until
+	if m.s.bug == deferWholeKind {
+		for _, k := range kinds {
+			m.deferred[engine.Lane{Kind: k, Name: lane.Name}] = until
+		}
+	}
 	m.hint(lane.Kind)
 	return nil
 }
@@ -529,10 +661,16 @@ func (m *memEngine) Watch(wake func(engine.Kind)) (stop func()) {
 		}
 	}()
 	m.s.mu.Lock()
+	if m.s.bug == hintsFirstOnly {
+		clear(m.s.watchers)
+	}
 	m.s.watchers[w] = true
 	m.watching[w] = true
 	m.s.mu.Unlock()
 	return func() {
+		if m.s.bug == stopAfterCloseHangs && m.closed {
+			select {}
+		}
 		if m.s.bug != stopDoesNotStop {
 			m.unwatch(w)
 		}
@@ -548,7 +686,7 @@ func (m *memEngine) unwatch(w *memWatcher) {
 }
 
 func (m *memEngine) hint(k engine.Kind) {
-	if m.s.bug == neverHints {
+	if m.s.bug == neverHints || m.s.quiet {
 		return
 	}
 	for w := range m.s.watchers {
@@ -558,6 +696,9 @@ func (m *memEngine) hint(k engine.Kind) {
 		select {
 		case w.kinds <- k:
 		default: // a hint too many
+		}
+		if m.s.bug == hintsFirstOnly {
+			return
 		}
 	}
 }
@@ -569,8 +710,14 @@ func (m *memEngine) Close() error {
 		return fmt.Errorf("memory: %w", engine.ErrClosed)
 	}
 	m.closed = true
+	m.s.mu.Lock()
+	m.s.shut = true
+	m.s.mu.Unlock()
 	for w := range m.watching {
 		m.unwatch(w)
+	}
+	if m.s.bug == forgetsOnClose {
+		clear(m.s.seen)
 	}
 	if m.s.bug == losesOnClose {
 		m.s.mu.Lock()
@@ -579,4 +726,19 @@ func (m *memEngine) Close() error {
 		clear(m.s.deferred)
 	}
 	return nil
+}
+
+// abandon leaves behind what a process that died would.
+func (m *memEngine) abandon() {
+	m.calls.Lock()
+	defer m.calls.Unlock()
+	m.closed = true
+	for w := range m.watching {
+		m.unwatch(w)
+	}
+	if m.s.bug == losesOnCrash {
+		m.s.mu.Lock()
+		defer m.s.mu.Unlock()
+		clear(m.deferred)
+	}
 }

@@ -86,19 +86,19 @@ func settleRelease(e *env) {
 func settleBury(e *env) {
 	a, l := e.open(), deliver("lane")
 	a.push(jobs("e", 3, l)...)
-	j := a.claim(engine.ClaimRequest{Max: 1, Lease: brief}).Jobs[0]
+	t := a.push(engine.Job{Event: event("buried"), Lane: l, Lease: brief})[0]
 	claimed := time.Now()
-	a.works("Bury takes effect", engine.Outcome{Ticket: j.Ticket, Result: engine.Bury, Attempt: 3, Reason: "gone"})
+	a.works("Bury takes effect", engine.Outcome{Ticket: t, Result: engine.Bury, Attempt: 3, Reason: "gone"})
 	e.pass(claimed, brief)
-	if got := a.take(l); len(got) != 2 {
-		e.Fatalf("Bury must take the job out of its lane: of 3 jobs one was buried, then claimed %s", list(got))
+	if got := a.take(l); len(got) != 3 {
+		e.Fatalf("Bury must take the job out of its lane: of 4 jobs one was buried, then claimed %s", list(got))
 	}
 }
 
 func settleUnknownResult(e *env) {
 	a, l := e.open(), deliver("lane")
 	a.push(jobs("e", 2, l)...)
-	js := a.take(l)
+	js := a.takeN(2, l)
 	for _, r := range []engine.Result{0, 77} {
 		_, err := a.Settle(e.ctx, []engine.Outcome{outcome(js[0], engine.Done), outcome(js[1], r)})
 		if !errors.Is(err, engine.ErrInvalid) {
@@ -137,15 +137,12 @@ func settleTwiceInOneCall(e *env) {
 
 func settleGarbage(e *env) {
 	a, l := e.open(), deliver("lane")
-	a.push(jobs("e", 3, l)...)
-	j := a.claim(engine.ClaimRequest{Max: 1}).Jobs[0]
-	mangled := string(j.Ticket)
+	held := a.push(engine.Job{Event: event("held"), Lane: l, Lease: long})[0]
+	a.push(jobs("e", 2, l)...)
 	garbage := []engine.Ticket{
 		"", " ", "x", "garbage", "0", "-1", "1", "1:1", "1.1", "1-1", "1/1/1", "1:2:3:4", "a:b", ":", "::", "99999999999999999999:1",
 		"0x10", "NaN", "null", "{}", "'; DROP TABLE jobs; --", "*", "%", "\x00", "\xff\xfe", "🦉",
 		"01ARZ3NDEKTSV4RRFFQ69G5FAV", "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "claim-0", engine.Ticket(strings.Repeat("9", 5000)),
-		engine.Ticket(mangled + "0"), engine.Ticket("0" + mangled), engine.Ticket(mangled[:len(mangled)-1]), engine.Ticket(mangled + mangled),
-		engine.Ticket(mangled + " "), engine.Ticket(mangled + ":1"),
 	}
 	for _, r := range results {
 		var outcomes []engine.Outcome
@@ -157,13 +154,13 @@ func settleGarbage(e *env) {
 	if got := a.take(l); len(got) != 2 {
 		e.Fatalf("a ticket that no claim gave must change nothing: 2 jobs were due, then claimed %s", list(got))
 	}
-	a.done(j)
+	a.works("a good ticket works after garbage", engine.Outcome{Ticket: held, Result: engine.Done})
 }
 
 func settleIndependent(e *env) {
 	a, l := e.open(), deliver("lane")
 	a.push(jobs("e", 10, l)...)
-	js := a.take(l)
+	js := a.takeN(10, l)
 	a.done(js[0], js[4])
 	var outcomes []engine.Outcome
 	for i, j := range js {

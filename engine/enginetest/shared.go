@@ -41,6 +41,8 @@ func sharedClaim(e *env) {
 	if n := len(slices.Compact(sorted(got))); len(got) != 40 || n != 40 {
 		e.Fatalf("two engines must never have the same job: %d jobs were handed out, %d different ones, of 40", len(got), n)
 	}
+	a.none("a job that one engine has is nobody else's", deliver("lane"))
+	b.none("a job that one engine has is nobody else's", deliver("lane"))
 }
 
 func sharedTakeover(e *env) {
@@ -69,11 +71,10 @@ func sharedEvent(e *env) {
 
 func sharedClose(e *env) {
 	a, b, l := e.open(), e.open(), deliver("lane")
-	a.push(jobs("e", 2, l)...)
-	j := a.claim(engine.ClaimRequest{Max: 1}).Jobs[0]
+	held := a.push(engine.Job{Event: event("held"), Lane: l, Lease: long}, job("e", l))[0]
 	a.close()
-	j2 := b.one("Close leaves the jobs to the other engines", l)
-	b.done(j, j2)
+	b.done(b.one("Close leaves the jobs to the other engines", l))
+	b.works("a ticket of an engine that was closed works through another", engine.Outcome{Ticket: held, Result: engine.Done})
 	c := e.open()
 	c.push(job("c", l))
 	b.one("an engine opened later works beside one opened earlier", l)
