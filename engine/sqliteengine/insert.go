@@ -1,0 +1,271 @@
+package sqliteengine
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/watermarkchurch/toot-go/engine"
+)
+
+// jobBatch is what a Push or the follow-ups of a Settle add. The caller's
+// goroutine builds it; the writer fills in the rest.
+type jobBatch struct {
+	jobs   []newJob
+	events []newEvent
+	byPtr  map[*engine.Event]int32
+	out    tickets
+}
+
+type newJob struct {
+	event   int32 // index in events
+	outcome int32 // index of the outcome it follows; -1 for Push
+	job     *engine.Job
+
+	fresh bool
+	lane  *lane
+}
+
+// newEvent is an event that jobs of a batch refer to: a new one, or that of a
+// settled job (event is nil), which has a row already.
+type newEvent struct {
+	event   *engine.Event
+	compact string
+
+	seq    int64
+	fresh  int // how many jobs refer to it that were not there already
+	shared bool
+}
+
+func (b *jobBatch) addJob(j *engine.Job, outcome, event int32) error {
+	if j.Lane.Name == "" {
+		return fmt.Errorf("%w: a job without a lane", engine.ErrInvalid)
+	}
+	if !validKind(j.Lane.Kind) {
+		return fmt.Errorf("%w: a job of unknown kind %d", engine.ErrInvalid, j.Lane.Kind)
+	}
+	if event < 0 {
+		var err error
+		if event, err = b.addEvent(j.Event); err != nil {
+			return err
+		}
+	}
+	b.jobs = append(b.jobs, newJob{event: event, outcome: outcome, job: j})
+	return nil
+}
+
+func (b *jobBatch) addEvent(e *engine.Event) (int32, error) {
+	if e == nil {
+		return 0, fmt.Errorf("%w: a job without an event", engine.ErrInvalid)
+	}
+	if n := len(b.events); n > 0 && b.events[n-1].event == e {
+		return int32(n - 1), nil
+	}
+	if i, ok := b.byPtr[e]; ok {
+		return i, nil
+	}
+	if e.ID == "" {
+		return 0, fmt.Errorf("%w: an event without an ID", engine.ErrInvalid)
+	}
+	if b.byPtr == nil {
+		b.byPtr = make(map[*engine.Event]int32, cap(b.jobs))
+	}
+	var buf [64]byte
+	i := int32(len(b.events))
+	b.byPtr[e] = i
+	b.events = append(b.events, newEvent{event: e, compact: string(compactID(buf[:0], e.ID))})
+	return i, nil
+}
+
+func validKind(k engine.Kind) bool { return k >= engine.FanOut && k <= engine.Handle }
+
+// micros is d in microseconds, rounded up, and not negative.
+func micros(d time.Duration) int64 {
+	if d <= 0 {
+		return 0
+	}
+	return int64((d-1)/time.Microsecond) + 1
+}
+
+// jobRun is a run of jobs that differ in nothing but an ascending seq.
+type jobRun struct {
+	lane      *lane
+	due       int64
+	token     int64
+	shared    bool
+	seq, rows int64
+}
+
+// findFresh records the jobs of a batch in seen and finds out which of them
+// are new. wanted leaves out those whose outcome did not take effect.
+func (w *writer) findFresh(b *jobBatch, wanted func(outcome int32) bool) error {
+	for i := range b.events {
+		b.events[i].fresh = 0
+	}
+	for i := range b.jobs {
+		j := &b.jobs[i]
+		if j.fresh = wanted(j.outcome); !j.fresh {
+			continue
+		}
+		l, err := w.makeLane(j.job.Lane)
+		if err != nil {
+			return err
+		}
+		j.lane = l
+		b.events[j.event].fresh++
+	}
+	return w.rememberAll(len(b.jobs),
+		func(i int) (string, int64, bool) {
+			j := &b.jobs[i]
+			if !j.fresh {
+				return "", 0, false
+			}
+			return b.events[j.event].compact, j.lane.id, true
+		},
+		func(i int) {
+			b.jobs[i].fresh = false
+			b.events[b.jobs[i].event].fresh--
+		})
+}
+
+// insertEvents stores the events that are new and have a new job.
+func (w *writer) insertEvents(b *jobBatch) error {
+	insert, err := w.c.stmt("INSERT INTO events (seq, id, channel, meta, body) VALUES (?1, ?2, ?3, ?4, ?5)")
+	if err != nil {
+		return err
+	}
+	if w.nextSeq == 0 {
+		if w.nextSeq, err = w.lastSeq(); err != nil {
+			return err
+		}
+		w.nextSeq++
+	}
+	for i := range b.events {
+		e := &b.events[i]
+		if e.event == nil || e.fresh == 0 {
+			continue
+		}
+		e.seq = w.nextSeq
+		e.shared = e.fresh > 1
+		w.nextSeq++
+		if err := insert.bindEvent(e.seq, e.event); err != nil {
+			return err
+		}
+		if err := insert.run(); err != nil {
+			return err
+		}
+	}
+	return w.insertRefs(b)
+}
+
+// bindEvent binds an event's row without boxing its fields.
+func (s *stmt) bindEvent(seq int64, e *engine.Event) error {
+	s.bindInt(0, seq)
+	if err := s.bindText(1, e.ID); err != nil {
+		return err
+	}
+	if err := s.bindText(2, e.Channel); err != nil {
+		return err
+	}
+	if err := s.bindBlob(3, e.Meta); err != nil {
+		return err
+	}
+	return s.bindBlob(4, e.Body)
+}
+
+func (w *writer) lastSeq() (int64, error) {
+	s, ok, err := w.c.query("SELECT max(seq) FROM events")
+	if err != nil || !ok {
+		return 0, err
+	}
+	defer s.reset()
+	return s.int(0), nil
+}
+
+// insertRefs counts the jobs of the new events that have several.
+func (w *writer) insertRefs(b *jobBatch) error {
+	var first, n int64
+	fresh := 0
+	flush := func() error {
+		if n == 0 {
+			return nil
+		}
+		_, err := w.c.run("INSERT INTO refs (seq, n) SELECT ?1 + i, ?2 FROM nums WHERE i < ?3", first, fresh, n)
+		n = 0
+		return err
+	}
+	for i := range b.events {
+		e := &b.events[i]
+		if e.event == nil || e.fresh < 2 {
+			continue
+		}
+		if n > 0 && (e.seq != first+n || e.fresh != fresh || n == bulk) {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		if n == 0 {
+			first, fresh = e.seq, e.fresh
+		}
+		n++
+	}
+	return flush()
+}
+
+// insertJobs stores the jobs that are new, in runs, and writes the tickets of
+// those that come with a lease.
+func (w *writer) insertJobs(b *jobBatch) error {
+	b.out.reset(len(b.jobs))
+	var open []*lane // those with a run
+	for i := range b.jobs {
+		j := &b.jobs[i]
+		if !j.fresh {
+			b.out.none()
+			continue
+		}
+		e := &b.events[j.event]
+		due, token := w.now+micros(j.job.Delay), int64(0)
+		if j.job.Lease > 0 {
+			due, token = w.now+micros(j.job.Lease), w.token
+			b.out.add(&ticket{lane: j.lane.id, due: due, seq: e.seq, token: token, shared: e.shared, compact: e.compact})
+		} else {
+			b.out.none()
+		}
+		w.dueAt(j.lane, due, token == 0)
+		r := j.lane.run
+		switch {
+		case r == nil:
+			r = &jobRun{}
+			j.lane.run = r
+			open = append(open, j.lane)
+		case r.due == due && r.token == token && r.shared == e.shared && r.seq+r.rows == e.seq && r.rows < bulk:
+			r.rows++
+			continue
+		default:
+			if err := w.insertRun(r); err != nil {
+				return err
+			}
+		}
+		*r = jobRun{lane: j.lane, due: due, token: token, shared: e.shared, seq: e.seq, rows: 1}
+	}
+	for _, l := range open {
+		if err := w.insertRun(l.run); err != nil {
+			return err
+		}
+		l.run = nil
+	}
+	return nil
+}
+
+func (w *writer) insertRun(r *jobRun) error {
+	shared, claims := 0, 0
+	if r.shared {
+		shared = 1
+	}
+	if r.token != 0 {
+		claims = 1
+	}
+	_, err := w.c.run(`INSERT INTO jobs (lane, due, seq, token, claims, attempt, shared, pushed, history)
+		SELECT ?1, ?2, ?3 + i, ?4, ?5, 0, ?6, ?7, NULL FROM nums WHERE i < ?8`,
+		r.lane.id, r.due, r.seq, r.token, claims, shared, w.now, r.rows)
+	return err
+}

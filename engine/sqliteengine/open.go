@@ -1,0 +1,257 @@
+// Package sqliteengine keeps toot's subscribers and jobs in one SQLite file,
+// in the process itself: no server, no cgo.
+//
+// Several processes of one machine may open the same file. What a method
+// wrote when it returned survives the loss of power (WAL mode, synchronous
+// FULL). Beside the file lie "-wal" and "-shm" of SQLite's and an empty
+// "-lock" that tells whether anybody else has it open; a network file system
+// is no place for them.
+//
+// Memory does not grow with what is waiting. The file keeps the size of its
+// fullest moment and fills the free pages again: giving them back to the
+// system would make every write dearer. VACUUM, run by hand while no toot
+// process has the file open, does it.
+package sqliteengine
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/watermarkchurch/toot-go/engine"
+)
+
+// Options are what Open can be told. The zero value is fine.
+type Options struct {
+	// Retention is how long to remember what is over. Zero fields mean the
+	// defaults of package engine.
+	Retention engine.Retention
+	// Logger is told what an operator may want to know, such as jobs taken
+	// back from a process that died. Default: nobody.
+	Logger *slog.Logger
+
+	now func() time.Time // for tests
+}
+
+// Engine is an engine.Engine on one SQLite file, with dead letters and
+// inspection. Its methods may be called concurrently.
+type Engine struct {
+	path   string
+	retain engine.Retention
+	log    *slog.Logger
+	clock  func() time.Time
+	lock   *flock.Flock
+
+	queue   queue
+	writer  *writer
+	subs    subscriberCache
+	reads   reader // Channels, Dead, Lanes
+	hints   hinter
+	running sync.WaitGroup // the goroutines of writer and hints
+	closing sync.Once
+	closed  error
+}
+
+var (
+	_ engine.Engine      = (*Engine)(nil)
+	_ engine.DeadLetters = (*Engine)(nil)
+	_ engine.Inspector   = (*Engine)(nil)
+)
+
+var (
+	errForeign = errors.New("it is a database of another program: choose another path")
+	errNewer   = errors.New("it was written by a newer toot: use that one")
+)
+
+const (
+	// busyTimeout is how long a call waits for another process's write.
+	busyTimeout = 10 * time.Second
+	// Memory for pages, in KiB: of the writing connection and of each of the
+	// two that read.
+	writeCache, readCache = 16 << 10, 2 << 10
+	// maxWAL is the size to which the write-ahead log is cut once a
+	// checkpoint has emptied it.
+	maxWAL = 64 << 20
+)
+
+// Open opens the file, or creates it; its folder must exist. opts may be nil.
+//
+// If nobody else has the file open, jobs leased by a process that died are due
+// at once: their owner will not come back for them.
+func Open(path string, opts *Options) (*Engine, error) {
+	if opts == nil {
+		opts = &Options{}
+	}
+	e := &Engine{
+		path:   path,
+		retain: opts.Retention.WithDefaults(),
+		log:    opts.Logger,
+		clock:  opts.now,
+	}
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	if e.clock == nil {
+		e.clock = time.Now
+	}
+	if err := e.open(); err != nil {
+		e.release()
+		return nil, e.explain("open", err)
+	}
+	e.start()
+	return e, nil
+}
+
+func (e *Engine) open() error {
+	if e.path == "" {
+		return errors.New("the path is empty: name a file")
+	}
+	// An absolute path also keeps SQLite from giving a meaning of its own to
+	// names such as ":memory:".
+	path, err := filepath.Abs(e.path)
+	if err != nil {
+		return err
+	}
+	e.path = path
+	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
+		return fmt.Errorf("the folder %s does not exist: create it", filepath.Dir(path))
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return errors.New("it is a folder: name a file")
+	}
+	alone, err := e.enter()
+	if err != nil {
+		return err
+	}
+	write, err := e.connect(openCreate, writeCache)
+	if err != nil {
+		return err
+	}
+	e.writer = newWriter(e, write)
+	if err := prepareFile(write); err != nil {
+		return err
+	}
+	if e.subs.c, err = e.connect(openExisting, readCache); err != nil {
+		return err
+	}
+	if e.reads.c, err = e.connect(openExisting, readCache); err != nil {
+		return err
+	}
+	e.reads.free = make(chan struct{}, 1)
+	orphans, err := e.writer.enter(alone)
+	if err != nil {
+		return err
+	}
+	if orphans > 0 {
+		e.log.Info("took back jobs of a process that died", "file", e.path, "jobs", orphans)
+	}
+	// From here on the writer waits for locks itself, see begin.
+	write.busyTimeout(0)
+	// The lock becomes shared only now: who finds it exclusive waits, so that
+	// nobody's fresh lease is taken for an orphan.
+	return e.lock.RLock()
+}
+
+// enter takes the lock file and reports whether nobody else holds it, in
+// which case the lock is exclusive.
+//
+// Turning it into a shared one later is not atomic, and somebody who opens
+// the file in between believes to be alone too. That does no harm: this
+// engine has not leased anything before Open returns, and Open does not
+// return before the other one has finished.
+func (e *Engine) enter() (alone bool, err error) {
+	e.lock = flock.New(e.path + "-lock")
+	alone, err = e.lock.TryLock()
+	if err != nil {
+		return false, fmt.Errorf("the lock file beside it cannot be opened: %w", err)
+	}
+	if alone {
+		return true, nil
+	}
+	return false, e.lock.RLock()
+}
+
+// connect opens a connection. Pages are checkpointed by the writer's commits,
+// a few milliseconds each thousand pages.
+func (e *Engine) connect(flags openFlags, cacheKiB int) (*conn, error) {
+	c, err := openConn(e.path, flags)
+	if err != nil {
+		return nil, err
+	}
+	c.busyTimeout(busyTimeout)
+	if c.readOnly() {
+		err = &sqliteError{code: sqlite3.SQLITE_READONLY, msg: "read-only"}
+	} else {
+		err = c.exec(fmt.Sprintf(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;
+			PRAGMA cache_size = -%d; PRAGMA journal_size_limit = %d; PRAGMA wal_autocheckpoint = 1000`, cacheKiB, maxWAL))
+	}
+	if err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// Close implements engine.Engine.
+func (e *Engine) Close() error {
+	e.closing.Do(func() {
+		e.queue.close()
+		e.hints.close()
+		e.running.Wait()
+		e.closed = errors.Join(e.explain("close", e.writer.leave()), e.release())
+	})
+	return e.closed
+}
+
+// release closes whatever open has opened. The last connection to a file
+// that closes checkpoints it.
+func (e *Engine) release() error {
+	var errs []error
+	errs = append(errs, e.subs.close(), e.reads.close())
+	if e.writer != nil {
+		errs = append(errs, e.writer.c.close())
+	}
+	if e.lock != nil {
+		errs = append(errs, e.lock.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return e.explain("close", err)
+	}
+	return nil
+}
+
+// explain turns an error into a sentence that names the file and says what
+// to do.
+func (e *Engine) explain(call string, err error) error {
+	if err == nil || errors.Is(err, engine.ErrClosed) || errors.Is(err, engine.ErrInvalid) {
+		return err
+	}
+	advice := ""
+	switch {
+	case isCode(err, sqlite3.SQLITE_FULL):
+		advice = "no room is left on its disk: make some, and the next call succeeds"
+	case isCode(err, sqlite3.SQLITE_NOTADB):
+		advice = "it is not an SQLite database: choose another path"
+	case isCode(err, sqlite3.SQLITE_CORRUPT):
+		advice = "it is damaged: restore it, or move it away together with its -wal file"
+	case isCode(err, sqlite3.SQLITE_READONLY):
+		advice = "it cannot be written to: check the permissions of the file and of its folder"
+	case isCode(err, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+		advice = "it cannot be opened: check the path and the permissions"
+	case isCode(err, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+		advice = fmt.Sprintf("another process kept it locked for %v: try again", busyTimeout)
+	case isCode(err, sqlite3.SQLITE_TOOBIG):
+		advice = "an event is larger than SQLite can store"
+	}
+	if advice == "" {
+		return fmt.Errorf("sqliteengine: %s %s: %w", call, e.path, err)
+	}
+	return fmt.Errorf("sqliteengine: %s %s: %s: %w", call, e.path, advice, err)
+}

@@ -1,0 +1,125 @@
+package sqliteengine
+
+import (
+	"fmt"
+	"math"
+)
+
+const (
+	// applicationID is "toot" in ASCII. It tells our files from other SQLite
+	// databases.
+	applicationID = 0x746f6f74
+	// schemaVersion is what this code reads and writes.
+	schemaVersion = 1
+	// never is the due time of a lane without jobs.
+	never = math.MaxInt64 >> 1
+	// bulk is how many rows one statement writes at most: those of nums.
+	bulk = 1024
+)
+
+// All times are microseconds since 1970, all durations are added in Go.
+//
+// What a job costs is mostly the number of b-trees it touches and of
+// statements it takes. Therefore:
+//
+//   - jobs is keyed by (lane, due, seq): the due jobs of a lane are its first
+//     rows, and jobs written together lie together, so that a batch is written,
+//     claimed and deleted by ranges. A claim moves a job to the end of its
+//     lease; the key is the ticket, and a stale one simply meets no row.
+//   - an event's bytes are not moved with its jobs, and only an event with
+//     several jobs has a count in refs.
+//   - lanes.next is at most the earliest due time in the lane. It is lowered
+//     with every job that is due earlier and raised by a claim that finds it
+//     too low, so that a claim meets ready lanes in order without looking at
+//     the others.
+//   - nums holds 0 to 1023: INSERT … SELECT from it writes a run of rows in
+//     one statement, for a third of the price of one statement a row.
+const schema = `
+CREATE TABLE meta (
+	id INTEGER PRIMARY KEY CHECK (id = 1),
+	subscribers INTEGER NOT NULL,  -- counts changes of that table
+	gen INTEGER NOT NULL,          -- which of seen0 and seen1 is written
+	gen_start INTEGER NOT NULL,    -- since when
+	carry_lane INTEGER, carry_due INTEGER, carry_seq INTEGER -- see seen.go
+);
+INSERT INTO meta VALUES (1, 1, 0, 0, NULL, NULL, NULL);
+CREATE TABLE owners (id INTEGER PRIMARY KEY AUTOINCREMENT); -- engines that are open, or died
+CREATE TABLE subscribers (channel TEXT NOT NULL, url TEXT NOT NULL, PRIMARY KEY (channel, url)) WITHOUT ROWID;
+CREATE TABLE lanes (
+	id INTEGER PRIMARY KEY AUTOINCREMENT, -- never used twice: seen refers to it
+	kind INTEGER NOT NULL,
+	name TEXT NOT NULL,
+	next INTEGER NOT NULL,     -- no job is due earlier
+	deferred INTEGER NOT NULL, -- nobody claims before; 0: not deferred
+	wake INTEGER NOT NULL,     -- the later of the two
+	idle INTEGER NOT NULL,     -- when it was last found without jobs
+	UNIQUE (kind, name)
+);
+CREATE INDEX lanes_wake ON lanes (kind, wake);
+CREATE INDEX lanes_deferred ON lanes (kind, deferred) WHERE deferred > 0;
+CREATE TABLE jobs (
+	lane INTEGER NOT NULL,
+	due INTEGER NOT NULL,     -- of a leased job: when the lease ends
+	seq INTEGER NOT NULL,     -- its event
+	token INTEGER NOT NULL,   -- of the claim, see newToken; 0: not leased
+	claims INTEGER NOT NULL,
+	attempt INTEGER NOT NULL,
+	shared INTEGER NOT NULL,  -- whether the event has a row in refs
+	pushed INTEGER NOT NULL,
+	history BLOB,
+	PRIMARY KEY (lane, due, seq)
+) WITHOUT ROWID;
+CREATE TABLE events (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, channel TEXT NOT NULL, meta BLOB, body BLOB);
+CREATE TABLE refs (seq INTEGER PRIMARY KEY, n INTEGER NOT NULL);
+CREATE TABLE seen0 (key BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE seen1 (key BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE dead (
+	seq INTEGER PRIMARY KEY AUTOINCREMENT,
+	at INTEGER NOT NULL,
+	kind INTEGER NOT NULL,
+	lane TEXT NOT NULL,
+	id TEXT NOT NULL,
+	channel TEXT NOT NULL,
+	attempt INTEGER NOT NULL,
+	pushed INTEGER NOT NULL,
+	reason TEXT NOT NULL,
+	history BLOB,
+	meta BLOB,
+	body BLOB
+);
+CREATE INDEX dead_at ON dead (at);
+CREATE INDEX dead_lane ON dead (kind, lane);
+CREATE TABLE nums (i INTEGER PRIMARY KEY);
+WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i+1 FROM n WHERE i < 1023) INSERT INTO nums SELECT i FROM n;
+`
+
+// prepareFile makes sure that the file is one of ours, creating the schema in
+// an empty one.
+func prepareFile(c *conn) error {
+	if err := c.exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	defer c.exec("ROLLBACK") // fails after COMMIT, which is fine
+	app, err := c.queryInt("PRAGMA application_id")
+	if err != nil {
+		return err
+	}
+	version, err := c.queryInt("PRAGMA user_version")
+	if err != nil {
+		return err
+	}
+	tables, err := c.queryInt("SELECT count(*) FROM sqlite_schema")
+	if err != nil {
+		return err
+	}
+	switch {
+	case app == 0 && version == 0 && tables == 0:
+		sql := fmt.Sprintf("%s; PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT", schema, applicationID, schemaVersion)
+		return c.exec(sql)
+	case app != applicationID:
+		return errForeign
+	case version > schemaVersion:
+		return fmt.Errorf("%w (its version is %d, this program's %d)", errNewer, version, schemaVersion)
+	}
+	return nil
+}
