@@ -388,7 +388,7 @@ func (m *memEngine) Claim(ctx context.Context, req engine.ClaimRequest) (engine.
 				at = t
 			}
 			next := max(0, at.Sub(now))
-			if m.s.bug == nextIgnoresLeases && j.ticket != "" || m.s.bug == nextIgnoresLeftBehind && next == 0 {
+			if m.s.bug == nextIgnoresLeases && j.ticket != "" || m.s.bug == nextIgnoresLeftBehind && next == 0 || m.s.bug == nextOnlyNow && next > 0 {
 				continue
 			}
 			if res.Next < 0 || next < res.Next {
@@ -668,8 +668,13 @@ func (m *memEngine) Watch(wake func(engine.Kind)) (stop func()) {
 	m.watching[w] = true
 	m.s.mu.Unlock()
 	return func() {
-		if m.s.bug == stopAfterCloseHangs && m.closed {
-			select {}
+		if m.s.bug == stopAfterCloseHangs {
+			m.calls.RLock()
+			closed := m.closed
+			m.calls.RUnlock()
+			if closed {
+				time.Sleep(4 * time.Second)
+			}
 		}
 		if m.s.bug != stopDoesNotStop {
 			m.unwatch(w)

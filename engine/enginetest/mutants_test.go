@@ -68,6 +68,7 @@ const (
 	kindsMixed            bug = "Claim does not look at the kind"
 	ageSinceClaim         bug = "Age is counted from when the job was due"
 	nextIgnoresLeftBehind bug = "Next ignores what a call left behind"
+	nextOnlyNow           bug = "Next knows only what is due"
 	nextIgnoresDeferral   bug = "Next ignores deferrals"
 	nextIgnoresRequest    bug = "Next counts lanes that were left out"
 	nextNeverNegative     bug = "Next is never negative"
