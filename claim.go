@@ -42,6 +42,28 @@ func (d *dispatcher) claimLoop(stop, work context.Context) {
 	}
 }
 
+// lookAfter makes the claim loop look into the store once d is over, for a job
+// that is due then. Later ones come with the results of claims. d.mu is held.
+func (d *dispatcher) lookAfter(wait time.Duration) {
+	if wait >= pollInterval || d.draining {
+		return
+	}
+	if wait <= 0 {
+		d.wake()
+		return
+	}
+	at := time.Now().Add(wait)
+	switch {
+	case d.lookTimer == nil:
+		d.lookTimer = time.AfterFunc(wait, d.wake)
+	case at.Before(d.lookAt) || time.Now().After(d.lookAt):
+		d.lookTimer.Reset(wait)
+	default:
+		return
+	}
+	d.lookAt = at
+}
+
 // claimOnce claims what there is room for and returns how long to wait before
 // the next claim.
 func (d *dispatcher) claimOnce(ctx context.Context) (wait time.Duration, err error) {

@@ -60,6 +60,9 @@ type dispatcher struct {
 	stopClaims                 context.CancelFunc
 	quiet                      chan struct{} // closed when draining and nothing is held
 	isQuiet                    bool
+
+	lookTimer *time.Timer // see lookAfter
+	lookAt    time.Time
 }
 
 // laneLimit says how many jobs of a lane may run at once.

@@ -18,6 +18,9 @@ func (d *dispatcher) beginDrain() {
 	defer d.mu.Unlock()
 	d.draining = true
 	d.stopClaims()
+	if d.lookTimer != nil {
+		d.lookTimer.Stop()
+	}
 	for _, l := range d.lanes {
 		d.release(l)
 	}

@@ -181,6 +181,9 @@ func (a *App) flushSettlements(items []*settlement) {
 		d := s.dispatcher
 		d.mu.Lock()
 		d.forget(s.job)
+		if r := s.outcome.Result; r == engine.Retry || r == engine.Release {
+			d.lookAfter(s.outcome.After)
+		}
 		d.mu.Unlock()
 	}
 }

@@ -1,0 +1,51 @@
+# make demo   the main job on the embedded engine, to be watched
+# make test   everything, with the race detector; installs what it needs
+# make lint   gofmt, go vet and golangci-lint
+# make fuzz   each fuzz test for FUZZTIME
+# make vuln   known vulnerabilities (asks the Go vulnerability database)
+
+SHELL := /bin/bash
+TOOLS := $(CURDIR)/.tools
+GOLANGCI_VERSION := v2.15.0
+GOVULNCHECK_VERSION := v1.1.4
+GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
+FUZZTIME ?= 30s
+EVENTS ?= 1000
+
+.PHONY: demo test setup lint fmt fuzz vuln build clean
+
+demo:
+	go run ./cmd/toot demo --events $(EVENTS)
+
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/toot ./cmd/toot
+
+test: setup
+	CGO_ENABLED=0 go build ./...
+	CGO_ENABLED=1 go test -race -timeout 20m ./...
+
+# The tests start real redis-servers; the race detector needs a C compiler.
+setup:
+	@scripts/setup
+
+lint: $(GOLANGCI)
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	$(GOLANGCI) run ./...
+
+fmt:
+	gofmt -w $$(git ls-files '*.go')
+
+$(GOLANGCI):
+	@mkdir -p $(TOOLS)
+	GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	@mv $(TOOLS)/golangci-lint $(GOLANGCI)
+
+fuzz:
+	@scripts/fuzz $(FUZZTIME)
+
+vuln:
+	go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION) ./...
+
+clean:
+	rm -rf bin

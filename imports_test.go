@@ -1,0 +1,42 @@
+package toot_test
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/watermarkchurch/toot-go"
+
+// TestImportsPointDown holds the layers apart: commands, then middleware and
+// engines, then the root, then the contract, which has only the standard
+// library below it.
+func TestImportsPointDown(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-f", "{{.ImportPath}} {{join .Imports \" \"}}", "./...").CombinedOutput()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, out)
+	}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		pkg, imports := fields[0], fields[1:]
+		for _, imported := range imports {
+			var wrong string
+			switch inside := strings.HasPrefix(imported, module); {
+			case pkg == module+"/engine" && strings.Contains(imported, "."):
+				wrong = "the contract uses the standard library only"
+			case pkg == module && inside && imported != module+"/engine":
+				wrong = "the root package knows no package of the module but the contract"
+			case strings.HasPrefix(pkg, module+"/engine/") && imported == module:
+				wrong = "an engine knows nothing of the root package"
+			case !strings.HasPrefix(pkg, module+"/cmd/") && !strings.HasPrefix(pkg, module+"/internal/") && strings.HasPrefix(imported, module+"/cmd/"):
+				wrong = "nothing imports a command"
+			}
+			if wrong != "" {
+				t.Errorf("%s imports %s: %s", pkg, imported, wrong)
+			}
+		}
+	}
+	if !strings.Contains(string(out), module+"/engine/sqliteengine ") {
+		t.Errorf("go list did not list the module:\n%s", out)
+	}
+}
