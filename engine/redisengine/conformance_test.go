@@ -1,0 +1,86 @@
+package redisengine_test
+
+import (
+	"sync"
+	"testing"
+
+	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/engine/enginetest"
+	"github.com/watermarkchurch/toot-go/engine/redisengine"
+	"github.com/watermarkchurch/toot-go/internal/redistest"
+)
+
+func TestConformance(t *testing.T) {
+	t.Run("on_a_single_server", func(t *testing.T) {
+		enginetest.Run(t, harness(t, 16, nil, func(t testing.TB) (string, []*redistest.Server) {
+			s := redistest.Start(t)
+			return s.URL(), []*redistest.Server{s}
+		}))
+	})
+	t.Run("on_a_server_with_several_shards", func(t *testing.T) {
+		enginetest.Run(t, harness(t, 16, &redisengine.Options{Shards: 3}, func(t testing.TB) (string, []*redistest.Server) {
+			s := redistest.Start(t)
+			return s.URL(), []*redistest.Server{s}
+		}))
+	})
+	t.Run("on_a_pair_with_a_Sentinel", func(t *testing.T) {
+		enginetest.Run(t, harness(t, 4, nil, func(t testing.TB) (string, []*redistest.Server) {
+			p := redistest.StartPair(t)
+			return p.URL(), []*redistest.Server{p.Master}
+		}))
+	})
+	t.Run("on_a_cluster", func(t *testing.T) {
+		enginetest.Run(t, harness(t, 4, nil, func(t testing.TB) (string, []*redistest.Server) {
+			c := redistest.StartCluster(t)
+			return c.URL(), c.Masters
+		}))
+	})
+}
+
+// harness gives each subtest a store to itself. Since subscribers lie outside
+// of namespaces, that is a set of servers to itself. Up to n are started, used
+// one after another, and emptied in between.
+func harness(t *testing.T, n int, opts *redisengine.Options, start func(testing.TB) (string, []*redistest.Server)) enginetest.Harness {
+	type set struct {
+		url     string
+		masters []*redistest.Server
+	}
+	free := make(chan set, n)
+	var mu sync.Mutex
+	started := 0
+	take := func() set {
+		select {
+		case s := <-free:
+			return s
+		default:
+		}
+		mu.Lock()
+		if started < n {
+			started++
+			defer mu.Unlock()
+			url, masters := start(t)
+			return set{url, masters}
+		}
+		mu.Unlock()
+		return <-free
+	}
+	return enginetest.Harness{
+		NewStore: func(sub testing.TB) enginetest.Opener {
+			s := take()
+			sub.Cleanup(func() {
+				for _, m := range s.masters {
+					m.Do("FLUSHALL")
+				}
+				free <- s
+			})
+			return func(r engine.Retention) (engine.Engine, error) {
+				o := redisengine.Options{Logger: quiet}
+				if opts != nil {
+					o.Shards = opts.Shards
+				}
+				o.Retention = r
+				return redisengine.Open(sub.Context(), s.url, &o)
+			}
+		},
+	}
+}

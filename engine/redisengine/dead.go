@@ -1,0 +1,411 @@
+package redisengine
+
+import (
+	"context"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/watermarkchurch/toot-go/engine"
+)
+
+// A dead letter's ID is the time of its burial in its shard, and the shard:
+// so IDs alone tell the order, also of what is not there any more.
+type deadID struct {
+	stamp int64
+	shard int
+}
+
+func (d deadID) String() string {
+	return strconv.FormatInt(d.stamp, 10) + "-" + strconv.Itoa(d.shard)
+}
+
+func (e *Engine) parseDeadID(s string) (d deadID, ok bool) {
+	stamp, number, ok := strings.Cut(s, "-")
+	if !ok {
+		return d, false
+	}
+	var err1, err2 error
+	d.stamp, err1 = strconv.ParseInt(stamp, 10, 64)
+	d.shard, err2 = strconv.Atoi(number)
+	ok = err1 == nil && err2 == nil && d.String() == s && d.shard >= 0 && d.shard < len(e.shards)
+	return d, ok
+}
+
+// later sorts dead letters, the most recently buried first.
+func later(a, b deadID) int {
+	if a.stamp != b.stamp {
+		if a.stamp > b.stamp {
+			return -1
+		}
+		return 1
+	}
+	return b.shard - a.shard
+}
+
+type deadLetter struct {
+	deadID
+	obituary
+}
+
+const (
+	defaultDeadMax = 100 // of DeadQuery
+	deadPage       = 500
+)
+
+// Dead returns dead letters, as engine.DeadLetters says.
+func (e *Engine) Dead(ctx context.Context, q engine.DeadQuery) ([]engine.Dead, error) {
+	if err := e.calls.enter(); err != nil {
+		return nil, err
+	}
+	defer e.calls.calls.Done()
+	if q.Max <= 0 {
+		q.Max = defaultDeadMax
+	}
+	after, hasAfter := deadID{}, false
+	if q.After != "" {
+		if after, hasAfter = e.parseDeadID(q.After); !hasAfter {
+			return nil, nil
+		}
+	}
+	if err := e.forgetDead(ctx); err != nil {
+		return nil, err
+	}
+	matches := func(l deadLetter) bool {
+		return (!hasAfter || later(l.deadID, after) > 0) && matchesQuery(&l, &q)
+	}
+	var letters []deadLetter
+	var err error
+	if q.IDs != nil {
+		letters, err = e.deadByID(ctx, q.IDs)
+		letters = slices.DeleteFunc(letters, func(l deadLetter) bool { return !matches(l) })
+	} else {
+		perShard := make([][]deadLetter, len(e.shards))
+		err = onShards(e.shards, func(s *shard) (err error) {
+			perShard[s.number], err = e.deadOfShard(ctx, s, &q, hasAfter, after.stamp, matches)
+			return err
+		})
+		letters = slices.Concat(perShard...)
+	}
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(letters, func(a, b deadLetter) int { return later(a.deadID, b.deadID) })
+	if len(letters) > q.Max {
+		letters = letters[:q.Max]
+	}
+	return e.withEvents(ctx, letters)
+}
+
+func matchesQuery(l *deadLetter, q *engine.DeadQuery) bool {
+	at := time.UnixMicro(l.deadID.stamp)
+	return (q.Kind == 0 || q.Kind == l.lane.Kind) &&
+		(q.Lane == "" || q.Lane == l.lane.Name) &&
+		(q.Channel == "" || q.Channel == l.channel) &&
+		(q.Reason == "" || strings.Contains(strings.ToLower(l.reason), strings.ToLower(q.Reason))) &&
+		(q.Since.IsZero() || !at.Before(q.Since)) &&
+		(q.Until.IsZero() || !at.After(q.Until))
+}
+
+// deadOfShard returns the first Max of a shard's dead letters that match.
+func (e *Engine) deadOfShard(ctx context.Context, s *shard, q *engine.DeadQuery, hasAfter bool, after int64, matches func(deadLetter) bool) ([]deadLetter, error) {
+	from := int64(math.MaxInt64)
+	if hasAfter {
+		from = after
+	}
+	if !q.Until.IsZero() {
+		from = min(from, q.Until.UnixMicro())
+	}
+	var found []deadLetter
+	for len(found) < q.Max {
+		var ids []string
+		err := e.try(ctx, func(ctx context.Context) (err error) {
+			b := e.client.B()
+			ids, err = e.client.Do(ctx, b.Zrange().Key(s.dead).Min(strconv.FormatInt(from, 10)).Max("-inf").Byscore().Rev().Limit(0, deadPage).Build()).AsStrSlice()
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		letters, err := e.obituaries(ctx, s, ids)
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range letters {
+			if matches(l) && len(found) < q.Max {
+				found = append(found, l)
+			}
+		}
+		if len(ids) < deadPage {
+			break
+		}
+		last, err := strconv.ParseInt(ids[len(ids)-1], 10, 64)
+		if err != nil {
+			return nil, errForeign
+		}
+		if !q.Since.IsZero() && last < q.Since.UnixMicro() {
+			break
+		}
+		from = last - 1
+	}
+	return found, nil
+}
+
+// obituaries reads the records of a shard's dead letters. Those that are gone
+// are left out.
+func (e *Engine) obituaries(ctx context.Context, s *shard, ids []string) ([]deadLetter, error) {
+	var letters []deadLetter
+	for chunk := range slices.Chunk(ids, deadPage) {
+		var values []rueidis.RedisMessage
+		err := e.try(ctx, func(ctx context.Context) (err error) {
+			values, err = e.client.Do(ctx, e.client.B().Hmget().Key(s.buried).Field(chunk...).Build()).ToArray()
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		for i, v := range values {
+			text, err := v.ToString()
+			if err != nil {
+				continue
+			}
+			o, ok := unpackObituary(text)
+			if !ok {
+				return nil, errForeign
+			}
+			stamp, err := strconv.ParseInt(chunk[i], 10, 64)
+			if err != nil {
+				return nil, errForeign
+			}
+			letters = append(letters, deadLetter{deadID{stamp, s.number}, o})
+		}
+	}
+	return letters, nil
+}
+
+// deadByID reads the dead letters of some IDs, each once.
+func (e *Engine) deadByID(ctx context.Context, ids []string) ([]deadLetter, error) {
+	perShard := make([][]string, len(e.shards))
+	seen := make(map[deadID]bool)
+	for _, id := range ids {
+		d, ok := e.parseDeadID(id)
+		if !ok || seen[d] {
+			continue
+		}
+		seen[d] = true
+		perShard[d.shard] = append(perShard[d.shard], strconv.FormatInt(d.stamp, 10))
+	}
+	found := make([][]deadLetter, len(e.shards))
+	err := onShards(e.shards, func(s *shard) (err error) {
+		found[s.number], err = e.obituaries(ctx, s, perShard[s.number])
+		return err
+	})
+	return slices.Concat(found...), err
+}
+
+// withEvents adds the events.
+func (e *Engine) withEvents(ctx context.Context, letters []deadLetter) ([]engine.Dead, error) {
+	stored := make(map[string]string)
+	for _, s := range e.shards {
+		var keys []string
+		for i := range letters {
+			if l := &letters[i]; l.shard == s.number && !slices.Contains(keys, l.event) {
+				keys = append(keys, l.event)
+			}
+		}
+		for chunk := range slices.Chunk(keys, 50) {
+			var values []rueidis.RedisMessage
+			err := e.try(ctx, func(ctx context.Context) (err error) {
+				values, err = e.client.Do(ctx, e.client.B().Hmget().Key(s.events).Field(chunk...).Build()).ToArray()
+				return err
+			})
+			if err != nil {
+				return nil, err
+			}
+			for i, v := range values {
+				if text, err := v.ToString(); err == nil {
+					stored[chunk[i]] = text
+				}
+			}
+		}
+	}
+	now, err := e.now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	dead := make([]engine.Dead, 0, len(letters))
+	events := make(map[string]*engine.Event)
+	for i := range letters {
+		l := &letters[i]
+		ev := events[l.event]
+		if ev == nil {
+			var ok bool
+			if ev, ok = unpackEvent(stored[l.event]); !ok {
+				continue // redriven or discarded since
+			}
+			events[l.event] = ev
+		}
+		d := engine.Dead{
+			ID: l.deadID.String(), Event: ev, Lane: l.lane, Attempt: l.attempt, Reason: l.reason,
+			At: time.UnixMicro(l.deadID.stamp), Age: time.Duration(max(now-l.obituary.stamp, 0)) * time.Microsecond,
+		}
+		if l.history != "" {
+			d.History = []byte(l.history)
+		}
+		dead = append(dead, d)
+	}
+	return dead, nil
+}
+
+// now asks the server for the time.
+func (e *Engine) now(ctx context.Context) (int64, error) {
+	var parts []string
+	err := e.try(ctx, func(ctx context.Context) (err error) {
+		parts, err = e.client.Do(ctx, e.client.B().Time().Build()).AsStrSlice()
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	if len(parts) != 2 {
+		return 0, errForeign
+	}
+	seconds, err1 := strconv.ParseInt(parts[0], 10, 64)
+	rest, err2 := strconv.ParseInt(parts[1], 10, 64)
+	if err1 != nil || err2 != nil {
+		return 0, errForeign
+	}
+	return seconds*1e6 + rest, nil
+}
+
+// Redrive makes dead jobs due now, as engine.DeadLetters says.
+func (e *Engine) Redrive(ctx context.Context, ids []string) (int, error) {
+	return e.takeDead(ctx, ids, true)
+}
+
+// Discard deletes dead jobs, as engine.DeadLetters says.
+func (e *Engine) Discard(ctx context.Context, ids []string) (int, error) {
+	return e.takeDead(ctx, ids, false)
+}
+
+func (e *Engine) takeDead(ctx context.Context, ids []string, redrive bool) (int, error) {
+	if err := e.calls.enter(); err != nil {
+		return 0, err
+	}
+	defer e.calls.calls.Done()
+	letters, err := e.deadByID(ctx, ids)
+	if err != nil {
+		return 0, err
+	}
+	return e.removeDead(ctx, letters, redrive)
+}
+
+func (e *Engine) removeDead(ctx context.Context, letters []deadLetter, redrive bool) (int, error) {
+	perShard := make([][]deadLetter, len(e.shards))
+	for _, l := range letters {
+		perShard[l.shard] = append(perShard[l.shard], l)
+	}
+	total := 0
+	for _, s := range e.shards {
+		for chunk := range slices.Chunk(perShard[s.number], batchJobs) {
+			n, err := e.removeDeadOf(ctx, s, chunk, redrive)
+			total += n
+			if err != nil {
+				return total, err
+			}
+		}
+	}
+	return total, nil
+}
+
+func (e *Engine) removeDeadOf(ctx context.Context, s *shard, letters []deadLetter, redrive bool) (int, error) {
+	var lanes laneTable
+	var rest []string
+	var waiting wakeups
+	for i := range letters {
+		l := &letters[i]
+		lane, rec := -1, ""
+		if redrive {
+			lane = lanes.add(l.lane)
+			r := record{stamp: l.obituary.stamp, history: l.history}
+			if l.event != l.key {
+				r.event = l.event
+			}
+			rec = r.pack()
+			waiting[l.lane.Kind] = true
+		}
+		rest = append(rest, strconv.FormatInt(l.deadID.stamp, 10), l.event, strconv.Itoa(lane), l.key, rec)
+	}
+	args := lanes.appendArgs([]string{e.watch.channel, e.watch.sender})
+	args = append(args, strconv.Itoa(len(letters)))
+	answer, err := e.exec(ctx, s, deadScript, lanes.keys(s), append(args, rest...))
+	if err != nil {
+		return 0, err
+	}
+	r := parse(answer, 2)
+	n, told := r.int(0), r.string(1)
+	e.wakeTold(told)
+	e.wake(waiting)
+	return int(n), r.err
+}
+
+// deadMax is the limit for scripts. Over several shards it is kept by trimDead.
+func (e *Engine) deadMax() string {
+	if len(e.shards) > 1 {
+		return "1e300"
+	}
+	return strconv.Itoa(e.retention.DeadMax)
+}
+
+// forgetDead removes dead letters that are too old.
+func (e *Engine) forgetDead(ctx context.Context) error {
+	return onShards(e.shards, func(s *shard) error {
+		_, err := e.exec(ctx, s, trimScript, nil, []string{micros(e.retention.DeadAge)})
+		return err
+	})
+}
+
+// trimDead removes the oldest dead letters of all shards beyond DeadMax.
+func (e *Engine) trimDead(ctx context.Context) error {
+	counts := make([]int64, len(e.shards))
+	err := onShards(e.shards, func(s *shard) error {
+		return e.try(ctx, func(ctx context.Context) (err error) {
+			counts[s.number], err = e.client.Do(ctx, e.client.B().Zcard().Key(s.dead).Build()).AsInt64()
+			return err
+		})
+	})
+	if err != nil {
+		return err
+	}
+	over := -int64(e.retention.DeadMax)
+	for _, n := range counts {
+		over += n
+	}
+	if over <= 0 {
+		return nil
+	}
+	oldest := make([][]deadLetter, len(e.shards))
+	err = onShards(e.shards, func(s *shard) error {
+		var ids []string
+		err := e.try(ctx, func(ctx context.Context) (err error) {
+			ids, err = e.client.Do(ctx, e.client.B().Zrange().Key(s.dead).Min("0").Max(strconv.FormatInt(over-1, 10)).Build()).AsStrSlice()
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		oldest[s.number], err = e.obituaries(ctx, s, ids)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	letters := slices.Concat(oldest...)
+	slices.SortFunc(letters, func(a, b deadLetter) int { return later(b.deadID, a.deadID) })
+	_, err = e.removeDead(ctx, letters[:min(int64(len(letters)), over)], false)
+	return err
+}

@@ -1,0 +1,124 @@
+package redisengine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// patience is how long a call goes on through an outage before its error
+// reaches the caller, if the context allows it: a restart, say.
+const patience = 5 * time.Second
+
+// exec runs a script on a shard. lanes are the lane keys that it is to use.
+func (e *Engine) exec(ctx context.Context, s *shard, script *rueidis.Lua, lanes, args []string) ([]rueidis.RedisMessage, error) {
+	keys := make([]string, 0, len(s.fixed)+len(lanes))
+	keys = append(append(keys, s.fixed...), lanes...)
+	var answer []rueidis.RedisMessage
+	err := e.try(ctx, func(ctx context.Context) (err error) {
+		answer, err = script.Exec(ctx, e.client, keys, args).ToArray()
+		return err
+	})
+	return answer, err
+}
+
+// try calls f until it succeeds, fails for good, or the outage lasts.
+//
+// It repeats f even if it is not known whether the server has carried it out:
+// a Push or an Add again is a no-op, an outcome again is a stale ticket, and
+// jobs of a Claim whose answer was lost come back when the lease ends.
+func (e *Engine) try(ctx context.Context, f func(context.Context) error) error {
+	var until time.Time
+	pause := 5 * time.Millisecond
+	for {
+		err := f(ctx)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("redisengine: %w", context.Cause(ctx))
+		}
+		if until.IsZero() {
+			until = time.Now().Add(patience)
+		}
+		if !passing(err) || time.Now().Add(pause).After(until) {
+			return describe(err)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+		pause = min(2*pause, 250*time.Millisecond)
+	}
+}
+
+// passing tells whether an error is likely to be over soon.
+func passing(err error) bool {
+	redisErr, ok := rueidis.IsRedisErr(err)
+	if !ok {
+		return !errors.Is(err, rueidis.ErrClosing) && !rueidis.IsParseErr(err)
+	}
+	for code := range outages {
+		if strings.HasPrefix(redisErr.Error(), code) {
+			return true
+		}
+	}
+	return false
+}
+
+// outages are the error codes of servers that are not able to work just now.
+var outages = map[string]string{
+	"LOADING":     "it is loading its data after a start",
+	"READONLY":    "it is a replica; after a failover this should pass",
+	"BUSY ":       "a script of somebody's is keeping it busy",
+	"MASTERDOWN":  "it is a replica that has lost its master",
+	"NOREPLICAS":  "it has too few replicas to be allowed to write",
+	"CLUSTERDOWN": "a part of the cluster is down",
+	"TRYAGAIN":    "a part of the cluster is being moved",
+	"UNBLOCKED":   "its role has changed",
+}
+
+// hopeless are those that somebody has to see to.
+var hopeless = map[string]string{
+	"OOM":     "it is out of memory (maxmemory)",
+	"MISCONF": "it can't write to its disk",
+	"NOPERM":  "the user lacks a permission, see docs/operating.md",
+	"NOAUTH":  "it wants a password",
+}
+
+func describe(err error) error {
+	text := err.Error()
+	for _, codes := range []map[string]string{outages, hopeless} {
+		for code, meaning := range codes {
+			if strings.HasPrefix(text, code) {
+				return fmt.Errorf("redisengine: the server refuses: %s: %w", meaning, err)
+			}
+		}
+	}
+	return fmt.Errorf("redisengine: %w", err)
+}
+
+// onShards calls f for each of the shards, all at the same time, and returns
+// the first error.
+func onShards(shards []*shard, f func(*shard) error) error {
+	if len(shards) == 1 {
+		return f(shards[0])
+	}
+	errs := make([]error, len(shards))
+	var wg sync.WaitGroup
+	for i, s := range shards {
+		wg.Go(func() { errs[i] = f(s) })
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

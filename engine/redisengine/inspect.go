@@ -1,0 +1,174 @@
+package redisengine
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/watermarkchurch/toot-go/engine"
+)
+
+// lanePage is how many jobs a script call of Lanes looks at.
+const lanePage = 1000
+
+// Lanes returns what the lanes hold, as engine.Inspector says. It reads a part
+// at a time, so that it holds up nobody: jobs that move meanwhile may be
+// counted twice or not at all.
+func (e *Engine) Lanes(ctx context.Context) ([]engine.LaneStats, error) {
+	if err := e.calls.enter(); err != nil {
+		return nil, err
+	}
+	defer e.calls.calls.Done()
+	if err := e.forgetDead(ctx); err != nil {
+		return nil, err
+	}
+	perShard := make([]map[engine.Lane]*engine.LaneStats, len(e.shards))
+	err := onShards(e.shards, func(s *shard) (err error) {
+		perShard[s.number], err = e.lanesOf(ctx, s)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[engine.Lane]*engine.LaneStats)
+	for _, lanes := range perShard {
+		for lane, l := range lanes {
+			sum := all[lane]
+			if sum == nil {
+				all[lane] = l
+				continue
+			}
+			sum.Waiting += l.Waiting
+			sum.Leased += l.Leased
+			sum.Retrying += l.Retrying
+			sum.Dead += l.Dead
+			sum.Oldest = max(sum.Oldest, l.Oldest)
+			sum.Deferred = max(sum.Deferred, l.Deferred)
+		}
+	}
+	stats := make([]engine.LaneStats, 0, len(all))
+	for _, l := range all {
+		if l.Waiting+l.Leased+l.Dead > 0 || l.Deferred > 0 {
+			stats = append(stats, *l)
+		}
+	}
+	slices.SortFunc(stats, func(a, b engine.LaneStats) int {
+		return cmp.Or(cmp.Compare(a.Lane.Kind, b.Lane.Kind), cmp.Compare(a.Lane.Name, b.Lane.Name))
+	})
+	return stats, nil
+}
+
+func (e *Engine) lanesOf(ctx context.Context, s *shard) (map[engine.Lane]*engine.LaneStats, error) {
+	lanes := make(map[engine.Lane]*engine.LaneStats)
+	get := func(l engine.Lane) *engine.LaneStats {
+		if lanes[l] == nil {
+			lanes[l] = &engine.LaneStats{Lane: l}
+		}
+		return lanes[l]
+	}
+	now, err := e.now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i, kind := range kinds {
+		err := e.scanScores(ctx, s.rest[i], func(name string, score float64) {
+			if left := int64(score/2) - now; left > 0 {
+				get(engine.Lane{Kind: kind, Name: name}).Deferred = time.Duration(left) * time.Microsecond
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+		err = e.scanScores(ctx, s.ready[i], func(name string, _ float64) {
+			get(engine.Lane{Kind: kind, Name: name})
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	for lane, l := range lanes {
+		if err := e.countLane(ctx, s, lane, l); err != nil {
+			return nil, err
+		}
+	}
+	return lanes, e.countDead(ctx, s, get)
+}
+
+// scanScores goes through a ZSET.
+func (e *Engine) scanScores(ctx context.Context, key string, each func(string, float64)) error {
+	for cursor := uint64(0); ; {
+		var page rueidis.ScanEntry
+		err := e.try(ctx, func(ctx context.Context) (err error) {
+			page, err = e.client.Do(ctx, e.client.B().Zscan().Key(key).Cursor(cursor).Count(lanePage).Build()).AsScanEntry()
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for i := 0; i+1 < len(page.Elements); i += 2 {
+			score, err := strconv.ParseFloat(page.Elements[i+1], 64)
+			if err != nil {
+				return errForeign
+			}
+			each(page.Elements[i], score)
+		}
+		if cursor = page.Cursor; cursor == 0 {
+			return nil
+		}
+	}
+}
+
+func (e *Engine) countLane(ctx context.Context, s *shard, lane engine.Lane, l *engine.LaneStats) error {
+	for rank := 0; ; rank += lanePage {
+		key := s.laneKey(lane)
+		answer, err := e.exec(ctx, s, laneScript, []string{key}, []string{key, laneCode(lane), strconv.Itoa(rank), strconv.Itoa(lanePage)})
+		if err != nil {
+			return err
+		}
+		r := parse(answer, 6)
+		now, n := r.int(0), r.int(1)
+		l.Waiting += int(r.int(2))
+		l.Leased += int(r.int(3))
+		l.Retrying += int(r.int(4))
+		if r.string(5) != "" {
+			l.Oldest = max(l.Oldest, time.Duration(now-r.int(5))*time.Microsecond)
+		}
+		if r.err != nil {
+			return r.err
+		}
+		if n < lanePage {
+			return nil
+		}
+	}
+}
+
+func (e *Engine) countDead(ctx context.Context, s *shard, get func(engine.Lane) *engine.LaneStats) error {
+	seen := make(map[string]bool) // HSCAN may name one twice
+	for cursor := uint64(0); ; {
+		var page rueidis.ScanEntry
+		err := e.try(ctx, func(ctx context.Context) (err error) {
+			page, err = e.client.Do(ctx, e.client.B().Hscan().Key(s.buried).Cursor(cursor).Count(lanePage).Build()).AsScanEntry()
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for i := 0; i+1 < len(page.Elements); i += 2 {
+			o, ok := unpackObituary(page.Elements[i+1])
+			if !ok {
+				return errForeign
+			}
+			if !seen[page.Elements[i]] {
+				seen[page.Elements[i]] = true
+				get(o.lane).Dead++
+			}
+		}
+		if cursor = page.Cursor; cursor == 0 {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,36 @@
+-- What a lane holds, a part at a time. Arguments: lane key, code of the lane,
+-- the first rank and the number of jobs to look at.
+local found = call('ZRANGE', ARGV[1], ARGV[3], ARGV[3] + ARGV[4] - 1, 'WITHSCORES')
+local waiting, leased, retrying, oldest = 0, 0, 0, math.huge
+local ids, keys = {}, {}
+for i = 1, #found, 2 do
+  ids[#ids + 1] = found[i] .. ARGV[2]
+end
+local records = read('HMGET', RECORDS, ids, 1, #ids)
+for i = 1, #ids do
+  local score = tonumber(found[2 * i])
+  local stamp = floor(score / 2)
+  local held = score % 2 == 1 and score > now * 2 + 1
+  if held then
+    leased = leased + 1
+  else
+    waiting = waiting + 1
+  end
+  if records[i] then
+    local _, attempt, pushed = fields(RECORD, records[i])
+    stamp = pushed
+    if attempt > 0 and not held then
+      retrying = retrying + 1
+    end
+  elseif score % 2 == 1 then
+    keys[#keys + 1] = found[2 * i - 1] -- only the event knows
+    stamp = math.huge
+  end
+  oldest = min(oldest, stamp)
+end
+for _, event in ipairs(read('HMGET', EVENTS, keys, 1, #keys)) do
+  if event then
+    oldest = min(oldest, tonumber(string.sub(event, 1, 16)))
+  end
+end
+return {format('%.0f', now), #ids, waiting, leased, retrying, oldest < math.huge and format('%.0f', oldest) or ''}

@@ -1,0 +1,214 @@
+-- What all scripts of a shard share.
+--
+-- A shard is a complete queue. Its keys have one hash tag, so they live in one
+-- slot. The order of the fixed ones is that of shard.keys in shard.go; the
+-- lanes that a call names come behind them.
+--
+--   META     hash    clock: the last time stamp given out; turn, since: which
+--                    of the two SEEN hashes is in use, and since when;
+--                    wait1..3: somebody sleeps until then; told1..3: when a
+--                    hint was last sent (see finish)
+--   EVENTS   hash    event key -> 16 digits (when it was pushed) .. the event
+--   REFS     hash    event key -> number of jobs, where it is not 1
+--   RECORDS  hash    job key .. lane code -> what is not plain about a job
+--   DEAD     zset    dead letter -> when it was buried
+--   BURIED   hash    dead letter -> its record
+--   SEEN     hashes  job key -> the codes of the lanes that it was pushed to
+--   READY    zsets   one a kind: lane -> when to look at it, or earlier
+--   REST     zsets   one a kind: lane -> until when nobody claims from it
+--   lane     zset    job key -> when it is due
+--
+-- Times are microseconds of the server's clock. Scores are twice that; the
+-- lowest bit is set for jobs that are leased, whose score is the end of the
+-- lease. So the score is proof of a claim: it is in the ticket, and whoever
+-- settles a job has to know it.
+--
+-- A job key is 16 bytes made from the event's ID. It is the event key too,
+-- unless another event of the same ID but of other content is stored.
+local META, EVENTS, REFS, RECORDS, DEAD, BURIED = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local SEEN = {KEYS[7], KEYS[8]}
+local READY = {KEYS[9], KEYS[10], KEYS[11]}
+local REST = {KEYS[12], KEYS[13], KEYS[14]}
+local LANES = 14
+
+local call, unpack, tonumber = redis.call, unpack, tonumber
+local floor, min, max, format = math.floor, math.min, math.max, string.format
+local pack, fields = struct.pack, struct.unpack
+
+-- Of a record: claims, attempt, when pushed, length of the event key. The
+-- event key (if it is not the job key) and the history follow.
+local RECORD = '>I4I4I8B'
+
+local time = call('TIME')
+local now = time[1] * 1e6 + time[2]
+local meta = call('HMGET', META, 'clock', 'turn', 'since', 'wait1', 'wait2', 'wait3', 'told1', 'told2', 'told3')
+local clock = tonumber(meta[1] or 0)
+
+-- Lua's stack bounds the arguments of one call.
+local CHUNK = 4000
+
+-- write calls cmd key [flag] with list[first..last], which are pairs or
+-- single items.
+local function write(cmd, key, flag, list, first, last)
+  for i = first, last, CHUNK do
+    if flag then
+      call(cmd, key, flag, unpack(list, i, min(i + CHUNK - 1, last)))
+    else
+      call(cmd, key, unpack(list, i, min(i + CHUNK - 1, last)))
+    end
+  end
+end
+
+-- read is write for commands that answer with one item for each argument.
+local function read(cmd, key, list, first, last)
+  if last < first then
+    return {}
+  elseif last - first < CHUNK then
+    return call(cmd, key, unpack(list, first, last))
+  end
+  local all, n = {}, 0
+  for i = first, last, CHUNK do
+    for _, v in ipairs(call(cmd, key, unpack(list, i, min(i + CHUNK - 1, last)))) do
+      n = n + 1
+      all[n] = v
+    end
+  end
+  return all
+end
+
+-- leaseEnd is the score of a lease. Its lowest bits tell claims of one job
+-- apart that would end in the same microsecond.
+local function leaseEnd(lease, claims)
+  local e = now + lease
+  return (e - e % 8 + 8 + claims % 8) * 2 + 1
+end
+
+-- touch notes that a lane is to be looked at when score comes.
+local touched = {{}, {}, {}}
+local function touch(kind, lane, score)
+  local t = touched[kind]
+  t[#t + 1] = score
+  t[#t + 1] = lane
+end
+
+-- due notes that a job waits until score. Somebody who sleeps for longer is
+-- to be told.
+local earliest = {math.huge, math.huge, math.huge}
+local function due(kind, lane, score)
+  touch(kind, lane, score)
+  if score < earliest[kind] then
+    earliest[kind] = score
+  end
+end
+
+-- finish writes down what touch and due noted, and sends hints. Who finds
+-- nothing to claim leaves a note in META until when it sleeps, so that a busy
+-- system, where nobody sleeps, sends hardly any. For those that watch without
+-- claiming there is one now and then. It returns the kinds that were told of.
+local TELL_AGAIN = 100000
+local function finish(channel, sender)
+  local kinds = ''
+  for kind = 1, 3 do
+    local t = touched[kind]
+    if #t > 0 then
+      write('ZADD', READY[kind], 'LT', t, 1, #t)
+    end
+    local first = earliest[kind]
+    if first < math.huge then
+      local wait, told = meta[3 + kind], tonumber(meta[6 + kind] or 0)
+      if wait and first < tonumber(wait) then
+        call('HDEL', META, 'wait' .. kind)
+        wait = true
+      else
+        wait = false
+      end
+      if wait or (first <= 2 * max(now, clock) + 1 and (now - told > TELL_AGAIN or now < told)) then
+        kinds = kinds .. kind
+        call('HSET', META, 'told' .. kind, now)
+      end
+    end
+  end
+  if kinds ~= '' then
+    call('PUBLISH', channel, sender .. ' ' .. kinds)
+  end
+  if clock > tonumber(meta[1] or 0) then
+    call('HSET', META, 'clock', clock)
+  end
+  return kinds
+end
+
+-- release gives up one reference for each entry of a list of event keys.
+local function release(list, n)
+  if n == 0 then
+    return
+  end
+  local counts = read('HMGET', REFS, list, 1, n)
+  local gone, rest = {}, nil
+  for i = 1, n do
+    if counts[i] then
+      rest = rest or {}
+      rest[list[i]] = (rest[list[i]] or tonumber(counts[i])) - 1
+    else
+      gone[#gone + 1] = list[i]
+    end
+  end
+  if rest then
+    local single, more = {}, {}
+    for key, count in pairs(rest) do
+      if count > 1 then
+        more[#more + 1] = key
+        more[#more + 1] = count
+      else
+        single[#single + 1] = key
+        if count < 1 then
+          gone[#gone + 1] = key
+        end
+      end
+    end
+    write('HSET', REFS, nil, more, 1, #more)
+    write('HDEL', REFS, nil, single, 1, #single)
+  end
+  write('HDEL', EVENTS, nil, gone, 1, #gone)
+end
+
+-- rotate sees to it that what was pushed is remembered for one to two windows,
+-- and returns the hash in use and the one before.
+local function rotate(window)
+  local turn, since = tonumber(meta[2] or 1), tonumber(meta[3] or 0)
+  local over = floor((now - since) / window)
+  if over >= 1 then
+    if over == 1 then
+      turn = 3 - turn
+      since = since + window
+      call('UNLINK', SEEN[turn])
+    else
+      since = now
+      call('UNLINK', SEEN[1], SEEN[2])
+    end
+    call('HSET', META, 'turn', turn, 'since', since)
+  end
+  return SEEN[turn], SEEN[3 - turn]
+end
+
+-- bury trims the dead letters to those that are kept.
+local function trim(most, age)
+  local old = call('ZRANGE', DEAD, '-inf', '(' .. format('%.0f', now - age), 'BYSCORE', 'LIMIT', 0, 200)
+  local over = call('ZCARD', DEAD) - #old - most
+  if over > 0 then
+    for _, id in ipairs(call('ZRANGE', DEAD, #old, #old + min(over, 200) - 1)) do
+      old[#old + 1] = id
+    end
+  end
+  if #old == 0 then
+    return
+  end
+  local keys = {}
+  for _, record in ipairs(call('HMGET', BURIED, unpack(old))) do
+    if record then
+      keys[#keys + 1] = string.sub(record, 2, 1 + string.byte(record))
+    end
+  end
+  call('ZREM', DEAD, unpack(old))
+  call('HDEL', BURIED, unpack(old))
+  release(keys, #keys)
+end

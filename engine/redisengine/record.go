@@ -1,0 +1,140 @@
+package redisengine
+
+import (
+	"encoding/binary"
+	"unsafe"
+
+	"github.com/watermarkchurch/toot-go/engine"
+)
+
+// record is what is kept of a job that is not plain: one that was delayed,
+// retried, released, or claimed more than once. The scripts know its layout.
+type record struct {
+	claims  int
+	attempt int
+	stamp   int64  // when it was pushed
+	event   string // its event key, if that is not its job key
+	history string
+}
+
+const recordHeader = 4 + 4 + 8 + 1
+
+func (r *record) pack() string {
+	b := make([]byte, 0, recordHeader+len(r.event)+len(r.history))
+	b = binary.BigEndian.AppendUint32(b, uint32(r.claims))
+	b = binary.BigEndian.AppendUint32(b, uint32(r.attempt))
+	b = binary.BigEndian.AppendUint64(b, uint64(r.stamp))
+	b = append(b, byte(len(r.event)))
+	b = append(b, r.event...)
+	b = append(b, r.history...)
+	return bytesAsString(b)
+}
+
+func unpackRecord(s string) (r record, ok bool) {
+	if len(s) < recordHeader {
+		return r, false
+	}
+	b := []byte(s[:recordHeader])
+	r.claims = int(binary.BigEndian.Uint32(b))
+	r.attempt = int(binary.BigEndian.Uint32(b[4:]))
+	r.stamp = int64(binary.BigEndian.Uint64(b[8:]))
+	size := int(b[16])
+	s = s[recordHeader:]
+	if len(s) < size {
+		return r, false
+	}
+	r.event, r.history = s[:size], s[size:]
+	return r, true
+}
+
+// obituary is the record of a dead letter. The scripts read its first part,
+// the event key.
+type obituary struct {
+	event   string
+	key     string
+	lane    engine.Lane
+	channel string
+	stamp   int64
+	attempt int
+	reason  string
+	history string
+}
+
+func (o *obituary) pack() string {
+	b := make([]byte, 0, 64+len(o.lane.Name)+len(o.channel)+len(o.reason)+len(o.history))
+	b = append(b, byte(len(o.event)))
+	b = append(b, o.event...)
+	b = append(b, o.key...)
+	b = append(b, byte(o.lane.Kind))
+	b = appendString(b, o.lane.Name)
+	b = appendString(b, o.channel)
+	b = binary.AppendUvarint(b, uint64(o.stamp))
+	b = binary.AppendUvarint(b, uint64(o.attempt))
+	b = appendString(b, o.reason)
+	b = append(b, o.history...)
+	return bytesAsString(b)
+}
+
+func unpackObituary(s string) (o obituary, ok bool) {
+	r := reader{rest: s}
+	o.event = r.take(int(r.byte()))
+	o.key = r.take(jobKeySize)
+	o.lane.Kind = engine.Kind(r.byte())
+	o.lane.Name = r.string()
+	o.channel = r.string()
+	o.stamp = int64(r.uvarint())
+	o.attempt = int(r.uvarint())
+	o.reason = r.string()
+	o.history = r.rest
+	return o, !r.bad
+}
+
+func appendString(b []byte, s string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(s)))
+	return append(b, s...)
+}
+
+// reader takes apart what was packed. bad is set when there is less than was
+// asked for, and everything is empty from then on.
+type reader struct {
+	rest string
+	bad  bool
+}
+
+func (r *reader) take(n int) string {
+	if n < 0 || n > len(r.rest) {
+		r.rest, r.bad = "", true
+		return ""
+	}
+	s := r.rest[:n]
+	r.rest = r.rest[n:]
+	return s
+}
+
+func (r *reader) byte() byte {
+	s := r.take(1)
+	if s == "" {
+		return 0
+	}
+	return s[0]
+}
+
+func (r *reader) uvarint() uint64 {
+	var v uint64
+	for shift := 0; ; shift += 7 {
+		b := r.byte()
+		if r.bad || shift > 63 {
+			r.bad = true
+			return 0
+		}
+		v |= uint64(b&0x7f) << shift
+		if b < 0x80 {
+			return v
+		}
+	}
+}
+
+func (r *reader) string() string { return r.take(int(min(r.uvarint(), 1<<40))) }
+
+// bytesAsString avoids a copy of bytes that nobody changes any more.
+func bytesAsString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -1,0 +1,265 @@
+package redisengine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/watermarkchurch/toot-go/engine"
+)
+
+// Options are optional settings. The zero value means the defaults. All
+// processes that share a namespace are given the same.
+type Options struct {
+	// Namespace is what the names of all keys start with, but those of
+	// subscribers, which are shared with everybody. Engines of different
+	// namespaces never touch each other's jobs. It must not contain braces.
+	// Default "toot".
+	Namespace string
+
+	// Shards is into how many queues the jobs are split, each on one node of
+	// a cluster. It is settled when a namespace is first used; a number
+	// that is given later on has no effect. Default: 1, and on a cluster the
+	// number of its masters, at most 8.
+	Shards int
+
+	// Retention is how long finished and dead jobs are remembered.
+	Retention engine.Retention
+
+	// Logger is told of outages and of server settings under which
+	// acknowledged events can be lost. Default slog.Default().
+	Logger *slog.Logger
+}
+
+// Engine keeps jobs and subscribers in Redis. It is safe for concurrent use.
+type Engine struct {
+	client     rueidis.Client
+	ownsClient bool
+	namespace  string
+	shards     []*shard
+	retention  engine.Retention
+	log        *slog.Logger
+	window     string // Retention.Dedupe, for scripts
+
+	calls   gate
+	watch   watcher
+	changes changes
+}
+
+var (
+	_ engine.Engine      = (*Engine)(nil)
+	_ engine.DeadLetters = (*Engine)(nil)
+	_ engine.Inspector   = (*Engine)(nil)
+)
+
+// maxShards is the default limit of shards on a cluster: every Claim asks all.
+const maxShards = 8
+
+// Open connects to the server or servers of a URL and returns the engine on
+// them. Close closes the connections.
+//
+//	redis://user:password@host:6379/0
+//	rediss://host:6379                         TLS
+//	redis://host1:6379,host2:6379              nodes of a cluster
+//	redis+cluster://host1:6379                 one node of a cluster
+//	redis+sentinel://user:password@host1:26379,host2:26379/master/0
+//
+// The Sentinel form names the set of servers to find, "master" above, and then
+// the database, which may be left out. User and password are those of the
+// servers; the Sentinels' own are given as ?sentinel_user=…&sentinel_password=….
+// rediss+cluster and rediss+sentinel mean TLS. A password alone is given as
+// redis://:password@host. ?skip_verify=1 accepts any TLS certificate.
+func Open(ctx context.Context, url string, opts *Options) (*Engine, error) {
+	o, err := clientOption(url)
+	if err != nil {
+		return nil, fmt.Errorf("redisengine: %w", err)
+	}
+	client, err := connect(ctx, o)
+	if err != nil {
+		return nil, fmt.Errorf("redisengine: can't connect to %s: %w", strings.Join(o.InitAddress, ", "), err)
+	}
+	e, err := newEngine(ctx, client, opts)
+	if err != nil {
+		client.Close()
+		return nil, err
+	}
+	e.ownsClient = true
+	return e, nil
+}
+
+// connect is rueidis.NewClient bounded by a context.
+func connect(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, error) {
+	type result struct {
+		client rueidis.Client
+		err    error
+	}
+	done := make(chan result, 1)
+	go func() {
+		client, err := rueidis.NewClient(o)
+		done <- result{client, err}
+	}()
+	select {
+	case r := <-done:
+		return r.client, r.err
+	case <-ctx.Done():
+		go func() {
+			if r := <-done; r.err == nil {
+				r.client.Close()
+			}
+		}()
+		return nil, context.Cause(ctx)
+	}
+}
+
+// New returns an engine on a client of the caller's, who closes it some time
+// after Close. The client has to speak RESP3 and should have client-side
+// caching enabled, as clients of rueidis have by default.
+func New(client rueidis.Client, opts *Options) (*Engine, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+	defer cancel()
+	return newEngine(ctx, client, opts)
+}
+
+const openTimeout = 10 * time.Second
+
+func newEngine(ctx context.Context, client rueidis.Client, opts *Options) (*Engine, error) {
+	if opts == nil {
+		opts = &Options{}
+	}
+	e := &Engine{
+		client:    client,
+		namespace: opts.Namespace,
+		retention: opts.Retention.WithDefaults(),
+		log:       opts.Logger,
+	}
+	if e.namespace == "" {
+		e.namespace = "toot"
+	}
+	if strings.ContainsAny(e.namespace, "{}") {
+		return nil, fmt.Errorf("redisengine: %w: the namespace %q contains a brace", engine.ErrInvalid, e.namespace)
+	}
+	if opts.Shards < 0 {
+		return nil, fmt.Errorf("redisengine: %w: %d shards", engine.ErrInvalid, opts.Shards)
+	}
+	if e.log == nil {
+		e.log = slog.Default()
+	}
+	e.window = strconv.FormatInt(max(e.retention.Dedupe.Microseconds(), 1), 10)
+	n, err := e.settleShards(ctx, opts.Shards)
+	if err != nil {
+		return nil, fmt.Errorf("redisengine: can't use the server: %w", err)
+	}
+	for i := range n {
+		e.shards = append(e.shards, newShard(e.namespace, i, n))
+	}
+	e.checkServer(ctx)
+	e.startWatch()
+	return e, nil
+}
+
+// settleShards returns the number of shards of the namespace, which is decided
+// once: jobs in a shard that nobody looks at would be lost.
+func (e *Engine) settleShards(ctx context.Context, want int) (int, error) {
+	if want == 0 {
+		want = 1
+		if e.client.Mode() == rueidis.ClientModeCluster {
+			masters, err := e.masters(ctx)
+			if err != nil {
+				return 0, err
+			}
+			want = min(max(len(masters), 1), maxShards)
+		}
+	}
+	key := "{" + e.namespace + "}:shards"
+	var n int64
+	err := e.try(ctx, func(ctx context.Context) error {
+		b := e.client.B()
+		err := e.client.Do(ctx, b.Set().Key(key).Value(strconv.Itoa(want)).Nx().Build()).Error()
+		if err != nil && !rueidis.IsRedisNil(err) {
+			return err
+		}
+		n, err = e.client.Do(ctx, b.Get().Key(key).Build()).AsInt64()
+		return err
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case n < 1 || n > 1024:
+		return 0, fmt.Errorf("%s is %d, which is no number of shards", key, n)
+	}
+	return int(n), nil
+}
+
+// Close ends the watching, waits for calls under way and closes the connections
+// that Open has made.
+func (e *Engine) Close() error {
+	if !e.calls.close() {
+		return nil
+	}
+	e.stopWatch()
+	if e.ownsClient {
+		e.client.Close()
+	}
+	return nil
+}
+
+// gate counts calls under way and lets none begin once it is closed.
+type gate struct {
+	mu     sync.Mutex
+	closed bool
+	calls  sync.WaitGroup
+	over   chan struct{}
+}
+
+func (g *gate) enter() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return engine.ErrClosed
+	}
+	g.calls.Add(1)
+	return nil
+}
+
+// close reports whether it was the first to close the gate, and returns when
+// nobody is inside any more.
+func (g *gate) close() bool {
+	g.mu.Lock()
+	first := !g.closed
+	g.closed = true
+	g.mu.Unlock()
+	g.calls.Wait()
+	return first
+}
+
+func validLane(l engine.Lane) bool {
+	return l.Kind >= engine.FanOut && l.Kind <= engine.Handle && l.Name != ""
+}
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("redisengine: %w: %s", engine.ErrInvalid, fmt.Sprintf(format, args...))
+}
+
+// micros is a duration for scripts. They count in microseconds of at most a
+// hundred years, so that sums stay exact.
+func micros(d time.Duration) string {
+	const limit = 100 * 365 * 24 * time.Hour
+	return strconv.FormatInt(max(0, min(d, limit)).Microseconds(), 10)
+}
+
+// span is micros for leases, which are longer than nothing.
+func span(d time.Duration) string {
+	if d > 0 && d < time.Microsecond {
+		d = time.Microsecond
+	}
+	return micros(d)
+}
+
+var errForeign = errors.New("the server sent an answer that is not of this engine's scripts")

@@ -1,0 +1,163 @@
+package redisengine
+
+import (
+	"crypto/sha1" //nolint:gosec // names, not secrets; the server has no other hash
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"hash/crc32"
+	"strconv"
+
+	"github.com/watermarkchurch/toot-go/engine"
+)
+
+// shard is a complete queue under one hash tag. An event and all its jobs are
+// in one shard.
+type shard struct {
+	number  int
+	fixed   []string // the keys that every script is given
+	lanes   string   // prefix of the keys of lanes
+	records string
+	dead    string
+	buried  string
+	events  string
+	ready   [3]string
+	rest    [3]string
+}
+
+// kinds are the kinds of lanes, in the order of ready and rest.
+var kinds = [3]engine.Kind{engine.FanOut, engine.Deliver, engine.Handle}
+
+func newShard(namespace string, number, of int) *shard {
+	t := tag(namespace, number, of) + ":"
+	s := &shard{
+		number: number, lanes: t + "lane:",
+		records: t + "records", dead: t + "dead", buried: t + "buried", events: t + "events",
+	}
+	for i, k := range kinds {
+		s.ready[i] = t + "ready:" + k.String()
+		s.rest[i] = t + "rest:" + k.String()
+	}
+	s.fixed = []string{
+		t + "meta", s.events, t + "refs", s.records, s.dead, s.buried, t + "seen:1", t + "seen:2",
+		s.ready[0], s.ready[1], s.ready[2], s.rest[0], s.rest[1], s.rest[2],
+	}
+	return s
+}
+
+// lanePrefix is what the keys of a kind's lanes start with.
+func (s *shard) lanePrefix(k engine.Kind) string {
+	return s.lanes + k.String() + ":"
+}
+
+func (s *shard) laneKey(l engine.Lane) string { return s.lanePrefix(l.Kind) + l.Name }
+
+// tag returns the hash tag of a shard. With several shards, tags are chosen
+// such that their slots are spread evenly over the slots of a cluster.
+func tag(namespace string, number, of int) string {
+	name := namespace + ":" + strconv.Itoa(number)
+	if of == 1 {
+		return "{" + name + "}"
+	}
+	const slots = 16384
+	for n := 0; ; n++ {
+		try := name
+		if n > 0 {
+			try += "." + strconv.Itoa(n)
+		}
+		if int(crc16(try))%slots*of/slots == number {
+			return "{" + try + "}"
+		}
+	}
+}
+
+// crc16 is the hash of Redis Cluster (CRC-16/XMODEM).
+func crc16(s string) uint16 {
+	var crc uint16
+	for i := range len(s) {
+		crc ^= uint16(s[i]) << 8
+		for range 8 {
+			if crc&0x8000 != 0 {
+				crc = crc<<1 ^ 0x1021
+			} else {
+				crc <<= 1
+			}
+		}
+	}
+	return crc
+}
+
+// jobKeySize is the length of a job key.
+const jobKeySize = 16
+
+// jobKey makes a key of an event's ID: the bytes of a UUID as toot writes
+// them, a hash of anything else.
+func jobKey(id string) string {
+	if len(id) == 36 && id[8] == '-' && id[13] == '-' && id[18] == '-' && id[23] == '-' {
+		var digits [32]byte
+		n := copy(digits[:], id[:8])
+		n += copy(digits[n:], id[9:13])
+		n += copy(digits[n:], id[14:18])
+		n += copy(digits[n:], id[19:23])
+		copy(digits[n:], id[24:])
+		var key [jobKeySize]byte
+		lower := true
+		for _, d := range digits {
+			lower = lower && (d < 'A' || d > 'F')
+		}
+		if _, err := hex.Decode(key[:], digits[:]); err == nil && lower {
+			return string(key[:])
+		}
+	}
+	sum := sha256.Sum256([]byte(id))
+	return string(sum[:jobKeySize])
+}
+
+// shardOf tells which of n shards a job key belongs to.
+func shardOf(key string, n int) int {
+	if n == 1 {
+		return 0
+	}
+	// A UUID's bytes are not all random.
+	return int(crc32.ChecksumIEEE([]byte(key)) % uint32(n))
+}
+
+// laneCode stands for a lane where space is scarce.
+func laneCode(l engine.Lane) string {
+	b := make([]byte, 0, 128)
+	b = strconv.AppendUint(b, uint64(l.Kind), 10)
+	b = append(b, l.Name...)
+	sum := sha1.Sum(b) //nolint:gosec // see above
+	return string(sum[:8])
+}
+
+// packEvent is how an event is stored, behind the time that the server adds.
+func packEvent(e *engine.Event) string {
+	b := make([]byte, 0, 3*binary.MaxVarintLen32+len(e.ID)+len(e.Channel)+len(e.Meta)+len(e.Body))
+	b = appendString(b, e.ID)
+	b = appendString(b, e.Channel)
+	b = append(binary.AppendUvarint(b, uint64(len(e.Meta))), e.Meta...)
+	b = append(b, e.Body...)
+	return bytesAsString(b)
+}
+
+// stampSize is the length of the time before a stored event.
+const stampSize = 16
+
+// unpackEvent is the reverse; ok is false for something else.
+func unpackEvent(stored string) (e *engine.Event, ok bool) {
+	if len(stored) < stampSize {
+		return nil, false
+	}
+	r := reader{rest: stored[stampSize:]}
+	e = &engine.Event{ID: r.string(), Channel: r.string()}
+	meta := r.string()
+	if r.bad || e.ID == "" {
+		return nil, false
+	}
+	if meta != "" {
+		e.Meta = []byte(meta)
+	}
+	e.Body = []byte(r.rest)
+	return e, true
+}

@@ -1,0 +1,77 @@
+package redisengine
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+
+	"github.com/watermarkchurch/toot-go/engine"
+)
+
+// claim is what a ticket says: which claim of which job, and what is needed
+// to settle it without asking the server for it.
+type claim struct {
+	shard     int
+	lane      engine.Lane
+	key       string // job key
+	event     string // event key
+	score     uint64 // of the lane: when the lease ends. It proves the claim.
+	stamp     int64  // when the job was pushed
+	claims    int
+	hasRecord bool
+	channel   string
+}
+
+// A ticket starts with a checksum of the rest, so that one that was cut or
+// altered on its way is a stale one rather than another.
+const checksumSize = 4
+
+func (c *claim) ticket() engine.Ticket {
+	b := make([]byte, checksumSize, 64+len(c.lane.Name)+len(c.channel))
+	flags := byte(c.lane.Kind)
+	if c.hasRecord {
+		flags |= 8
+	}
+	if c.event != c.key {
+		flags |= 16
+	}
+	b = append(b, flags)
+	b = append(b, c.key...)
+	if c.event != c.key {
+		b = appendString(b, c.event)
+	}
+	b = binary.AppendUvarint(b, uint64(c.shard))
+	b = binary.AppendUvarint(b, c.score)
+	b = binary.AppendUvarint(b, uint64(c.stamp))
+	b = binary.AppendUvarint(b, uint64(c.claims))
+	b = appendString(b, c.lane.Name)
+	b = append(b, c.channel...)
+	binary.BigEndian.PutUint32(b, crc32.ChecksumIEEE(b[checksumSize:]))
+	return engine.Ticket(bytesAsString(b))
+}
+
+// parseTicket is the reverse; ok is false for what is no ticket.
+func parseTicket(t engine.Ticket) (c claim, ok bool) {
+	if len(t) < checksumSize+1+jobKeySize {
+		return c, false
+	}
+	sum := binary.BigEndian.Uint32([]byte(t[:checksumSize]))
+	if sum != crc32.ChecksumIEEE([]byte(t[checksumSize:])) {
+		return c, false
+	}
+	r := reader{rest: string(t[checksumSize:])}
+	flags := r.byte()
+	c.lane.Kind = engine.Kind(flags & 7)
+	c.hasRecord = flags&8 != 0
+	c.key = r.take(jobKeySize)
+	c.event = c.key
+	if flags&16 != 0 {
+		c.event = r.string()
+	}
+	c.shard = int(r.uvarint())
+	c.score = r.uvarint()
+	c.stamp = int64(r.uvarint())
+	c.claims = int(r.uvarint())
+	c.lane.Name = r.string()
+	c.channel = r.rest
+	return c, !r.bad && validLane(c.lane)
+}
