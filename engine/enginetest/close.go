@@ -124,8 +124,9 @@ func closeTwice(e *env) {
 func closeMethods(e *env) {
 	a := e.open()
 	a.subscribers(channel) // and it may remember the answer
+	ticket := a.push(engine.Job{Event: event("leased"), Lane: deliver("leased"), Lease: long})[0]
 	a.close()
-	for name, call := range a.methods() {
+	for name, call := range a.methods(ticket, "unknown") {
 		if err := call(e.ctx); !errors.Is(err, engine.ErrClosed) {
 			e.Errorf("%s must return ErrClosed after Close: got %v", name, err)
 		}
@@ -156,7 +157,7 @@ func closeWaits(e *env) {
 			}
 		})
 	}
-	for name, call := range a.methods() {
+	for name, call := range a.methods("garbage", "unknown") {
 		if name == "Claim" || name == "Defer" {
 			continue // would hide the jobs
 		}

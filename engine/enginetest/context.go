@@ -13,8 +13,9 @@ var contextChecks = []check{
 	{"that_ends_leaves_the_engine_usable", 0, contextEnds},
 }
 
-// methods are calls of each method that touches the store.
-func (c *client) methods() map[string]func(context.Context) error {
+// methods are calls of each method that touches the store. A ticket and the ID
+// of a dead letter that are good make sure that it is touched.
+func (c *client) methods(ticket engine.Ticket, dead string) map[string]func(context.Context) error {
 	m := map[string]func(context.Context) error{
 		"AddSubscriber":    func(ctx context.Context) error { _, err := c.AddSubscriber(ctx, channel, url1); return err },
 		"RemoveSubscriber": func(ctx context.Context) error { _, err := c.RemoveSubscriber(ctx, channel, url1); return err },
@@ -29,15 +30,15 @@ func (c *client) methods() map[string]func(context.Context) error {
 			return err
 		},
 		"Settle": func(ctx context.Context) error {
-			_, err := c.Settle(ctx, []engine.Outcome{{Ticket: "garbage", Result: engine.Done}})
+			_, err := c.Settle(ctx, []engine.Outcome{{Ticket: ticket, Result: engine.Release}})
 			return err
 		},
 		"Defer": func(ctx context.Context) error { return c.Defer(ctx, deliver("lane"), time.Millisecond) },
 	}
 	if d, ok := c.Engine.(engine.DeadLetters); ok {
 		m["Dead"] = func(ctx context.Context) error { _, err := d.Dead(ctx, engine.DeadQuery{}); return err }
-		m["Redrive"] = func(ctx context.Context) error { _, err := d.Redrive(ctx, []string{"unknown"}); return err }
-		m["Discard"] = func(ctx context.Context) error { _, err := d.Discard(ctx, []string{"unknown"}); return err }
+		m["Redrive"] = func(ctx context.Context) error { _, err := d.Redrive(ctx, []string{dead}); return err }
+		m["Discard"] = func(ctx context.Context) error { _, err := d.Discard(ctx, []string{dead}); return err }
 	}
 	if i, ok := c.Engine.(engine.Inspector); ok {
 		m["Lanes"] = func(ctx context.Context) error { _, err := i.Lanes(ctx); return err }
@@ -49,7 +50,14 @@ func contextEnded(e *env) {
 	a := e.open()
 	ctx, cancel := context.WithCancel(e.ctx)
 	cancel()
-	for name, call := range a.methods() {
+	l := engine.Lane{Kind: engine.Handle, Name: "lane"}
+	ticket := a.push(engine.Job{Event: event("leased"), Lane: l, Lease: long})[0]
+	dead := "unknown"
+	if !e.h.NoDeadLetters {
+		a.bury(event("dead"), l, "reason")
+		dead = a.deadN(1, engine.DeadQuery{})[0].ID
+	}
+	for name, call := range a.methods(ticket, dead) {
 		err := call(ctx)
 		if name == "Subscribers" && err == nil {
 			continue // answered from memory
@@ -58,7 +66,7 @@ func contextEnded(e *env) {
 			e.Errorf("%s with a context that has ended must return its error: got %v", name, err)
 		}
 	}
-	for name, call := range a.methods() {
+	for name, call := range a.methods(ticket, dead) {
 		if err := call(e.ctx); err != nil {
 			e.Errorf("%s must work after a call whose context had ended: %v", name, err)
 		}

@@ -67,6 +67,7 @@ func Run(t *testing.T, h Harness) {
 	}
 	for _, g := range groups {
 		t.Run(g.name, func(t *testing.T) {
+			t.Parallel()
 			for _, c := range g.checks {
 				t.Run(c.name, func(t *testing.T) {
 					t.Parallel()
