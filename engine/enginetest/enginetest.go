@@ -59,8 +59,8 @@ type Harness struct {
 // that are open on a store at the same time are all given the same retention.
 type Opener func(r engine.Retention) (engine.Engine, error)
 
-// Run runs the suite. Its subtests are parallel and need about twenty seconds
-// together.
+// Run runs the suite. Its subtests are parallel and mostly wait: ten to thirty
+// seconds on two processors, a few with -parallel 16.
 func Run(t *testing.T, h Harness) {
 	if h.NewStore == nil {
 		t.Fatal("enginetest: Harness.NewStore is required")
