@@ -86,13 +86,31 @@ func micros(d time.Duration) int64 {
 	return int64((d-1)/time.Microsecond) + 1
 }
 
-// jobRun is a run of jobs that differ in nothing but an ascending seq.
+// jobRow is what rows of jobs have in common that are written together.
+type jobRow struct {
+	lane            int64
+	due             int64
+	token           int64
+	claims, attempt int64
+	shared          bool
+	pushed          int64
+}
+
+// jobRun is a run of rows that differ in nothing but an ascending seq. Only a
+// run of one has a history.
 type jobRun struct {
-	lane      *lane
-	due       int64
-	token     int64
-	shared    bool
+	jobRow
 	seq, rows int64
+	history   []byte
+}
+
+// takes adds a row to the run if it continues it.
+func (r *jobRun) takes(row *jobRow, seq int64, history []byte) bool {
+	if r.jobRow != *row || r.seq+r.rows != seq || r.history != nil || history != nil || r.rows == bulk {
+		return false
+	}
+	r.rows++
+	return true
 }
 
 // findFresh records the jobs of a batch in seen and finds out which of them
@@ -231,21 +249,21 @@ func (w *writer) insertJobs(b *jobBatch) error {
 			b.out.none()
 		}
 		w.dueAt(j.lane, due, token == 0)
+		row := jobRow{lane: j.lane.id, due: due, token: token, claims: min(token, 1), shared: e.shared, pushed: w.now}
 		r := j.lane.run
 		switch {
 		case r == nil:
 			r = &jobRun{}
 			j.lane.run = r
 			open = append(open, j.lane)
-		case r.due == due && r.token == token && r.shared == e.shared && r.seq+r.rows == e.seq && r.rows < bulk:
-			r.rows++
+		case r.takes(&row, e.seq, nil):
 			continue
 		default:
 			if err := w.insertRun(r); err != nil {
 				return err
 			}
 		}
-		*r = jobRun{lane: j.lane, due: due, token: token, shared: e.shared, seq: e.seq, rows: 1}
+		*r = jobRun{jobRow: row, seq: e.seq, rows: 1}
 	}
 	for _, l := range open {
 		if err := w.insertRun(l.run); err != nil {
@@ -257,15 +275,12 @@ func (w *writer) insertJobs(b *jobBatch) error {
 }
 
 func (w *writer) insertRun(r *jobRun) error {
-	shared, claims := 0, 0
+	shared := 0
 	if r.shared {
 		shared = 1
 	}
-	if r.token != 0 {
-		claims = 1
-	}
 	_, err := w.c.run(`INSERT INTO jobs (lane, due, seq, token, claims, attempt, shared, pushed, history)
-		SELECT ?1, ?2, ?3 + i, ?4, ?5, 0, ?6, ?7, NULL FROM nums WHERE i < ?8`,
-		r.lane.id, r.due, r.seq, r.token, claims, shared, w.now, r.rows)
+		SELECT ?1, ?2, ?3 + i, ?4, ?5, ?6, ?7, ?8, ?9 FROM nums WHERE i < ?10`,
+		r.lane, r.due, r.seq, r.token, r.claims, r.attempt, shared, r.pushed, r.history, r.rows)
 	return err
 }

@@ -32,6 +32,8 @@ const (
 //     with every job that is due earlier and raised by a claim that finds it
 //     too low, so that a claim meets ready lanes in order without looking at
 //     the others.
+//   - jobs and events have no NOT NULL, which SQLite checks for each column of
+//     each row. Only this package writes them.
 //   - nums holds 0 to 1023: INSERT … SELECT from it writes a run of rows in
 //     one statement, for a third of the price of one statement a row.
 const schema = `
@@ -58,18 +60,18 @@ CREATE TABLE lanes (
 CREATE INDEX lanes_wake ON lanes (kind, wake);
 CREATE INDEX lanes_deferred ON lanes (kind, deferred) WHERE deferred > 0;
 CREATE TABLE jobs (
-	lane INTEGER NOT NULL,
-	due INTEGER NOT NULL,     -- of a leased job: when the lease ends
-	seq INTEGER NOT NULL,     -- its event
-	token INTEGER NOT NULL,   -- of the claim, see newToken; 0: not leased
-	claims INTEGER NOT NULL,
-	attempt INTEGER NOT NULL,
-	shared INTEGER NOT NULL,  -- whether the event has a row in refs
-	pushed INTEGER NOT NULL,
+	lane INTEGER,
+	due INTEGER,     -- of a leased job: when the lease ends
+	seq INTEGER,     -- its event
+	token INTEGER,   -- of the claim, see newToken; 0: not leased
+	claims INTEGER,
+	attempt INTEGER,
+	shared INTEGER,  -- whether the event has a row in refs
+	pushed INTEGER,
 	history BLOB,
 	PRIMARY KEY (lane, due, seq)
 ) WITHOUT ROWID;
-CREATE TABLE events (seq INTEGER PRIMARY KEY, id TEXT NOT NULL, channel TEXT NOT NULL, meta BLOB, body BLOB);
+CREATE TABLE events (seq INTEGER PRIMARY KEY, id TEXT, channel TEXT, meta BLOB, body BLOB);
 CREATE TABLE refs (seq INTEGER PRIMARY KEY, n INTEGER NOT NULL);
 CREATE TABLE seen0 (key BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE seen1 (key BLOB PRIMARY KEY) WITHOUT ROWID;

@@ -1,0 +1,127 @@
+package sqliteengine
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/watermarkchurch/toot-go/engine"
+)
+
+func TestAJobIsRememberedForOneToTwoWindows(t *testing.T) {
+	clock := &fakeClock{t: time.Now()}
+	e := open(t, tempFile(t), &Options{Retention: engine.Retention{Dedupe: time.Hour}, now: clock.now})
+	for step := range 30 {
+		// Whatever the phase of the generations.
+		jobs := newJobs("job", 3, testLane, time.Minute)
+		tickets := push(t, e, jobs)
+		if tickets[0] == "" {
+			t.Fatalf("step %d: a job is still known after two windows", step)
+		}
+		settleAll(t, e, tickets, engine.Outcome{Result: engine.Done})
+		clock.add(time.Hour - time.Second)
+		if push(t, e, jobs)[0] != "" {
+			t.Fatalf("step %d: a job was forgotten within the window", step)
+		}
+		clock.add(time.Hour + 2*time.Second + time.Duration(step)*3*time.Minute)
+	}
+}
+
+func TestAJobThatWaitsIsRememberedAsLongAsItWaits(t *testing.T) {
+	clock := &fakeClock{t: time.Now()}
+	e := open(t, tempFile(t), &Options{Retention: engine.Retention{Dedupe: time.Hour}, now: clock.now})
+	// More than a transaction looks at, so that the walk has several steps.
+	jobs := newJobs("job", 3*carryChunk, testLane, 0)
+	for i := range jobs {
+		jobs[i].Delay = 1000 * time.Hour
+	}
+	push(t, e, jobs)
+	moving := push(t, e, newJobs("moving", 10, testLane, 100*time.Hour))
+	for range 10 {
+		clock.add(31 * time.Minute)
+		// Each call is a step of the walk; the jobs move from ahead of it to
+		// behind it and back.
+		if n := settleAll(t, e, moving, engine.Outcome{Result: engine.Retry}); n != 10 {
+			t.Fatalf("%d of 10 tickets are good", n)
+		}
+		moving = ticketsOf(claimAll(t, e, engine.Deliver))
+		if len(moving) != 10 {
+			t.Fatalf("%d of 10 jobs were claimed", len(moving))
+		}
+	}
+	clock.add(5 * time.Minute)
+	for from := 0; from < len(jobs); from += 500 {
+		push(t, e, jobs[from:from+500])
+	}
+	push(t, e, newJobs("moving", 10, testLane, 0))
+	stats, err := e.Lanes(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := stats[0].Waiting + stats[0].Leased; got != len(jobs)+10 {
+		t.Errorf("the lane has %d jobs, want %d: some were stored twice", got, len(jobs)+10)
+	}
+}
+
+func TestWhatIsForgottenTakesNoRoom(t *testing.T) {
+	clock := &fakeClock{t: time.Now()}
+	e := open(t, tempFile(t), &Options{Retention: engine.Retention{Dedupe: time.Hour}, now: clock.now})
+	settleAll(t, e, push(t, e, newJobs("job", 100, testLane, time.Minute)), engine.Outcome{Result: engine.Done})
+	keep := engine.Lane{Kind: engine.Handle, Name: "keep"}
+	push(t, e, newJobs("keep", 1, keep, 100*time.Hour))
+	for range 10 {
+		clock.add(time.Hour + time.Minute)
+		if err := e.Defer(context.Background(), keep, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := e.read(context.Background(), "test", func(c *conn) error {
+		for sql, want := range map[string]int64{
+			"SELECT (SELECT count(*) FROM seen0) + (SELECT count(*) FROM seen1) > 2": 0,
+			"SELECT count(*) FROM lanes":  1,
+			"SELECT count(*) FROM events": 1,
+		} {
+			got, err := c.queryInt(sql)
+			if err != nil {
+				return err
+			}
+			if got != want {
+				t.Errorf("%s: %d, want %d", sql, got, want)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestIDsThatDifferAreNotTakenForEachOther(t *testing.T) {
+	e := open(t, tempFile(t), nil)
+	id := uuid.MustParse("12345678-9abc-def0-1234-56789abcdef0")
+	ids := []string{
+		id.String(), "12345678-9ABC-DEF0-1234-56789ABCDEF0", "123456789abcdef0123456789abcdef0",
+		string(id[:]), "\x00" + string(id[:]), "a", "a\x00", "a\x01", "", "A",
+	}
+	var jobs []engine.Job
+	for _, id := range ids {
+		if id == "" {
+			continue
+		}
+		for _, lane := range []string{"a", "b", "\x01"} {
+			jobs = append(jobs, engine.Job{Event: &engine.Event{ID: id}, Lane: engine.Lane{Kind: engine.Deliver, Name: lane}, Lease: time.Minute})
+		}
+	}
+	for i, ticket := range push(t, e, jobs) {
+		if ticket == "" {
+			t.Errorf("%q in lane %q was taken for another job", jobs[i].Event.ID, jobs[i].Lane.Name)
+		}
+	}
+	for i, ticket := range push(t, e, jobs) {
+		if ticket != "" {
+			t.Errorf("%q in lane %q was not known", jobs[i].Event.ID, jobs[i].Lane.Name)
+		}
+	}
+}

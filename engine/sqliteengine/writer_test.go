@@ -1,0 +1,187 @@
+package sqliteengine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/watermarkchurch/toot-go/engine"
+)
+
+// limitPages has SQLite behave as if the disk had room for so many pages more.
+func limitPages(t *testing.T, e *Engine, more int) {
+	t.Helper()
+	err := e.do(context.Background(), "limit", &op{run: func(w *writer) error {
+		n, err := w.c.queryInt("PRAGMA page_count")
+		if err != nil {
+			return err
+		}
+		return w.c.exec(fmt.Sprintf("PRAGMA max_page_count = %d", int(n)+more))
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAFullDiskIsReportedAndGotOver(t *testing.T) {
+	e := open(t, tempFile(t), nil)
+	ctx := context.Background()
+	leased := push(t, e, newJobs("before", 10, testLane, time.Minute))
+	limitPages(t, e, 2)
+	big := newJobs("big", 100, testLane, 0)
+	for i := range big {
+		big[i].Event.Body = make([]byte, 10_000)
+	}
+	for range 2 {
+		_, err := e.Push(ctx, big)
+		if err == nil {
+			t.Fatal("Push succeeded without room")
+		}
+		if !isCode(err, sqlite3.SQLITE_FULL) || !strings.Contains(err.Error(), "no room is left") || !strings.Contains(err.Error(), e.path) {
+			t.Fatalf("the error does not name the file or say what to do: %v", err)
+		}
+	}
+	if n := settleAll(t, e, leased, engine.Outcome{Result: engine.Done}); n != len(leased) {
+		t.Errorf("%d of %d jobs could be settled on the full disk", n, len(leased))
+	}
+	limitPages(t, e, 10_000)
+	push(t, e, big)
+	if jobs := claimAll(t, e, engine.Deliver); len(jobs) != len(big) {
+		t.Errorf("%d jobs are there once there is room, want %d: none was stored before", len(jobs), len(big))
+	}
+}
+
+func TestACallThatFailsDoesNotFailItsNeighbours(t *testing.T) {
+	file := tempFile(t)
+	e := open(t, file, nil)
+	ctx := context.Background()
+	push(t, e, newJobs("warm", 1, testLane, 0))
+	limitPages(t, e, 20)
+	big := newJobs("big", 1, testLane, 0)
+	big[0].Event.Body = make([]byte, 1<<20)
+
+	unlock := lockFile(t, file)
+	var wg sync.WaitGroup
+	errs := make([]error, 7)
+	for i := range errs {
+		wg.Go(func() {
+			jobs := newJobs(fmt.Sprint("small", i), 3, testLane, 0)
+			if i == 3 {
+				jobs = big
+			}
+			_, errs[i] = e.Push(ctx, jobs)
+		})
+	}
+	waitQueued(t, e, len(errs))
+	unlock()
+	wg.Wait()
+	for i, err := range errs {
+		if i == 3 {
+			if !isCode(err, sqlite3.SQLITE_FULL) {
+				t.Errorf("the call that is too big: error %v", err)
+			}
+		} else if err != nil {
+			t.Errorf("a neighbour failed: %v", err)
+		}
+	}
+	if jobs := claimAll(t, e, engine.Deliver); len(jobs) != 1+3*(len(errs)-1) {
+		t.Errorf("%d jobs were stored, want %d", len(jobs), 1+3*(len(errs)-1))
+	}
+}
+
+// waitQueued waits until n calls wait for the writer, which holds at least
+// one of them itself.
+func waitQueued(t *testing.T, e *Engine, n int) {
+	t.Helper()
+	deadline := time.Now().Add(busyTimeout / 2)
+	for {
+		e.queue.mu.Lock()
+		waiting := len(e.queue.ops)
+		e.queue.mu.Unlock()
+		if waiting >= n-1 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d calls wait, want %d", waiting, n-1)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestACallWhoseContextEndsWhileItWaitsLeavesNothing(t *testing.T) {
+	file := tempFile(t)
+	e := open(t, file, nil)
+	unlock := lockFile(t, file)
+	ctx, cancel := context.WithCancel(context.Background())
+	got := make(chan error)
+	go func() {
+		_, err := e.Push(ctx, newJobs("a", 1, testLane, 0))
+		got <- err
+	}()
+	waitQueued(t, e, 1)
+	cancel()
+	if err := <-got; !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want context.Canceled", err)
+	}
+	unlock()
+	if jobs := claimAll(t, e, engine.Deliver); len(jobs) != 0 {
+		t.Error("the job was stored all the same")
+	}
+}
+
+func TestALockedFileIsReportedInTime(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("waits for the timeout")
+	}
+	file := tempFile(t)
+	e := open(t, file, nil)
+	unlock := lockFile(t, file)
+	_, err := e.Push(context.Background(), newJobs("a", 1, testLane, 0))
+	unlock()
+	if err == nil || !strings.Contains(err.Error(), "another process kept it locked") {
+		t.Errorf("error %v, want one that says who is in the way", err)
+	}
+	push(t, e, newJobs("a", 1, testLane, 0))
+}
+
+func TestRunsWithExceptionsAreExact(t *testing.T) {
+	e := open(t, tempFile(t), nil)
+	ctx := context.Background()
+	known := newJobs("job", 300, testLane, 0)
+	push(t, e, []engine.Job{known[7], known[100], known[299]})
+	jobs := append(newJobs("job", 300, testLane, time.Minute), newJobs("job", 3, testLane, time.Minute)...)
+	tickets := push(t, e, jobs)
+	for i, ticket := range tickets {
+		if dup := i == 7 || i == 100 || i >= 299; (ticket == "") != dup {
+			t.Errorf("job %d: ticket %q, known before: %v", i, ticket, dup)
+		}
+	}
+	if n := settleAll(t, e, tickets[50:60], engine.Outcome{Result: engine.Done}); n != 10 {
+		t.Fatalf("%d of 10 are done", n)
+	}
+	outcomes := make([]engine.Outcome, len(tickets))
+	for i := range outcomes {
+		outcomes[i] = engine.Outcome{Ticket: tickets[i], Result: engine.Done}
+	}
+	outcomes = append(outcomes, outcomes[0])
+	settled, err := e.Settle(ctx, outcomes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range settled {
+		stale := i >= 300 || tickets[i] == "" || i >= 50 && i < 60
+		if s.OK == stale {
+			t.Errorf("outcome %d: OK %v", i, s.OK)
+		}
+	}
+	if jobs := claimAll(t, e, engine.Deliver); len(jobs) != 3 {
+		t.Errorf("%d jobs are left, want the 3 pushed first", len(jobs))
+	}
+}
