@@ -142,4 +142,3 @@ func (e *Engine) claimed(s *shard, lane engine.Lane, now int64, parts []rueidis.
 	job.Age = time.Duration(max(now-c.stamp, 0)) * time.Microsecond
 	return job, nil
 }
-

@@ -102,3 +102,44 @@ func (c *Cluster) URL() string {
 	}
 	return fmt.Sprintf("redis+cluster://%s", strings.Join(addrs, ","))
 }
+
+// MoveSlots hands every slot of one master that has keys to another, as
+// redis-cli --cluster reshard does.
+func (c *Cluster) MoveSlots(from, to int) {
+	c.t.Helper()
+	source, target := c.Masters[from], c.Masters[to]
+	sourceID, err1 := source.Try("CLUSTER", "MYID").ToString()
+	targetID, err2 := target.Try("CLUSTER", "MYID").ToString()
+	if err1 != nil || err2 != nil {
+		c.t.Fatal(err1, err2)
+	}
+	slots := map[string]bool{}
+	keys, err := source.Try("KEYS", "*").AsStrSlice()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, key := range keys {
+		slot := source.Do("CLUSTER", "KEYSLOT", key)
+		n, _ := slot.AsInt64()
+		slots[strconv.FormatInt(n, 10)] = true
+	}
+	for slot := range slots {
+		target.Do("CLUSTER", "SETSLOT", slot, "IMPORTING", sourceID)
+		source.Do("CLUSTER", "SETSLOT", slot, "MIGRATING", targetID)
+		for {
+			keys, err := source.Try("CLUSTER", "GETKEYSINSLOT", slot, "10").AsStrSlice()
+			if err != nil {
+				c.t.Fatal(err)
+			}
+			if len(keys) == 0 {
+				break
+			}
+			for _, key := range keys {
+				source.Do("MIGRATE", "127.0.0.1", strconv.Itoa(target.port), key, "0", "5000")
+			}
+		}
+		for _, s := range []*Server{target, source} {
+			s.Do("CLUSTER", "SETSLOT", slot, "NODE", targetID)
+		}
+	}
+}
