@@ -208,7 +208,7 @@ func (w *writer) redrive(dead int64) (bool, error) {
 	}
 	w.dueAt(l, w.now, true)
 	// It is a job again, so pushing it is a no-op again.
-	if _, err := w.remember(jobKey(nil, compactID(nil, event.ID), l.id)); err != nil {
+	if err := w.keep(jobKey(nil, compactID(nil, event.ID), l.id)); err != nil {
 		return false, err
 	}
 	_, err = w.deleteDead(dead)

@@ -134,7 +134,7 @@ func (w *writer) carry() (done bool, err error) {
 		n++
 		s.lane, s.due, s.seq = q.int(0), q.int(1), q.int(2)
 		if q.int(3) == 1 {
-			if _, err := w.remember(jobKey(nil, compactID(nil, q.text(4)), s.lane)); err != nil {
+			if err := w.keep(jobKey(nil, compactID(nil, q.text(4)), s.lane)); err != nil {
 				q.reset()
 				return false, err
 			}
@@ -155,7 +155,18 @@ func (w *writer) moved(compact string, lane int64) error {
 	if !w.seen.carrying {
 		return nil
 	}
-	_, err := w.remember(jobKey(nil, []byte(compact), lane))
+	return w.keep(jobKey(nil, compact, lane))
+}
+
+// keep records a job in the table that is written, whether or not the other
+// one has it.
+func (w *writer) keep(key []byte) error {
+	sql := "INSERT OR IGNORE INTO seen0 VALUES (?1)"
+	if w.seen.gen == 1 {
+		sql = "INSERT OR IGNORE INTO seen1 VALUES (?1)"
+	}
+	w.seen.rows = true
+	_, err := w.c.run(sql, key)
 	return err
 }
 

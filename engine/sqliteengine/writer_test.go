@@ -70,6 +70,7 @@ func TestACallThatFailsDoesNotFailItsNeighbours(t *testing.T) {
 	var wg sync.WaitGroup
 	errs := make([]error, 7)
 	for i := range errs {
+		ctx := newQueuedContext(ctx)
 		wg.Go(func() {
 			jobs := newJobs(fmt.Sprint("small", i), 3, testLane, 0)
 			if i == 3 {
@@ -77,8 +78,8 @@ func TestACallThatFailsDoesNotFailItsNeighbours(t *testing.T) {
 			}
 			_, errs[i] = e.Push(ctx, jobs)
 		})
+		<-ctx.queued
 	}
-	waitQueued(t, e, len(errs))
 	unlock()
 	wg.Wait()
 	for i, err := range errs {
@@ -95,36 +96,35 @@ func TestACallThatFailsDoesNotFailItsNeighbours(t *testing.T) {
 	}
 }
 
-// waitQueued waits until n calls wait for the writer, which holds at least
-// one of them itself.
-func waitQueued(t *testing.T, e *Engine, n int) {
-	t.Helper()
-	deadline := time.Now().Add(busyTimeout / 2)
-	for {
-		e.queue.mu.Lock()
-		waiting := len(e.queue.ops)
-		e.queue.mu.Unlock()
-		if waiting >= n-1 {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d calls wait, want %d", waiting, n-1)
-		}
-		time.Sleep(time.Millisecond)
-	}
+// queuedContext tells when a call has been queued: that is when the call asks
+// for the end of its context.
+type queuedContext struct {
+	context.Context
+	once   sync.Once
+	queued chan struct{}
+}
+
+func newQueuedContext(ctx context.Context) *queuedContext {
+	return &queuedContext{Context: ctx, queued: make(chan struct{})}
+}
+
+func (c *queuedContext) Done() <-chan struct{} {
+	c.once.Do(func() { close(c.queued) })
+	return c.Context.Done()
 }
 
 func TestACallWhoseContextEndsWhileItWaitsLeavesNothing(t *testing.T) {
 	file := tempFile(t)
 	e := open(t, file, nil)
 	unlock := lockFile(t, file)
-	ctx, cancel := context.WithCancel(context.Background())
+	cancelled, cancel := context.WithCancel(context.Background())
+	ctx := newQueuedContext(cancelled)
 	got := make(chan error)
 	go func() {
 		_, err := e.Push(ctx, newJobs("a", 1, testLane, 0))
 		got <- err
 	}()
-	waitQueued(t, e, 1)
+	<-ctx.queued
 	cancel()
 	if err := <-got; !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want context.Canceled", err)
