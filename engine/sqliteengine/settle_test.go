@@ -1,0 +1,144 @@
+package sqliteengine
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/watermarkchurch/toot-go/engine"
+)
+
+// TestWhateverIsDoneTheFileAddsUp does what comes to mind; checkFile holds
+// the rows against each other, and the model knows how many jobs there are.
+func TestWhateverIsDoneTheFileAddsUp(t *testing.T) {
+	for seed := range uint64(8) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 0))
+			file := tempFile(t)
+			engines := []*Engine{open(t, file, nil), open(t, file, nil)}
+			lanes := make([]engine.Lane, 6)
+			for i := range lanes {
+				lanes[i] = engine.Lane{Kind: engine.Deliver, Name: fmt.Sprint("lane", i)}
+			}
+			jobs, next := 0, 0
+			stored := map[string]bool{} // by event and lane
+			var mine []engine.Ticket
+			eventOf := map[engine.Ticket]string{}
+
+			// make builds jobs about one event, some of them twice, and
+			// counts those that are new.
+			build := func(event *engine.Event, id string) (out []engine.Job, fresh []string) {
+				for range r.IntN(5) {
+					l := lanes[r.IntN(len(lanes))]
+					j := engine.Job{Event: event, Lane: l}
+					if r.IntN(2) == 0 {
+						j.Lease = time.Minute
+					}
+					out = append(out, j)
+					fresh = append(fresh, id+" "+l.Name)
+				}
+				return out, fresh
+			}
+			// arrived notes which jobs of a call are new and which tickets
+			// belong to whom.
+			arrived := func(built []engine.Job, keys []string, tickets []engine.Ticket, id string) {
+				for i, key := range keys {
+					if stored[key] {
+						if tickets[i] != "" {
+							t.Fatalf("a ticket for %s, which was there", key)
+						}
+						continue
+					}
+					stored[key] = true
+					jobs++
+					if built[i].Lease > 0 {
+						if tickets[i] == "" {
+							t.Fatalf("no ticket for %s", key)
+						}
+						mine = append(mine, tickets[i])
+						eventOf[tickets[i]] = id
+					}
+				}
+			}
+			for range 300 {
+				e := engines[r.IntN(len(engines))]
+				switch r.IntN(4) {
+				case 0: // push
+					var all []engine.Job
+					var keys [][]string
+					var ids []string
+					var parts [][]engine.Job
+					for range 1 + r.IntN(4) {
+						id := fmt.Sprint("event", next)
+						if next++; r.IntN(4) == 0 {
+							id = fmt.Sprint("event", r.IntN(next))
+						}
+						part, k := build(&engine.Event{ID: id}, id)
+						all, keys, ids, parts = append(all, part...), append(keys, k), append(ids, id), append(parts, part)
+					}
+					tickets := push(t, e, all)
+					for i := range parts {
+						n := len(parts[i])
+						arrived(parts[i], keys[i], tickets[:n], ids[i])
+						tickets = tickets[n:]
+					}
+				case 1: // claim
+					res, err := e.Claim(t.Context(), engine.ClaimRequest{Kind: engine.Deliver, Max: 1 + r.IntN(20), MaxPerLane: 1 + r.IntN(8), Lease: time.Minute})
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, j := range res.Jobs {
+						mine = append(mine, j.Ticket)
+						eventOf[j.Ticket] = j.Event.ID
+					}
+				default: // settle
+					r.Shuffle(len(mine), func(i, k int) { mine[i], mine[k] = mine[k], mine[i] })
+					n := min(len(mine), r.IntN(20))
+					outcomes := make([]engine.Outcome, n)
+					keys := make([][]string, n)
+					for i := range outcomes {
+						o := &outcomes[i]
+						o.Ticket, o.Result = mine[i], engine.Result(1+r.IntN(int(engine.Extend)))
+						if o.Result == engine.Extend {
+							o.After = time.Minute
+						}
+						if r.IntN(3) == 0 {
+							o.Follow, keys[i] = build(nil, eventOf[o.Ticket])
+						}
+					}
+					mine = mine[n:]
+					settled, err := e.Settle(t.Context(), outcomes)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for i, s := range settled {
+						o := outcomes[i]
+						if !s.OK {
+							t.Fatalf("a good ticket did not settle")
+						}
+						switch o.Result {
+						case engine.Done, engine.Bury:
+							jobs--
+						case engine.Extend:
+							mine = append(mine, s.Ticket)
+							eventOf[s.Ticket] = eventOf[o.Ticket]
+						}
+						arrived(o.Follow, keys[i], s.Follow, eventOf[o.Ticket])
+					}
+				}
+			}
+			stats, err := engines[0].Lanes(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := 0
+			for _, s := range stats {
+				got += s.Waiting + s.Leased
+			}
+			if got != jobs {
+				t.Errorf("the file holds %d jobs, want %d", got, jobs)
+			}
+		})
+	}
+}
