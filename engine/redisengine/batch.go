@@ -4,6 +4,7 @@ import (
 	"crypto/sha1" //nolint:gosec // see variantKey
 	"encoding/hex"
 	"strconv"
+	"strings"
 
 	"github.com/redis/rueidis"
 
@@ -25,6 +26,7 @@ type batch struct {
 	classes []class
 	events  []batchEvent
 	has     map[string]bool // job keys
+	runs    []run
 	njobs   int
 	bytes   int
 }
@@ -140,12 +142,44 @@ func (b *batch) appendArgs(args []string, follow bool) []string {
 	for _, c := range b.classes {
 		args = append(args, c.delay, c.lease)
 	}
-	args = append(args, strconv.Itoa(len(b.events)))
-	for i := range b.events {
-		args = append(args, b.events[i].key)
+	b.makeRuns()
+	args = append(args, strconv.Itoa(len(b.runs)))
+	for _, r := range b.runs {
+		args = append(args, strconv.Itoa(r.lane), strconv.Itoa(r.class), strconv.Itoa(len(r.jobs)))
+	}
+	args = append(args, strconv.Itoa(b.njobs))
+	single := len(b.runs) == 1 && b.njobs == len(b.events) // then runs[0] has them in order
+	for _, r := range b.runs {
+		for _, j := range r.jobs {
+			args = append(args, b.events[j.event].key)
+		}
+	}
+	args = append(args, strconv.Itoa(len(b.events)), flag(single))
+	if !single {
+		for i := range b.events {
+			args = append(args, b.events[i].key)
+		}
 	}
 	for i := range b.events {
-		args = append(args, b.events[i].content)
+		args = append(args, b.events[i].key, b.events[i].content)
+	}
+	codes := make([]string, len(b.lanes.lanes))
+	for i, l := range b.lanes.lanes {
+		codes[i] = laneCode(l)
+	}
+	several := 0
+	for i := range b.events {
+		ev := &b.events[i]
+		args = append(args, ev.key, ev.codes(codes))
+		if len(ev.jobs) > 1 {
+			several++
+		}
+	}
+	args = append(args, strconv.Itoa(several))
+	for i := range b.events {
+		if ev := &b.events[i]; len(ev.jobs) > 1 {
+			args = append(args, ev.key, strconv.Itoa(len(ev.jobs)))
+		}
 	}
 	if follow {
 		for i := range b.events {
@@ -155,22 +189,54 @@ func (b *batch) appendArgs(args []string, follow bool) []string {
 			args = append(args, b.events[i].stored)
 		}
 	}
-	for i := range b.events {
-		args = append(args, strconv.Itoa(len(b.events[i].jobs)))
+	return args
+}
+
+// codes strings together the codes of an event's lanes.
+func (ev *batchEvent) codes(codes []string) string {
+	if len(ev.jobs) == 1 {
+		return codes[ev.jobs[0].lane]
 	}
-	n := len(b.lanes.lanes)
+	var all strings.Builder
+	for _, j := range ev.jobs {
+		all.WriteString(codes[j.lane])
+	}
+	return all.String()
+}
+
+// run is the jobs of one lane and class. The server stores them in one step.
+type run struct {
+	lane, class int
+	jobs        []runJob
+}
+
+type runJob struct{ event, at int }
+
+func (b *batch) makeRuns() {
+	type place struct{ lane, class int }
+	number := make(map[place]int)
+	last, lastPlace := -1, place{}
 	for i := range b.events {
 		for _, j := range b.events[i].jobs {
-			args = append(args, strconv.Itoa(j.lane+j.class*n))
+			p := place{j.lane, j.class}
+			if last < 0 || p != lastPlace {
+				n, ok := number[p]
+				if !ok {
+					n = len(b.runs)
+					number[p] = n
+					b.runs = append(b.runs, run{lane: j.lane, class: j.class})
+				}
+				last, lastPlace = n, p
+			}
+			b.runs[last].jobs = append(b.runs[last].jobs, runJob{i, j.at})
 		}
 	}
-	return args
 }
 
 // variantKey is the event key of an event whose ID is that of another one.
 // lua/store.lua has the same rule.
 func variantKey(key, content string) string {
-	sum := sha1.Sum([]byte(content)) //nolint:gosec // the server has no other hash
+	sum := sha1.Sum([]byte(content[stampSize:])) //nolint:gosec // the server has no other hash
 	return key + hex.EncodeToString(sum[:])[:16]
 }
 
@@ -188,21 +254,24 @@ func (b *batch) tickets(now int64, fresh string, leases []rueidis.RedisMessage, 
 			}
 		}
 	}
-	if len(fresh) != b.njobs || len(scores) != len(b.classes) {
+	if fresh != "" && len(fresh) != b.njobs || len(scores) != len(b.classes) {
 		return errForeign
 	}
-	n := 0
-	for i := range b.events {
-		ev := &b.events[i]
-		for _, j := range ev.jobs {
-			isNew := fresh[n]
+	n := -1
+	for _, r := range b.runs {
+		for _, j := range r.jobs {
 			n++
-			score := scores[j.class]
+			isNew := byte('1')
+			if fresh != "" {
+				isNew = fresh[n]
+			}
+			score := scores[r.class]
 			if isNew == '0' || score == 0 {
 				continue
 			}
+			ev := &b.events[j.event]
 			c := claim{
-				shard: b.shard.number, lane: b.lanes.lanes[j.lane], key: ev.key, event: ev.key,
+				shard: b.shard.number, lane: b.lanes.lanes[r.lane], key: ev.key, event: ev.key,
 				score: score, stamp: now, claims: 1, channel: ev.event.Channel,
 			}
 			if isNew == '2' { // its event is not under the job key
@@ -211,7 +280,7 @@ func (b *batch) tickets(now int64, fresh string, leases []rueidis.RedisMessage, 
 					c.event = variantKey(ev.key, ev.content)
 				}
 			}
-			put(i, j.at, c.ticket())
+			put(j.event, j.at, c.ticket())
 		}
 	}
 	return nil

@@ -68,6 +68,7 @@ func (e *Engine) claim(ctx context.Context, s *shard, req *engine.ClaimRequest) 
 	if r.err != nil {
 		return res, nil, r.err
 	}
+	s.setTime(now)
 	if lost > 0 {
 		e.log.Error("toot: jobs were dropped because their events are not in Redis any more; does it evict keys?", "kind", req.Kind.String(), "jobs", lost)
 	}

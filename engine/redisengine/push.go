@@ -24,7 +24,7 @@ func (e *Engine) Push(ctx context.Context, jobs []engine.Job) ([]engine.Ticket, 
 	for _, g := range byEvent(jobs) {
 		key := jobKey(g.event.ID)
 		n := shardOf(key, len(e.shards))
-		content := packEvent(g.event)
+		content := packEvent(g.event, e.shards[n].serverTime())
 		bs := batches[n]
 		if len(bs) == 0 || bs[len(bs)-1].full(key, len(g.jobs), len(content)) {
 			bs = append(bs, &batch{shard: e.shards[n]})
@@ -66,6 +66,7 @@ func (e *Engine) push(ctx context.Context, b *batch, put func(event, at int, t e
 	if r.err != nil {
 		return r.err
 	}
+	b.shard.setTime(now)
 	e.wakeTold(told)
 	return b.tickets(now, fresh, leases, put)
 }

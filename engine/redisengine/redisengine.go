@@ -156,8 +156,14 @@ func newEngine(ctx context.Context, client rueidis.Client, opts *Options) (*Engi
 	if err != nil {
 		return nil, fmt.Errorf("redisengine: can't use the server: %w", err)
 	}
+	now, err := e.now(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for i := range n {
-		e.shards = append(e.shards, newShard(e.namespace, i, n))
+		s := newShard(e.namespace, i, n)
+		s.setTime(now)
+		e.shards = append(e.shards, s)
 	}
 	e.checkServer(ctx)
 	e.startWatch()

@@ -143,7 +143,7 @@ func (e *Engine) following(c *claim, jobs []engine.Job) []followed {
 		if g.event == nil {
 			f.ev = batchEvent{key: c.key, stored: c.event, event: &engine.Event{Channel: c.channel}}
 		} else {
-			f.ev = batchEvent{key: jobKey(g.event.ID), event: g.event, content: packEvent(g.event)}
+			f.ev = batchEvent{key: jobKey(g.event.ID), event: g.event, content: packEvent(g.event, e.shards[c.shard].serverTime())}
 		}
 		all = append(all, f)
 	}
@@ -198,7 +198,11 @@ func (e *Engine) settle(ctx context.Context, s *settlement, outcomes []engine.Ou
 		}
 	}
 	args[sizes] = strconv.Itoa(groups)
-	args = append(args, strconv.Itoa(s.n))
+	plain := true
+	for _, c := range order {
+		plain = plain && outcomes[c.at].Result == engine.Done && !c.hasRecord && c.event == c.key
+	}
+	args = append(args, strconv.Itoa(s.n), flag(plain))
 	for _, c := range order {
 		args = append(args, c.key)
 	}
@@ -236,7 +240,9 @@ func (e *Engine) settle(ctx context.Context, s *settlement, outcomes []engine.Ou
 			buried = true
 			further = append(further, c.obituary(o))
 		}
-		args = append(args, strconv.Itoa(op))
+		if !plain {
+			args = append(args, strconv.Itoa(op))
+		}
 	}
 	args = append(args, further...)
 	run := settleScript
@@ -255,15 +261,16 @@ func (e *Engine) settle(ctx context.Context, s *settlement, outcomes []engine.Ou
 	}
 	r := parse(answer, 6)
 	now, ok, tokens, fresh, leases, told := r.int(0), r.string(1), r.list(2), r.string(3), r.list(4), r.string(5)
-	if r.err == nil && len(ok) != len(order) {
+	if r.err == nil && ok != "" && len(ok) != len(order) {
 		r.err = errForeign
 	}
 	if r.err != nil {
 		return r.err
 	}
+	s.shard.setTime(now)
 	e.wakeTold(told)
 	for i, c := range order {
-		results[c.at].OK = ok[i] == '1'
+		results[c.at].OK = ok == "" || ok[i] == '1'
 		if outcomes[c.at].Result != engine.Extend {
 			continue
 		}

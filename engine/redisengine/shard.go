@@ -7,6 +7,8 @@ import (
 	"encoding/hex"
 	"hash/crc32"
 	"strconv"
+	"sync/atomic"
+	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
 )
@@ -23,6 +25,7 @@ type shard struct {
 	events  string
 	ready   [3]string
 	rest    [3]string
+	offset  atomic.Int64 // between the server's clock and this process
 }
 
 // kinds are the kinds of lanes, in the order of ready and rest.
@@ -131,9 +134,11 @@ func laneCode(l engine.Lane) string {
 	return string(sum[:8])
 }
 
-// packEvent is how an event is stored, behind the time that the server adds.
-func packEvent(e *engine.Event) string {
-	b := make([]byte, 0, 3*binary.MaxVarintLen32+len(e.ID)+len(e.Channel)+len(e.Meta)+len(e.Body))
+// packEvent is how an event is stored: when it was pushed, by the server's
+// clock, then everything else.
+func packEvent(e *engine.Event, stamp int64) string {
+	b := make([]byte, 0, stampSize+3*binary.MaxVarintLen32+len(e.ID)+len(e.Channel)+len(e.Meta)+len(e.Body))
+	b = binary.BigEndian.AppendUint64(b, uint64(stamp))
 	b = appendString(b, e.ID)
 	b = appendString(b, e.Channel)
 	b = append(binary.AppendUvarint(b, uint64(len(e.Meta))), e.Meta...)
@@ -142,7 +147,7 @@ func packEvent(e *engine.Event) string {
 }
 
 // stampSize is the length of the time before a stored event.
-const stampSize = 16
+const stampSize = 8
 
 // unpackEvent is the reverse; ok is false for something else.
 func unpackEvent(stored string) (e *engine.Event, ok bool) {
@@ -161,3 +166,16 @@ func unpackEvent(stored string) (e *engine.Event, ok bool) {
 	e.Body = []byte(r.rest)
 	return e, true
 }
+
+// serverTime is about what the server's clock says, in microseconds. Only the
+// ages of jobs depend on it: whatever decides is done by the server itself.
+func (s *shard) serverTime() int64 {
+	return time.Since(processStart).Microseconds() + s.offset.Load()
+}
+
+// setTime notes what the server's clock says.
+func (s *shard) setTime(now int64) {
+	s.offset.Store(now - time.Since(processStart).Microseconds())
+}
+
+var processStart = time.Now()

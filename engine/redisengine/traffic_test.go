@@ -21,11 +21,11 @@ type traffic struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	mu      sync.Mutex
-	last    int
-	acked   map[string]bool
-	worked  map[string]bool
-	errs    map[string]int
+	mu     sync.Mutex
+	last   int
+	acked  map[string]bool
+	worked map[string]bool
+	errs   map[string]int
 
 	gate sync.RWMutex // held for reading by whoever calls the store
 }

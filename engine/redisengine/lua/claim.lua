@@ -183,7 +183,7 @@ else
         elseif job[3] % 2 == 1 then
           -- Its first lease, which left no record, has ended.
           claims[i] = 2
-          record = pack(RECORD, 2, 0, tonumber(string.sub(events[i], 1, 16)), 0)
+          record = pack(RECORD, 2, 0, fields('>I8', events[i]), 0)
         end
         if record then
           update[#update + 1] = ids[i]

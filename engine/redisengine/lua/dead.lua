@@ -27,5 +27,5 @@ for _ = 1, tonumber(ARGV[p]) do
     end
   end
 end
-release(drop, #drop)
+release(drop, 1, #drop)
 return {found, finish(ARGV[1], ARGV[2])}

@@ -30,7 +30,7 @@ for i = 1, #ids do
 end
 for _, event in ipairs(read('HMGET', EVENTS, keys, 1, #keys)) do
   if event then
-    oldest = min(oldest, tonumber(string.sub(event, 1, 16)))
+    oldest = min(oldest, (fields('>I8', event)))
   end
 end
 return {format('%.0f', now), #ids, waiting, leased, retrying, oldest < math.huge and format('%.0f', oldest) or ''}

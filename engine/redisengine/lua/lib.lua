@@ -8,7 +8,7 @@
 --                    of the two SEEN hashes is in use, and since when;
 --                    wait1..3: somebody sleeps until then; told1..3: when a
 --                    hint was last sent (see finish)
---   EVENTS   hash    event key -> 16 digits (when it was pushed) .. the event
+--   EVENTS   hash    event key -> 8 bytes (when it was pushed) .. the event
 --   REFS     hash    event key -> number of jobs, where it is not 1
 --   RECORDS  hash    job key .. lane code -> what is not plain about a job
 --   DEAD     zset    dead letter -> when it was buried
@@ -137,23 +137,30 @@ local function finish(channel, sender)
   return kinds
 end
 
--- release gives up one reference for each entry of a list of event keys.
-local function release(list, n)
-  if n == 0 then
+-- release gives up one reference for each of list[first..last], event keys.
+local function release(list, first, last)
+  if last < first then
     return
   end
-  local counts = read('HMGET', REFS, list, 1, n)
-  local gone, rest = {}, nil
-  for i = 1, n do
+  local counts = read('HMGET', REFS, list, first, last)
+  local rest = nil
+  for i = 1, last - first + 1 do
     if counts[i] then
       rest = rest or {}
-      rest[list[i]] = (rest[list[i]] or tonumber(counts[i])) - 1
-    else
-      gone[#gone + 1] = list[i]
+      local key = list[first + i - 1]
+      rest[key] = (rest[key] or tonumber(counts[i])) - 1
     end
   end
+  local gone = list
   if rest then
     local single, more = {}, {}
+    gone = {}
+    for i = first, last do
+      if not rest[list[i]] then
+        gone[#gone + 1] = list[i]
+      end
+    end
+    first = 1
     for key, count in pairs(rest) do
       if count > 1 then
         more[#more + 1] = key
@@ -165,10 +172,11 @@ local function release(list, n)
         end
       end
     end
+    last = #gone
     write('HSET', REFS, nil, more, 1, #more)
     write('HDEL', REFS, nil, single, 1, #single)
   end
-  write('HDEL', EVENTS, nil, gone, 1, #gone)
+  write('HDEL', EVENTS, nil, gone, first, last)
 end
 
 -- rotate sees to it that what was pushed is remembered for one to two windows,
@@ -210,5 +218,5 @@ local function trim(most, age)
   end
   call('ZREM', DEAD, unpack(old))
   call('HDEL', BURIED, unpack(old))
-  release(keys, #keys)
+  release(keys, 1, #keys)
 end

@@ -3,8 +3,8 @@
 -- then
 --   the number of lanes, then kind, name and code of each
 --   the number of groups, then the lane (from 0) and the size of each
---   the number of outcomes, then their job keys, scores and operations,
---   ordered by group
+--   the number of outcomes, and 1 if all are plainly Done; then their job
+--   keys and scores, and unless they are, operations, ordered by group
 --   further arguments of the operations, as they come
 --   the follow-up jobs, if any, as store reads them, with the same lanes
 --
@@ -13,101 +13,127 @@
 local DONE, RETRY, BURY, RELEASE, EXTEND = 1, 2, 3, 4, 5
 
 local p = 7
-local nlanes = tonumber(ARGV[p])
-local lanes = p
+local lanes, nlanes = p, tonumber(ARGV[p])
 p = p + 3 * nlanes + 1
-local ngroups = tonumber(ARGV[p])
-local groups = p
+local groups, ngroups = p, tonumber(ARGV[p])
 p = p + 2 * ngroups + 1
-local n = tonumber(ARGV[p])
+local n, plain = tonumber(ARGV[p]), ARGV[p + 1] == '1'
+p = p + 1
 local K, T, O = p, p + n, p + 2 * n
-p = p + 3 * n + 1
+p = (plain and O or O + n) + 1
 
-local ok, alive, tokens = {}, {}, {}
-local drop, ndrop = {}, 0
-local records, norecord = {}, {}
+local stale, anyStale = {}, false
+local drop, records, norecord, tokens = {}, {}, {}, {}
 local buried = false
+
+-- apply carries out an operation that is not plainly Done. What it does to the
+-- lane it adds to gone and again.
+local function apply(i, kind, name, code, gone, again)
+  local k, op = ARGV[K + i], tonumber(ARGV[O + i])
+  local result, event = op % 8, k
+  if op >= 16 then
+    event = ARGV[p]
+    p = p + 1
+  end
+  local a, b = ARGV[p], ARGV[p + 1]
+  p = p + (result == DONE and 0 or result == BURY and 1 or 2)
+  if stale[i] then
+    if result == EXTEND then
+      tokens[#tokens + 1] = ''
+    end
+    return
+  end
+  if result == DONE or result == BURY then
+    gone[#gone + 1] = k
+    if op % 16 >= 8 then
+      norecord[#norecord + 1] = k .. code
+    end
+    if result == DONE then
+      drop[#drop + 1] = event
+    else
+      clock = max(clock + 1, now)
+      local id = format('%.0f', clock)
+      call('ZADD', DEAD, clock, id)
+      call('HSET', BURIED, id, a)
+      buried = true
+    end
+  elseif result == EXTEND then
+    local score = format('%.0f', leaseEnd(tonumber(a), tonumber(b)))
+    again[#again + 1] = score
+    again[#again + 1] = k
+    tokens[#tokens + 1] = score
+    touch(kind, name, score)
+  else -- RETRY or RELEASE
+    local score = (now + tonumber(a)) * 2
+    again[#again + 1] = score
+    again[#again + 1] = k
+    if b ~= '' then
+      records[#records + 1] = k .. code
+      records[#records + 1] = b
+    end
+    due(kind, name, score)
+  end
+end
+
 local i = 0
 for g = 1, ngroups do
   local lane, size = tonumber(ARGV[groups + 2 * g - 1]), tonumber(ARGV[groups + 2 * g])
   local key = KEYS[LANES + 1 + lane]
-  local kind, name, code = tonumber(ARGV[lanes + 3 * lane + 1]), ARGV[lanes + 3 * lane + 2], ARGV[lanes + 3 * lane + 3]
   local scores = read('ZMSCORE', key, ARGV, K + i + 1, K + i + size)
-  local gone, again = {}, {}
+  local good = true
   for m = 1, size do
-    i = i + 1
-    local mine = scores[m] == ARGV[T + i]
-    ok[i] = mine and '1' or '0'
-    alive[i] = mine
-    local k, op = ARGV[K + i], ARGV[O + i]
-    if op == '1' then
-      if mine then
-        gone[#gone + 1] = k
-        ndrop = ndrop + 1
-        drop[ndrop] = k
-      end
-    else
-      op = tonumber(op)
-      local result, event = op % 8, k
-      if op >= 16 then
-        event = ARGV[p]
-        p = p + 1
-      end
-      local a, b = ARGV[p], ARGV[p + 1]
-      if result == RETRY or result == RELEASE or result == EXTEND then
-        p = p + 2
-      elseif result == BURY then
-        p = p + 1
-      end
-      if mine then
-        if result == DONE then
-          gone[#gone + 1] = k
-          ndrop = ndrop + 1
-          drop[ndrop] = event
-        elseif result == BURY then
-          gone[#gone + 1] = k
-          clock = max(clock + 1, now)
-          local id = format('%.0f', clock)
-          call('ZADD', DEAD, clock, id)
-          call('HSET', BURIED, id, a)
-          buried = true
-        elseif result == EXTEND then
-          local score = leaseEnd(tonumber(a), tonumber(b))
-          again[#again + 1] = score
-          again[#again + 1] = k
-          tokens[#tokens + 1] = format('%.0f', score)
-          touch(kind, name, score)
-        else
-          local score = (now + tonumber(a)) * 2
-          again[#again + 1] = score
-          again[#again + 1] = k
-          if b ~= '' then
-            records[#records + 1] = k .. code
-            records[#records + 1] = b
-          end
-          due(kind, name, score)
-        end
-        if op % 16 >= 8 and (result == DONE or result == BURY) then
-          norecord[#norecord + 1] = k .. code
-        end
-      end
-      if result == EXTEND and not mine then
-        tokens[#tokens + 1] = ''
-      end
+    if scores[m] ~= ARGV[T + i + m] then
+      stale[i + m], anyStale, good = true, true, false
     end
   end
-  write('ZREM', key, nil, gone, 1, #gone)
-  write('ZADD', key, nil, again, 1, #again)
+  if plain and good then
+    -- What most calls are made of: nothing has to be picked out.
+    write('ZREM', key, nil, ARGV, K + i + 1, K + i + size)
+  else
+    local gone, again = {}, {}
+    local kind, name, code = tonumber(ARGV[lanes + 3 * lane + 1]), ARGV[lanes + 3 * lane + 2], ARGV[lanes + 3 * lane + 3]
+    for m = i + 1, i + size do
+      if not plain then
+        apply(m, kind, name, code, gone, again)
+      elseif not stale[m] then
+        gone[#gone + 1] = ARGV[K + m]
+      end
+    end
+    write('ZREM', key, nil, gone, 1, #gone)
+    write('ZADD', key, nil, again, 1, #again)
+  end
+  i = i + size
 end
 write('HSET', RECORDS, nil, records, 1, #records)
 write('HDEL', RECORDS, nil, norecord, 1, #norecord)
 
 local new, leases = '', {}
 if ARGV[6] == '1' then
-  new, leases = store(p, tonumber(ARGV[3]), alive)
+  new, leases = store(p, tonumber(ARGV[3]), stale)
 end
-release(drop, ndrop)
+
+if plain and not anyStale then
+  release(ARGV, K + 1, K + n)
+else
+  if plain then
+    for m = 1, n do
+      if not stale[m] then
+        drop[#drop + 1] = ARGV[K + m]
+      end
+    end
+  end
+  release(drop, 1, #drop)
+end
 if buried then
   trim(tonumber(ARGV[4]), tonumber(ARGV[5]))
 end
-return {format('%.0f', now), table.concat(ok), tokens, new, leases, finish(ARGV[1], ARGV[2])}
+
+local ok = ''
+if anyStale then
+  local flags = {}
+  for m = 1, n do
+    flags[m] = stale[m] and '0' or '1'
+  end
+  ok = table.concat(flags)
+end
+return {format('%.0f', now), ok, tokens, new, leases, finish(ARGV[1], ARGV[2])}

@@ -1,57 +1,46 @@
 -- Storing jobs, for Push and for the follow-up jobs of Settle.
 --
 -- The arguments from p on are, each list in one piece so that it can be
--- handed on as it is:
+-- handed on to a command as it is:
 --   the number of lanes, then kind, name and code of each
 --   the number of classes, then delay and lease of each
---   the number of events, then their job keys, then their contents
---   if they follow an outcome (alive is given): the outcomes' numbers, then
+--   the number of runs, then lane (from 0), class (from 0) and size of each
+--   the number of jobs, then their job keys, ordered by run
+--   the number of events, and 1 if each has one job: then theirs are the job
+--   keys above, else they follow
+--   the events' job keys with their contents, then with the codes of all
+--   lanes that they have jobs for
+--   the number of events with several jobs, then their keys with that number
+--   if they follow outcomes (stale tells which have failed): their numbers, then
 --   the event keys of those that are stored already, whose content is empty
---   how many jobs each event has, then the jobs as lane + class * lanes
 --
--- No job key comes twice in a call, and no lane twice for an event.
+-- No job key comes twice among the events, and no lane twice for an event.
 
--- has tells whether a lane's code is in a list of codes.
-local function has(codes, code)
-  local at = string.find(codes, code, 1, true)
-  while at and at % 8 ~= 1 do
-    at = string.find(codes, code, at + 1, true)
-  end
-  return at ~= nil
-end
-
--- lookup is has for many lanes: nil if nothing is known of the event.
+-- lookup tells which lanes' codes are in two lists of codes; nil if there is
+-- no list.
 local function lookup(a, b)
   local codes = a and b and a .. b or a or b
   if not codes then
     return nil
   end
-  if #codes <= 256 then
-    return function(code) return has(codes, code) end
-  end
   local set = {}
   for i = 1, #codes, 8 do
     set[string.sub(codes, i, i + 7)] = true
   end
-  return function(code) return set[code] end
+  return set
 end
 
 -- store returns which jobs are new, as a string of 0 (not), 1 and 2 (and its
--- event is not under the job key), and the score of each class's lease.
-local function store(p, window, alive)
-  local nlanes = tonumber(ARGV[p])
-  local kinds, names, codes = {}, {}, {}
-  for i = 1, nlanes do
-    kinds[i], names[i], codes[i] = tonumber(ARGV[p + 1]), ARGV[p + 2], ARGV[p + 3]
-    p = p + 3
-  end
-  p = p + 1
+-- event is not under the job key), empty if all are 1; and the score of each
+-- class's lease.
+local function store(p, window, stale)
+  local lanes, nlanes = p, tonumber(ARGV[p])
+  p = p + 3 * nlanes + 1
   local nclasses = tonumber(ARGV[p])
   local delays, leases, tokens = {}, {}, {}
   for i = 1, nclasses do
-    delays[i], leases[i] = tonumber(ARGV[p + 1]), false
+    delays[i], leases[i], tokens[i] = tonumber(ARGV[p + 1]), false, ''
     local lease = tonumber(ARGV[p + 2])
-    tokens[i] = ''
     if lease > 0 then
       leases[i] = leaseEnd(lease, 1)
       tokens[i] = format('%.0f', leases[i])
@@ -59,154 +48,172 @@ local function store(p, window, alive)
     p = p + 2
   end
   p = p + 1
-  local n = tonumber(ARGV[p])
-  local K = p
-  local contents = K + n
-  local owners = contents + n
+  local runs, nruns = p, tonumber(ARGV[p])
+  p = p + 3 * nruns + 1
+  local J, njobs = p, tonumber(ARGV[p])
+  p = p + njobs + 1
+  local K, n = J, tonumber(ARGV[p])
+  p = p + 1
+  if ARGV[p] == '0' then
+    K = p
+    p = p + n
+  end
+  local contents = p
+  local codes = contents + 2 * n
+  p = codes + 2 * n + 1
+  local refs, nrefs = p, tonumber(ARGV[p])
+  local owners = p + 2 * nrefs
   local stored = owners + n
-  local counts = alive and stored + n or owners
-  local jobs = counts + n
 
   local recent, before = rotate(window)
   local seen1 = read('HMGET', recent, ARGV, K + 1, K + n)
   local seen2 = read('HMGET', before, ARGV, K + 1, K + n)
+  local there = stale and {} or read('HMGET', EVENTS, ARGV, K + 1, K + n)
+  local plain = not stale -- nothing is known of any of these events
+  for e = 1, n do
+    if seen1[e] or seen2[e] or there[e] then
+      plain = false
+      break
+    end
+  end
 
   -- Which events are stored already. One of the same ID but other content
   -- gets a key of its own.
-  local there = alive and {} or read('HMGET', EVENTS, ARGV, K + 1, K + n)
-  local keys, stand = {}, {}
-  for e = 1, n do
-    local key, content = ARGV[K + e], ARGV[contents + e]
-    if alive then
-      if content == '' then
-        key, stand[e] = ARGV[stored + e], true
-      else
-        there[e] = call('HGET', EVENTS, key)
-      end
-    end
-    if there[e] then
-      stand[e] = string.sub(there[e], 17) == content
-      if not stand[e] then
-        key = key .. string.sub(redis.sha1hex(content), 1, 16)
-        stand[e] = call('HEXISTS', EVENTS, key) == 1
-      end
-    end
-    keys[e] = key
-  end
-
-  -- Jobs that may be new, by lane.
-  local new = {}
-  local groups, order = {}, {}
-  local q = 0
-  for e = 1, n do
-    local count = tonumber(ARGV[counts + e])
-    if alive and not alive[tonumber(ARGV[owners + e])] then
-      for i = 1, count do
-        q = q + 1
-        new[q] = '0'
-      end
-    else
-      local known = lookup(seen1[e], seen2[e])
-      for i = 1, count do
-        q = q + 1
-        new[q] = '0'
-        local job = tonumber(ARGV[jobs + q])
-        local lane = job % nlanes + 1
-        if not (known and known(codes[lane])) then
-          local g = groups[lane]
-          if not g then
-            g = {n = 0, keys = {}, events = {}, jobs = {}, classes = {}}
-            groups[lane] = g
-            order[#order + 1] = lane
-          end
-          local m = g.n + 1
-          g.n = m
-          g.keys[m], g.events[m], g.jobs[m] = ARGV[K + e], e, q
-          g.classes[m] = floor(job / nlanes) + 1
+  local index, keys, stand, known = {}, {}, {}, {}
+  local skip = nil -- the jobs that are not new
+  if not plain then
+    skip = {}
+    for e = 1, n do
+      local key, content = ARGV[K + e], ARGV[contents + 2 * e]
+      index[key] = e
+      if stale then
+        if content == '' then
+          key, stand[e] = ARGV[stored + e], true
+        else
+          there[e] = call('HGET', EVENTS, key)
         end
       end
+      if there[e] then
+        stand[e] = string.sub(there[e], 9) == string.sub(content, 9)
+        if not stand[e] then
+          key = key .. string.sub(redis.sha1hex(string.sub(content, 9)), 1, 16)
+          stand[e] = call('HEXISTS', EVENTS, key) == 1
+        end
+      end
+      keys[e] = key
+      known[e] = lookup(seen1[e], seen2[e])
     end
   end
 
   -- Each waiting job has a time stamp of its own, so that those of a lane keep
   -- their order. Stamps lie in the past where there is room.
-  local base = max(clock, now - q)
-  local last = clock
-  local fresh, told, records = {}, {}, {}
-  for _, lane in ipairs(order) do
-    local g, key, code = groups[lane], KEYS[LANES + lane], codes[lane]
+  local base, last = max(clock, now - njobs), clock
+  local records = {}
+  local q = 0
+  for r = 1, nruns do
+    local lane, class, size = tonumber(ARGV[runs + 3 * r - 2]), tonumber(ARGV[runs + 3 * r - 1]) + 1, tonumber(ARGV[runs + 3 * r])
+    local key, code = KEYS[LANES + 1 + lane], ARGV[lanes + 3 * lane + 3]
     local live
-    if g.n > 1 then
-      live = read('ZMSCORE', key, g.keys, 1, g.n)
+    if size > 1 then
+      live = read('ZMSCORE', key, ARGV, J + q + 1, J + q + size)
     end
-    local args, leased, waiting = {}, math.huge, math.huge
-    for m = 1, g.n do
-      if not (live and live[m]) then
-        local k, class = g.keys[m], g.classes[m]
-        local score, stamp = leases[class], now
-        if not score then
-          stamp = base + g.jobs[m]
-          score = (stamp + delays[class]) * 2
+    local token, delay = leases[class] and tokens[class], delays[class]
+    local args, m, first = {}, 0, nil
+    for i = 1, size do
+      q = q + 1
+      local k, old = ARGV[J + q], live and live[i]
+      local e = index[k]
+      if e and not old then
+        old = known[e] and known[e][code] or stale and stale[tonumber(ARGV[owners + e])]
+      end
+      local score = token
+      if not old then
+        score = token or (base + q + delay) * 2
+        if live then
+          args[m + 1], args[m + 2] = score, k
+          m = m + 2
+        else
+          old = call('ZADD', key, 'NX', score, k) == 0
         end
-        if live or call('ZADD', key, 'NX', score, k) == 1 then
-          if live then
-            args[#args + 1] = score
-            args[#args + 1] = k
-          end
-          local e = g.events[m]
-          fresh[e] = (fresh[e] or 0) + 1
-          local t = told[e]
-          if not t then
-            told[e] = {code}
-          else
-            t[#t + 1] = code
-          end
-          if leases[class] then
-            leased = min(leased, score)
-          else
-            waiting = min(waiting, score)
-            last = max(last, stamp)
-          end
-          local event = keys[e]
-          new[g.jobs[m]] = '2'
-          if event == k then
-            event = ''
-            new[g.jobs[m]] = '1'
-          end
-          if event ~= '' or (delays[class] > 0 and not leases[class]) then
-            records[#records + 1] = k .. code
-            records[#records + 1] = pack(RECORD, leases[class] and 1 or 0, 0, stamp, #event) .. event
-          end
+      end
+      if old then
+        skip = skip or {}
+        skip[q] = true
+      else
+        first = first or score
+        if not token then
+          last = base + q
+        end
+        local event = e and keys[e] ~= k and keys[e] or ''
+        if event ~= '' or (delay > 0 and not token) then
+          records[#records + 1] = k .. code
+          records[#records + 1] = pack(RECORD, token and 1 or 0, 0, token and now or base + q, #event) .. event
         end
       end
     end
-    write('ZADD', key, nil, args, 1, #args)
-    if waiting < math.huge then
-      due(kinds[lane], names[lane], waiting)
-    end
-    if leased < waiting then
-      touch(kinds[lane], names[lane], leased)
+    write('ZADD', key, nil, args, 1, m)
+    if first then
+      local kind, name = tonumber(ARGV[lanes + 3 * lane + 1]), ARGV[lanes + 3 * lane + 2]
+      if token then
+        touch(kind, name, token)
+      else
+        due(kind, name, first)
+      end
     end
   end
   clock = last
+  write('HSET', RECORDS, nil, records, 1, #records)
 
-  -- The events, once each, and the memory of what was pushed.
-  local stamp = format('%016.0f', now)
-  local events, refs, seen = {}, {}, {}
+  if not skip then
+    write('HSET', EVENTS, nil, ARGV, contents + 1, contents + 2 * n)
+    write('HSET', REFS, nil, ARGV, refs + 1, refs + 2 * nrefs)
+    write('HSET', recent, nil, ARGV, codes + 1, codes + 2 * n)
+    return '', tokens
+  end
+
+  -- The same where only some jobs are new.
+  if plain then
+    for e = 1, n do
+      index[ARGV[K + e]] = e
+      keys[e] = ARGV[K + e]
+    end
+  end
+  local new, fresh, told = {}, {}, {}
+  q = 0
+  for r = 1, nruns do
+    local code = ARGV[lanes + 3 * tonumber(ARGV[runs + 3 * r - 2]) + 3]
+    for _ = 1, tonumber(ARGV[runs + 3 * r]) do
+      q = q + 1
+      if skip[q] then
+        new[q] = '0'
+      else
+        local k = ARGV[J + q]
+        local e = index[k]
+        new[q] = keys[e] == k and '1' or '2'
+        fresh[e] = (fresh[e] or 0) + 1
+        local t = told[e]
+        if t then
+          t[#t + 1] = code
+        else
+          told[e] = {code}
+        end
+      end
+    end
+  end
+  local events, counts, seen = {}, {}, {}
   for e = 1, n do
     local f = fresh[e]
     if f then
       local key = keys[e]
       if not stand[e] then
         events[#events + 1] = key
-        events[#events + 1] = stamp .. ARGV[contents + e]
-        if f > 1 then
-          refs[#refs + 1] = key
-          refs[#refs + 1] = f
-        end
+        events[#events + 1] = ARGV[contents + 2 * e]
       else
-        refs[#refs + 1] = key
-        refs[#refs + 1] = tonumber(call('HGET', REFS, key) or 1) + f
+        f = tonumber(call('HGET', REFS, key) or 1) + f
+      end
+      if f > 1 then
+        counts[#counts + 1] = key
+        counts[#counts + 1] = f
       end
       local list = table.concat(told[e])
       seen[#seen + 1] = ARGV[K + e]
@@ -214,8 +221,7 @@ local function store(p, window, alive)
     end
   end
   write('HSET', EVENTS, nil, events, 1, #events)
-  write('HSET', REFS, nil, refs, 1, #refs)
-  write('HSET', RECORDS, nil, records, 1, #records)
+  write('HSET', REFS, nil, counts, 1, #counts)
   write('HSET', recent, nil, seen, 1, #seen)
   return table.concat(new), tokens
 end
