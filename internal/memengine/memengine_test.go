@@ -1,0 +1,18 @@
+package memengine_test
+
+import (
+	"testing"
+
+	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/engine/enginetest"
+	"github.com/watermarkchurch/toot-go/internal/memengine"
+)
+
+func TestConformance(t *testing.T) {
+	enginetest.Run(t, enginetest.Harness{
+		NewStore: func(testing.TB) enginetest.Opener {
+			s := memengine.NewStore()
+			return func(r engine.Retention) (engine.Engine, error) { return s.Open(r), nil }
+		},
+	})
+}
