@@ -46,24 +46,29 @@ func (a *App) serveCallback(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusBadRequest, `Expected an event as one JSON object: {"id":…,"timestamp":…,"payload":…,"channel":…}, but `+err.Error()+".")
 		return
 	}
+	step := &Step{Name: StepReceive, EventID: event.ID, Channel: event.Channel, Header: r.Header}
+	ctx, end := a.begin(r.Context(), step)
 	subscriptions := a.subscriptionsTo(event.Channel)
 	if len(subscriptions) == 0 {
 		w.Header()[unsubscribeHeader] = []string{"True"}
 		w.WriteHeader(http.StatusOK)
+		end(StepResult{Outcome: OutcomeUnwanted})
 		return
 	}
 	item := &arrival{
 		waiter:        newWaiter(),
-		event:         &engine.Event{ID: event.ID, Channel: event.Channel, Body: body},
+		event:         &engine.Event{ID: event.ID, Channel: event.Channel, Body: body, Meta: encodeMeta(step.Header)},
 		subscriptions: subscriptions,
 	}
-	if err := submitAndWait(r.Context(), a.callbacks, item, &item.waiter); err != nil {
+	if err := submitAndWait(ctx, a.callbacks, item, &item.waiter); err != nil {
+		end(StepResult{Outcome: OutcomeFailed, Reason: err.Error()})
 		if r.Context().Err() == nil {
 			a.log.Error("toot: can't store an incoming event; its publisher will send it again", "event", event.ID, "channel", event.Channel, "error", err)
 		}
 		unavailable(w)
 		return
 	}
+	end(StepResult{Outcome: OutcomeOK})
 	w.WriteHeader(http.StatusOK)
 }
 

@@ -69,6 +69,7 @@ func (d *dispatcher) lookAfter(wait time.Duration) {
 func (d *dispatcher) claimOnce(ctx context.Context) (wait time.Duration, err error) {
 	req, pushes, wait := d.claimRequest()
 	if req.Max == 0 {
+		d.hasLooked()
 		return wait, nil
 	}
 	began := time.Now()
@@ -79,6 +80,7 @@ func (d *dispatcher) claimOnce(ctx context.Context) (wait time.Duration, err err
 	if err != nil {
 		return 0, err
 	}
+	d.hasLooked()
 	switch {
 	case res.Next < 0:
 		return wait, nil
@@ -87,6 +89,13 @@ func (d *dispatcher) claimOnce(ctx context.Context) (wait time.Duration, err err
 	default:
 		return min(wait, res.Next), nil
 	}
+}
+
+// hasLooked notes that the claim loop is alive and the store answers.
+func (d *dispatcher) hasLooked() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.looked = time.Now()
 }
 
 // claimRequest says what this process has room for, and how long at the most

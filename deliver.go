@@ -31,7 +31,8 @@ func (a *App) lease() time.Duration {
 func (a *App) deliver(ctx context.Context, jobs []*job, verdicts []verdict) {
 	for i, j := range jobs {
 		event := j.claim.Event
-		v := a.post(ctx, j.lane.name, event.Body)
+		ctx, trace := a.beginTry(ctx, StepDeliver, j)
+		v := a.post(ctx, j.lane.name, event.Body, trace)
 		if v.unsubscribe {
 			a.unsubscribe(ctx, event.Channel, j.lane.name, &v)
 		}
@@ -40,13 +41,18 @@ func (a *App) deliver(ctx context.Context, jobs []*job, verdicts []verdict) {
 }
 
 // post sends a body to a callback URL and judges what comes back.
-func (a *App) post(ctx context.Context, callbackURL string, body []byte) verdict {
+func (a *App) post(ctx context.Context, callbackURL string, body []byte, trace http.Header) verdict {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, callbackURL, bytes.NewReader(body))
 	if err != nil { // from a store that another program wrote to
 		return verdict{action: bury, reason: "the callback URL is not a URL"}
 	}
 	req.Header["Content-Type"] = jsonContentType
 	req.Header["User-Agent"] = userAgent
+	for _, name := range traceHeaders {
+		if values := trace[name]; values != nil {
+			req.Header[name] = values
+		}
+	}
 	res, err := a.client.Do(req)
 	if err != nil {
 		if ctx.Err() != nil {

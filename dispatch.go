@@ -61,6 +61,7 @@ type dispatcher struct {
 	quiet                      chan struct{} // closed when draining and nothing is held
 	isQuiet                    bool
 
+	looked    time.Time   // when the store last answered a claim, or need not be asked
 	lookTimer *time.Timer // see lookAfter
 	lookAt    time.Time
 }
@@ -91,6 +92,7 @@ func (d *dispatcher) start() {
 	d.ctx, d.cancel, d.stopClaims = ctx, cancel, stopClaims
 	d.started, d.draining, d.stopped, d.isQuiet = true, false, false, false
 	d.quiet = make(chan struct{})
+	d.looked = time.Now()
 	d.mu.Unlock()
 	d.loops.Go(func() { d.claimLoop(claims, ctx) })
 	d.loops.Go(func() { d.tend(ctx) })
@@ -285,8 +287,15 @@ func (d *dispatcher) worker() {
 			d.busySick--
 		}
 		d.conclude(l, jobs, verdicts, time.Since(now))
+		d.makeReady(l)
+		if verdicts[0].ended != nil { // all have one, or none
+			d.mu.Unlock()
+			for i := range verdicts {
+				verdicts[i].ended(verdicts[i].result)
+			}
+			d.mu.Lock()
+		}
 		clear(jobs)
 		clear(verdicts)
-		d.makeReady(l)
 	}
 }

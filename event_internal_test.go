@@ -110,14 +110,14 @@ func TestOddEventsAreNotLost(t *testing.T) {
 		`{"channel":"c","id":"x","timestamp":"soon","payload":1}`: func(e *Event) bool {
 			return e.Timestamp.IsZero() && e.TimestampText == "soon" && string(e.Payload) == "1"
 		},
-		`{"channel":"c"}`:                        func(e *Event) bool { return len(e.ID) == 36 && string(e.Payload) == "{}" },
-		`{"channel":"c","id":7,"timestamp":12}`:  func(e *Event) bool { return e.ID == "7" && e.TimestampText == "12" },
-		`{"channel":"c","payload":null}`:         func(e *Event) bool { return string(e.Payload) == "null" },
-		`{"channel":"a","channel":"b"}`:          func(e *Event) bool { return e.Channel == "b" },
-		` { "channel" : "\u0063" , "x" : [1] } `: func(e *Event) bool { return e.Channel == "c" },
-		`{"x":{"channel":"no"},"channel":"c"}`:   func(e *Event) bool { return e.Channel == "c" },
-		`{"\u0063hannel":"c"}`:                   func(e *Event) bool { return e.Channel == "c" },
-		`{"channel":"c","payload":"}]\\\""}`:     func(e *Event) bool { return string(e.Payload) == `"}]\\\""` },
+		`{"channel":"c"}`:                              func(e *Event) bool { return len(e.ID) == 36 && string(e.Payload) == "{}" },
+		`{"channel":"c","id":7,"timestamp":12}`:        func(e *Event) bool { return e.ID == "7" && e.TimestampText == "12" },
+		`{"channel":"c","payload":null}`:               func(e *Event) bool { return string(e.Payload) == "null" },
+		`{"channel":"a","channel":"b"}`:                func(e *Event) bool { return e.Channel == "b" },
+		"\n" + `{ "channel" : "\u0063" , "x" : [1] } `: func(e *Event) bool { return e.Channel == "c" },
+		`{"x":{"channel":"no"},"channel":"c"}`:         func(e *Event) bool { return e.Channel == "c" },
+		`{"\u0063hannel":"c"}`:                         func(e *Event) bool { return e.Channel == "c" },
+		`{"channel":"c","payload":"}]\\\""}`:           func(e *Event) bool { return string(e.Payload) == `"}]\\\""` },
 	} {
 		e, err := parseEvent([]byte(body))
 		if err != nil || !check(e) {

@@ -38,6 +38,7 @@ func (a *App) handleOne(ctx context.Context, j *job) verdict {
 	event.ID = j.claim.Event.ID
 	event.Attempt = j.claim.Attempt
 
+	ctx, _ = a.beginTry(ctx, StepHandle, j)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	a.handlers.mu.Lock()

@@ -33,6 +33,9 @@ func (h *health) sick() bool { return !h.proven }
 // open reports a circuit that has opened and not closed since.
 func (h *health) open() bool { return h.opened > 0 }
 
+// suspect reports failures in a row, if not yet enough to open the circuit.
+func (h *health) suspect() bool { return h.fails >= 2 }
+
 // good records a good answer. quick ones let the limit grow: it doubles with
 // each round of answers.
 func (h *health) good(quick bool) {

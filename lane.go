@@ -14,6 +14,7 @@ const hangsAfter = time.Second
 // lane is what a dispatcher knows of one lane. The dispatcher guards it.
 type lane struct {
 	name   string
+	shown  string // the name, fit to be shown
 	queue  queue[*job]
 	active int // tries under way
 	held   int // jobs in memory and room reserved for more
@@ -34,7 +35,7 @@ type lane struct {
 }
 
 func newLane(name string, limit laneLimit, probe time.Duration) *lane {
-	l := &lane{name: name, adapts: limit.adapts, health: newHealth(limit.max, probe)}
+	l := &lane{name: name, shown: redactURL(name), adapts: limit.adapts, health: newHealth(limit.max, probe)}
 	if !limit.adapts {
 		l.health.limit, l.health.proven = limit.max, true
 	}
@@ -70,6 +71,7 @@ type job struct {
 	epoch  int       // of the lane when the try began
 
 	cancel    context.CancelCauseFunc // of the try under way, if it can take long
+	end       func(StepResult)        // tells the observer of the try's end
 	settling  bool                    // its outcome is known
 	extending bool                    // its ticket is being replaced
 	parked    *settlement             // waits for that

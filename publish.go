@@ -3,6 +3,7 @@ package toot
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
@@ -76,10 +77,35 @@ func (a *App) PublishAll(ctx context.Context, messages ...Message) ([]*Event, er
 		events[i] = e
 		p.events[i] = &engine.Event{ID: e.ID, Channel: e.Channel, Body: body}
 	}
-	if err := submitAndWait(ctx, a.publishes, p, &p.waiter); err != nil {
+	end := a.beginPublish(ctx, p.events)
+	err := submitAndWait(ctx, a.publishes, p, &p.waiter)
+	end(err)
+	if err != nil {
 		return nil, fmt.Errorf("toot: publish on %q: %w", events[0].Channel, err)
 	}
 	return events, nil
+}
+
+// beginPublish tells the observer, if there is one, of each event.
+func (a *App) beginPublish(ctx context.Context, events []*engine.Event) (end func(error)) {
+	if a.opts.Observer == nil {
+		return func(error) {}
+	}
+	ends := make([]func(StepResult), len(events))
+	for i, e := range events {
+		step := &Step{Name: StepPublish, EventID: e.ID, Channel: e.Channel, Header: http.Header{}}
+		_, ends[i] = a.begin(ctx, step)
+		e.Meta = encodeMeta(step.Header)
+	}
+	return func(err error) {
+		result := StepResult{Outcome: OutcomeOK}
+		if err != nil {
+			result = StepResult{Outcome: OutcomeFailed, Reason: err.Error()}
+		}
+		for _, end := range ends {
+			end(result)
+		}
+	}
 }
 
 // compose makes the event of a message, and its bytes on the wire, which are

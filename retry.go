@@ -61,6 +61,8 @@ type failure struct {
 	// early, unless negative, makes the job due again after that time
 	// instead of by the schedule.
 	early time.Duration
+	// within, unless 0, makes the job due again after that time at the latest.
+	within time.Duration
 }
 
 // outcome says what becomes of the job.
@@ -86,6 +88,8 @@ func (p retryPolicy) outcome(f failure) engine.Outcome {
 		out.Result, out.Reason = engine.Bury, fmt.Sprintf("%s (after %d tries)", f.verdict.reason, attempt)
 	case f.early >= 0:
 		out.After = f.early
+	case f.within > 0:
+		out.After = min(out.After, f.within)
 	}
 	encoded, err := json.Marshal(h)
 	if err != nil { // times and strings always marshal

@@ -43,22 +43,41 @@ func (d *dispatcher) conclude(l *lane, jobs []*job, verdicts []verdict, took tim
 			out.Result, out.After = engine.Release, v.after
 			l.backlog = true
 		default:
-			early := time.Duration(-1)
-			if v.hasAfter {
-				early = v.after
-			} else if l.health.open() {
-				early = 0 // as soon as the lane's rest is over
+			f := failure{attempt: j.claim.Attempt, history: j.claim.History, age: j.age(now), at: now, verdict: *v, early: -1}
+			switch {
+			case v.hasAfter:
+				f.early = v.after
+			case l.adapts && l.health.open():
+				f.early = 0 // as soon as the lane's rest is over
+			case l.adapts && l.health.suspect():
+				f.within = d.app.opts.ProbeInterval // it may be the endpoint, rather than the event
 			}
-			out = d.app.retries.outcome(failure{
-				attempt: j.claim.Attempt, history: j.claim.History, age: j.age(now), at: now, verdict: *v, early: early,
-			})
+			out = d.app.retries.outcome(f)
 			if out.Result == engine.Retry && out.After == 0 {
 				l.backlog = true
 			}
 			d.logFailure(j, v, out)
 		}
+		if j.end != nil {
+			v.ended, v.result = j.end, stepResult(v, out)
+			j.end = nil
+		}
 		d.settle(j, out, v.follow)
 	}
+}
+
+// stepResult is what the observer is told of a try.
+func stepResult(v *verdict, out engine.Outcome) StepResult {
+	r := StepResult{Outcome: OutcomeRetry, Status: v.status, Reason: v.reason}
+	switch {
+	case out.Result == engine.Bury:
+		r.Outcome = OutcomeDead
+	case out.Result == engine.Done && v.unsubscribe:
+		r.Outcome = OutcomeUnwanted
+	case out.Result == engine.Done:
+		r.Outcome = OutcomeOK
+	}
+	return r
 }
 
 // observe records what an answer says about a lane's endpoint. d.mu is held.
@@ -67,7 +86,7 @@ func (d *dispatcher) observe(l *lane, j *job, v *verdict, took time.Duration, no
 	switch v.signal {
 	case good:
 		if l.health.open() {
-			d.app.log.Info("toot: endpoint works again", "lane", redactURL(l.name))
+			d.app.log.Info("toot: endpoint works again", "lane", l.shown)
 		}
 		l.health.good(took < d.app.opts.RequestTimeout/4)
 		if l.restsUntil.After(now) {
@@ -78,7 +97,7 @@ func (d *dispatcher) observe(l *lane, j *job, v *verdict, took time.Duration, no
 		if j.epoch == l.epoch {
 			rest = l.health.bad(v.signal == timeout, jitter())
 			if rest > 0 && l.health.opened == 1 {
-				d.app.log.Warn("toot: endpoint keeps failing; it is probed until it works", "lane", redactURL(l.name), "error", v.reason)
+				d.app.log.Warn("toot: endpoint keeps failing; it is probed until it works", "lane", l.shown, "error", v.reason)
 			}
 		}
 	}
@@ -225,5 +244,5 @@ func (d *dispatcher) logFailure(j *job, v *verdict, out engine.Outcome) {
 	}
 	d.app.log.Log(context.Background(), level, msg,
 		"kind", d.kind.String(), "event", j.claim.Event.ID, "channel", j.claim.Event.Channel,
-		"lane", redactURL(j.lane.name), "attempt", out.Attempt, "status", v.status, "error", v.reason, "again_in", out.After)
+		"lane", j.lane.shown, "attempt", out.Attempt, "status", v.status, "error", v.reason, "again_in", out.After)
 }

@@ -46,7 +46,7 @@ func (a *App) Source(name string, src Source) error {
 	if name == "" {
 		return fmt.Errorf("toot: a source needs a name")
 	}
-	if _, err := parseHTTPURL(src.SubscriptionURL); err != nil {
+	if err := checkHTTPURL(src.SubscriptionURL); err != nil {
 		return fmt.Errorf("toot: source %q: SubscriptionURL: %w", name, err)
 	}
 	a.mu.Lock()

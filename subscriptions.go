@@ -87,8 +87,7 @@ func checkCallbackURL(raw string) error {
 	if len(raw) > maxURLBytes {
 		return fmt.Errorf("%d bytes, at most %d", len(raw), maxURLBytes)
 	}
-	_, err := parseHTTPURL(raw)
-	return err
+	return checkHTTPURL(raw)
 }
 
 func (a *App) listSubscribers(w http.ResponseWriter, r *http.Request) {

@@ -77,6 +77,9 @@ type Options struct {
 	// what is in flight before it cancels it. Default 25 s.
 	DrainTimeout time.Duration
 
+	// Observer, if set, is told of each step of an event's way.
+	Observer Observer
+
 	// Logger gets what an operator should know. Default slog.Default().
 	Logger *slog.Logger
 }
@@ -164,7 +167,7 @@ func New(eng engine.Engine, opts *Options) (*App, error) {
 		}
 	}
 	if a.opts.CallbackURL != "" {
-		if _, err := parseHTTPURL(a.opts.CallbackURL); err != nil {
+		if err := checkHTTPURL(a.opts.CallbackURL); err != nil {
 			return nil, fmt.Errorf("toot: Options.CallbackURL: %w", err)
 		}
 	}
@@ -292,18 +295,18 @@ func (a *App) Run(ctx context.Context) error {
 	return nil
 }
 
-// parseHTTPURL accepts absolute http and https URLs with a host.
-func parseHTTPURL(raw string) (*url.URL, error) {
+// checkHTTPURL accepts absolute http and https URLs with a host.
+func checkHTTPURL(raw string) error {
 	const want = "want an absolute URL such as https://app.example.org/callbacks"
 	u, err := url.Parse(raw)
 	if err != nil {
-		return nil, fmt.Errorf("not a URL (%s)", want) // the parser's error would repeat credentials
+		return fmt.Errorf("not a URL (%s)", want) // the parser's error would repeat credentials
 	}
 	if u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("its scheme is neither http nor https (%s)", want)
+		return fmt.Errorf("its scheme is neither http nor https (%s)", want)
 	}
 	if u.Hostname() == "" {
-		return nil, fmt.Errorf("it has no host (%s)", want)
+		return fmt.Errorf("it has no host (%s)", want)
 	}
-	return u, nil
+	return nil
 }

@@ -42,6 +42,9 @@ type verdict struct {
 	status      int // of the HTTP answer, 0 if there was none
 	reason      string
 	follow      handOff
+
+	ended  func(StepResult) // to be told of the result, if not nil
+	result StepResult
 }
 
 // unsubscribeHeader is set by a subscriber that has no subscription for an

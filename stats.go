@@ -1,0 +1,159 @@
+package toot
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/watermarkchurch/toot-go/engine"
+)
+
+// Lane is the state of a lane: a callback URL's, a subscription's, or a
+// channel's whose large fan-outs wait.
+type Lane struct {
+	Kind engine.Kind
+	// Name is as it may be shown, without credentials.
+	Name     string
+	Waiting  int           // due now or later
+	InFlight int           // claimed by a worker of any process
+	Retrying int           // of Waiting: tried before
+	Dead     int           // in the dead letters
+	Oldest   time.Duration // age of the oldest that is not dead
+	Deferred time.Duration // how much longer the lane rests
+	// Circuit is what this process thinks of the endpoint: "closed" (it
+	// works), "open" (it keeps failing and is being probed), "new" (nothing
+	// known, or nothing good yet). Empty for lanes other than callback URLs.
+	Circuit string
+	// Limit is how many requests this process may have in flight to the
+	// endpoint just now. 0 for lanes other than callback URLs.
+	Limit int
+	// Unhandled says that this app has no subscription of that name, so that
+	// what waits there waits for another process or another version of it.
+	Unhandled bool
+}
+
+// Stats is the state of an app's store.
+type Stats struct {
+	Lanes []Lane
+	// The sums over all lanes.
+	Waiting, InFlight, Retrying, Dead int
+	Oldest                            time.Duration
+}
+
+// Stats looks into the store. It may take time in proportion to the number of
+// jobs there.
+func (a *App) Stats(ctx context.Context) (Stats, error) {
+	inspector, ok := a.engine.(engine.Inspector)
+	if !ok {
+		return Stats{}, fmt.Errorf("stats: %w", ErrUnsupported)
+	}
+	lanes, err := inspector.Lanes(ctx)
+	if err != nil {
+		return Stats{}, fmt.Errorf("toot: stats: %w", err)
+	}
+	s := Stats{Lanes: make([]Lane, len(lanes))}
+	for i, l := range lanes {
+		lane := Lane{
+			Kind: l.Lane.Kind, Name: redactURL(l.Lane.Name), Waiting: l.Waiting, InFlight: l.Leased,
+			Retrying: l.Retrying, Dead: l.Dead, Oldest: l.Oldest, Deferred: l.Deferred,
+		}
+		switch l.Lane.Kind {
+		case engine.Deliver:
+			lane.Circuit, lane.Limit = a.deliveries.circuit(l.Lane.Name)
+		case engine.Handle:
+			lane.Unhandled = a.subscription(l.Lane.Name) == nil
+		}
+		s.Lanes[i] = lane
+		s.Waiting += l.Waiting
+		s.InFlight += l.Leased
+		s.Retrying += l.Retrying
+		s.Dead += l.Dead
+		s.Oldest = max(s.Oldest, l.Oldest)
+	}
+	return s, nil
+}
+
+func (d *dispatcher) circuit(laneName string) (state string, limit int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l := d.lanes[laneName]
+	switch {
+	case l == nil:
+		return "new", 1
+	case l.health.open():
+		return "open", l.health.limit
+	case l.health.sick():
+		return "new", l.health.limit
+	}
+	return "closed", l.health.limit
+}
+
+// stalledAfter is how long a process may fail to look for work before it
+// counts as stalled.
+const stalledAfter = 3 * pollInterval
+
+// Health says whether an app does what it should.
+type Health struct {
+	// OK means that the app runs, its store answers, and its workers make
+	// progress.
+	OK bool
+	// Running says whether Run is under way.
+	Running bool
+	// Store is why the store does not answer, nil if it does.
+	Store error
+	// Stalled names the kinds of work that this process has not been able to
+	// look for in a while.
+	Stalled []string
+}
+
+// String is one line that says what is wrong, or "ok".
+func (h Health) String() string {
+	var wrong []string
+	if !h.Running {
+		wrong = append(wrong, "not running")
+	}
+	if h.Store != nil {
+		wrong = append(wrong, "the store does not answer: "+h.Store.Error())
+	}
+	if len(h.Stalled) > 0 {
+		wrong = append(wrong, "stalled: "+strings.Join(h.Stalled, ", "))
+	}
+	if len(wrong) == 0 {
+		return "ok"
+	}
+	return strings.Join(wrong, "; ")
+}
+
+// Health asks the store for something small and looks at the workers. It is
+// quick, and fit for a readiness probe.
+func (a *App) Health(ctx context.Context) Health {
+	if err := a.enter(); err != nil {
+		return Health{Store: err}
+	}
+	defer a.closing.Done()
+	var h Health
+	a.mu.RLock()
+	h.Running = a.running
+	a.mu.RUnlock()
+	// A lane of no name in use: the cheapest question that is never answered
+	// from a cache.
+	_, h.Store = a.engine.Claim(ctx, engine.ClaimRequest{Kind: engine.Handle, Max: 1, MaxPerLane: 1, Only: []string{"toot.health"}, Lease: time.Second})
+	if h.Running {
+		for _, d := range []*dispatcher{a.fanOuts, a.deliveries, a.handlers} {
+			if d.stalled() {
+				h.Stalled = append(h.Stalled, d.kind.String())
+			}
+		}
+	}
+	h.OK = h.Running && h.Store == nil && len(h.Stalled) == 0
+	return h
+}
+
+// stalled reports that the dispatcher has not claimed in a while though it
+// had nothing else to do.
+func (d *dispatcher) stalled() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.started && !d.draining && time.Since(d.looked) > stalledAfter
+}
