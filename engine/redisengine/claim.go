@@ -76,8 +76,8 @@ func (e *Engine) claim(ctx context.Context, s *shard, req *engine.ClaimRequest) 
 	if next < 0 {
 		res.Next = -1
 	}
-	res.Jobs = make([]engine.Claimed, 0, len(jobs)/5)
-	due = make([]int64, 0, len(jobs)/5)
+	res.Jobs = make([]engine.Claimed, 0, len(jobs)/4)
+	due = make([]int64, 0, len(jobs)/4)
 	events := make(map[string]*engine.Event)
 	for i := 0; i+1 < len(lanes); i += 2 {
 		name, err := lanes[i].ToString()
@@ -85,34 +85,33 @@ func (e *Engine) claim(ctx context.Context, s *shard, req *engine.ClaimRequest) 
 			return res, nil, errForeign
 		}
 		n, err := lanes[i+1].AsInt64()
-		if err != nil || int64(len(jobs)) < 5*n {
+		if err != nil || int64(len(jobs)) < 4*n {
 			return res, nil, errForeign
 		}
 		lane := engine.Lane{Kind: req.Kind, Name: name}
 		for range n {
-			c, err := e.claimed(s, lane, now, jobs[:5], events)
+			c, err := e.claimed(s, lane, now, jobs[:4], events)
 			if err != nil {
 				return res, nil, err
 			}
-			at, err := jobs[2].AsInt64()
+			at, err := jobs[0].AsInt64()
 			if err != nil {
 				return res, nil, errForeign
 			}
 			res.Jobs, due = append(res.Jobs, c), append(due, at)
-			jobs = jobs[5:]
+			jobs = jobs[4:]
 		}
 	}
 	return res, due, nil
 }
 
-// claimed makes a job of what the script says of one: job key, score, score
-// before, record, event.
+// claimed makes a job of what the script says of one: score before, score now,
+// record, event.
 func (e *Engine) claimed(s *shard, lane engine.Lane, now int64, parts []rueidis.RedisMessage, events map[string]*engine.Event) (engine.Claimed, error) {
-	r := parse(parts, 5)
-	c := claim{shard: s.number, lane: lane, key: r.string(0), score: uint64(r.int(1)), stamp: r.int(2) / 2, claims: 1}
-	c.event = c.key
+	r := parse(parts, 4)
+	c := claim{shard: s.number, lane: lane, stamp: r.int(0) / 2, score: uint64(r.int(1)), claims: 1}
 	job := engine.Claimed{Lane: lane}
-	if text := r.string(3); text != "" {
+	if text := r.string(2); text != "" {
 		rec, ok := unpackRecord(text)
 		if !ok {
 			return job, errForeign
@@ -126,19 +125,23 @@ func (e *Engine) claimed(s *shard, lane engine.Lane, now int64, parts []rueidis.
 			job.History = []byte(rec.history)
 		}
 	}
-	stored := r.string(4)
-	if r.err != nil || len(c.key) != jobKeySize {
+	stored := r.string(3)
+	if r.err != nil {
 		return job, errForeign
 	}
-	ev := events[c.event]
+	// Jobs of one event are likely to share it.
+	ev := events[stored]
 	if ev == nil {
 		var ok bool
 		if ev, ok = unpackEvent(stored); !ok {
 			return job, errForeign
 		}
-		events[c.event] = ev
+		events[stored] = ev
 	}
-	c.channel = ev.Channel
+	c.key, c.channel = jobKey(ev.ID), ev.Channel
+	if c.event == "" {
+		c.event = c.key
+	}
 	job.Ticket, job.Event, job.Claims = c.ticket(), ev, c.claims
 	job.Age = time.Duration(max(now-c.stamp, 0)) * time.Microsecond
 	return job, nil

@@ -44,7 +44,7 @@ local function examine(names, scores)
       bounds[#bounds + 1] = max(wait, score)
       bounds[#bounds + 1] = name
     else
-      lanes[#lanes + 1] = {name = name, key = key, head = score, limit = limits[name] or perLane, taken = 0, jobs = {}}
+      lanes[#lanes + 1] = {name = name, key = key, head = score, limit = limits[name] or perLane, taken = 0, keys = {}, scores = {}}
     end
   end
 end
@@ -107,16 +107,15 @@ while room > 0 and #hungry > 0 do
     local share = min(math.ceil(room / (#hungry - i + 1)), lane.limit - lane.taken)
     if share > 0 then
       local found = call('ZRANGE', lane.key, lane.taken, lane.taken + share, 'WITHSCORES')
-      local got = 0
+      local got = #found / 2
       lane.next = nil
-      for j = 1, #found, 2 do
-        local score = tonumber(found[j + 1])
-        if got == share or score > ripe then
-          lane.next = score
-          break
-        end
-        got = got + 1
-        lane.jobs[#lane.jobs + 1] = {found[j], found[j + 1], score}
+      while got > share or got > 0 and tonumber(found[2 * got]) > ripe do
+        lane.next = tonumber(found[2 * got])
+        got = got - 1
+      end
+      local keys, scores = lane.keys, lane.scores
+      for j = 1, got do
+        keys[lane.taken + j], scores[lane.taken + j] = found[2 * j - 1], found[2 * j]
       end
       lane.taken = lane.taken + got
       room = room - got
@@ -135,81 +134,88 @@ if look then
   for _, lane in ipairs(lanes) do
     names[#names + 1] = lane.name
     names[#names + 1] = lane.taken
-    for _, job in ipairs(lane.jobs) do
-      jobs[#jobs + 1] = job[2]
+    for i = 1, lane.taken do
+      jobs[#jobs + 1] = lane.scores[i]
     end
     left = left or (lane.next ~= nil and lane.next <= ripe)
   end
 else
   local ids, keys, n = {}, {}, 0
+  local records = {}
   for _, lane in ipairs(lanes) do
-    local hash = redis.sha1hex(kind .. lane.name)
-    lane.code = pack('>I4I4', tonumber(string.sub(hash, 1, 8), 16), tonumber(string.sub(hash, 9, 16), 16))
-    for _, job in ipairs(lane.jobs) do
-      n = n + 1
-      ids[n] = job[1] .. lane.code
-      keys[n] = job[1]
+    for i = 1, lane.taken do
+      keys[n + i] = lane.keys[i]
     end
+    n = n + lane.taken
   end
-  local records = read('HMGET', RECORDS, ids, 1, n)
-  local claims = {}
-  for i = 1, n do
-    claims[i] = 1
-    if records[i] then
-      local c, _, _, size, from = fields(RECORD, records[i])
-      claims[i] = c + 1
-      if size > 0 then
-        keys[i] = string.sub(records[i], from, from + size - 1)
+  local function id(lane, k)
+    if not lane.code then
+      local hash = redis.sha1hex(kind .. lane.name)
+      lane.code = pack('>I4I4', tonumber(string.sub(hash, 1, 8), 16), tonumber(string.sub(hash, 9, 16), 16))
+    end
+    return k .. lane.code
+  end
+  if call('EXISTS', RECORDS) == 1 then
+    for _, lane in ipairs(lanes) do
+      for i = 1, lane.taken do
+        ids[#ids + 1] = id(lane, lane.keys[i])
+      end
+    end
+    records = read('HMGET', RECORDS, ids, 1, n)
+    for i = 1, n do
+      if records[i] then
+        local _, _, _, size, from = fields(RECORD, records[i])
+        if size > 0 then
+          keys[i] = string.sub(records[i], from, from + size - 1)
+        end
       end
     end
   end
   local events = read('HMGET', EVENTS, keys, 1, n)
-  local update, i = {}, 0
+  local update, i, m = {}, 0, 0
+  local first = format('%d', leaseEnd(lease, 1))
   for _, lane in ipairs(lanes) do
     local leases, missing = {}, {}
-    local bound = lane.next or math.huge
-    left = left or bound <= ripe
-    local handed = 0
-    for _, job in ipairs(lane.jobs) do
+    left = left or lane.next ~= nil and lane.next <= ripe
+    for j = 1, lane.taken do
       i = i + 1
-      local record = records[i]
+      local k, before, record = lane.keys[j], lane.scores[j], records[i]
       if not events[i] then
         -- Only a server that evicts keys, or a foreign hand, does this.
-        missing[#missing + 1] = job[1]
+        missing[#missing + 1] = k
         lost = lost + 1
       else
+        local score = first
         if record then
-          record = pack('>I4', claims[i]) .. string.sub(record, 5)
-        elseif job[3] % 2 == 1 then
+          local claims = fields('>I4', record) + 1
+          record = pack('>I4', claims) .. string.sub(record, 5)
+          score = format('%d', leaseEnd(lease, claims))
+        elseif string.byte(before, -1) % 2 == 1 then
           -- Its first lease, which left no record, has ended.
-          claims[i] = 2
           record = pack(RECORD, 2, 0, fields('>I8', events[i]), 0)
+          score = format('%d', leaseEnd(lease, 2))
         end
         if record then
-          update[#update + 1] = ids[i]
+          update[#update + 1] = id(lane, k)
           update[#update + 1] = record
         end
-        local score = leaseEnd(lease, claims[i])
-        bound = min(bound, score)
-        leases[#leases + 1] = score
-        leases[#leases + 1] = job[1]
-        handed = handed + 1
-        local m = #jobs
-        jobs[m + 1], jobs[m + 2], jobs[m + 3] = job[1], format('%.0f', score), job[2]
-        jobs[m + 4], jobs[m + 5] = record or '', events[i]
+        local l = #leases
+        leases[l + 1], leases[l + 2] = score, k
+        jobs[m + 1], jobs[m + 2], jobs[m + 3], jobs[m + 4] = before, score, record or '', events[i]
+        m = m + 4
       end
     end
     write('ZADD', lane.key, 'XX', leases, 1, #leases)
     write('ZREM', lane.key, nil, missing, 1, #missing)
-    if #lane.jobs > 0 then
+    if lane.taken > 0 then
       names[#names + 1] = lane.name
-      names[#names + 1] = handed
+      names[#names + 1] = #leases / 2
     end
-    if bound == math.huge then
-      empty[#empty + 1] = lane.name
-    else
-      bounds[#bounds + 1] = bound
+    if lane.next or #leases > 0 then
+      bounds[#bounds + 1] = #leases > 0 and min(lane.next or math.huge, tonumber(first)) or lane.next
       bounds[#bounds + 1] = lane.name
+    else
+      empty[#empty + 1] = lane.name
     end
   end
   write('HSET', RECORDS, nil, update, 1, #update)
@@ -230,7 +236,7 @@ else
       end
     end
   else
-    local page = call('ZRANGE', ready, '(' .. format('%.0f', ripe), '+inf', 'BYSCORE', 'LIMIT', 0, excluded + 1, 'WITHSCORES')
+    local page = call('ZRANGE', ready, '(' .. format('%d', ripe), '+inf', 'BYSCORE', 'LIMIT', 0, excluded + 1, 'WITHSCORES')
     for i = 1, #page, 2 do
       if limits[page[i]] ~= 0 then
         bound = tonumber(page[i + 1])
@@ -244,8 +250,8 @@ else
   -- Leave a note: whoever makes something due earlier than that is to tell.
   local wait = meta[3 + kind]
   if not wait or tonumber(wait) < bound then
-    call('HSET', META, 'wait' .. kind, bound == math.huge and '1e300' or format('%.0f', bound))
+    call('HSET', META, 'wait' .. kind, bound == math.huge and '1e300' or format('%d', bound))
   end
 end
 rotate(tonumber(ARGV[#ARGV]))
-return {format('%.0f', now), format('%.0f', next), lost, names, jobs}
+return {format('%d', now), format('%d', next), lost, names, jobs}

@@ -33,4 +33,4 @@ for _, event in ipairs(read('HMGET', EVENTS, keys, 1, #keys)) do
     oldest = min(oldest, (fields('>I8', event)))
   end
 end
-return {format('%.0f', now), #ids, waiting, leased, retrying, oldest < math.huge and format('%.0f', oldest) or ''}
+return {format('%d', now), #ids, waiting, leased, retrying, oldest < math.huge and format('%d', oldest) or ''}

@@ -200,7 +200,7 @@ end
 
 -- bury trims the dead letters to those that are kept.
 local function trim(most, age)
-  local old = call('ZRANGE', DEAD, '-inf', '(' .. format('%.0f', now - age), 'BYSCORE', 'LIMIT', 0, 200)
+  local old = call('ZRANGE', DEAD, '-inf', '(' .. format('%d', now - age), 'BYSCORE', 'LIMIT', 0, 200)
   local over = call('ZCARD', DEAD) - #old - most
   if over > 0 then
     for _, id in ipairs(call('ZRANGE', DEAD, #old, #old + min(over, 200) - 1)) do

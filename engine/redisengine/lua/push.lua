@@ -1,3 +1,3 @@
 -- Push. Arguments: channel and sender of hints, dedupe window, jobs.
 local new, tokens = store(4, tonumber(ARGV[3]))
-return {format('%.0f', now), new, tokens, finish(ARGV[1], ARGV[2])}
+return {format('%d', now), new, tokens, finish(ARGV[1], ARGV[2])}

@@ -52,13 +52,13 @@ local function apply(i, kind, name, code, gone, again)
       drop[#drop + 1] = event
     else
       clock = max(clock + 1, now)
-      local id = format('%.0f', clock)
+      local id = format('%d', clock)
       call('ZADD', DEAD, clock, id)
       call('HSET', BURIED, id, a)
       buried = true
     end
   elseif result == EXTEND then
-    local score = format('%.0f', leaseEnd(tonumber(a), tonumber(b)))
+    local score = format('%d', leaseEnd(tonumber(a), tonumber(b)))
     again[#again + 1] = score
     again[#again + 1] = k
     tokens[#tokens + 1] = score
@@ -136,4 +136,4 @@ if anyStale then
   end
   ok = table.concat(flags)
 end
-return {format('%.0f', now), ok, tokens, new, leases, finish(ARGV[1], ARGV[2])}
+return {format('%d', now), ok, tokens, new, leases, finish(ARGV[1], ARGV[2])}

@@ -43,7 +43,7 @@ local function store(p, window, stale)
     local lease = tonumber(ARGV[p + 2])
     if lease > 0 then
       leases[i] = leaseEnd(lease, 1)
-      tokens[i] = format('%.0f', leases[i])
+      tokens[i] = format('%d', leases[i])
     end
     p = p + 2
   end
@@ -128,7 +128,7 @@ local function store(p, window, stale)
       end
       local score = token
       if not old then
-        score = token or (base + q + delay) * 2
+        score = token or format('%d', (base + q + delay) * 2)
         if live then
           args[m + 1], args[m + 2] = score, k
           m = m + 2
@@ -157,7 +157,7 @@ local function store(p, window, stale)
       if token then
         touch(kind, name, token)
       else
-        due(kind, name, first)
+        due(kind, name, tonumber(first))
       end
     end
   end
