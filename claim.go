@@ -123,6 +123,7 @@ func (d *dispatcher) claimRequest() (req engine.ClaimRequest, pushes map[*lane]i
 		return req, nil, wait
 	}
 	d.held++ // the claim itself, until claimed: drain waits for it
+	d.claiming = true
 	req.Max = max(room, 1)
 	req.MaxPerLane = claimMax
 	if fresh := newLane("", d.limit(""), 0); fresh.adapts {
@@ -164,12 +165,28 @@ func (d *dispatcher) claimed(req engine.ClaimRequest, pushes map[*lane]int, res 
 	defer d.mu.Unlock()
 	defer func() {
 		d.held--
+		d.claiming = false
+		doubtful := d.doubtful
+		d.doubtful = nil
+		for _, s := range doubtful {
+			d.settled(s, false)
+		}
 		d.checkQuiet()
 	}()
 	got := make(map[*lane]int)
+	var overdue map[engine.Lane]map[string]*job
 	for _, c := range res.Jobs {
 		l := d.lane(c.Lane.Name)
 		got[l]++
+		if c.Claims > 1 {
+			if overdue == nil {
+				overdue = d.overdue(began)
+			}
+			if j := overdue[c.Lane][c.Event.ID]; j != nil {
+				j.claim.Ticket, j.leased = c.Ticket, began
+				continue
+			}
+		}
 		d.held++
 		l.held++
 		d.take(&job{lane: l, claim: c, since: began, leased: began})
@@ -195,6 +212,24 @@ func (d *dispatcher) claimed(req engine.ClaimRequest, pushes map[*lane]int, res 
 			l.backlog = true
 		}
 	}
+}
+
+// overdue returns the jobs whose lease was not extended in time, by lane and
+// event: should a claim bring them again, they are in good hands already.
+// d.mu is held.
+func (d *dispatcher) overdue(now time.Time) map[engine.Lane]map[string]*job {
+	found := map[engine.Lane]map[string]*job{}
+	for j := d.jobs.first; j != nil; j = j.next {
+		if j.lost || now.Sub(j.leased) < d.lease/2 {
+			continue
+		}
+		lane := j.claim.Lane
+		if found[lane] == nil {
+			found[lane] = map[string]*job{}
+		}
+		found[lane][j.claim.Event.ID] = j
+	}
+	return found
 }
 
 // tend keeps alive the leases of what is held in memory, and gives back what
@@ -260,7 +295,7 @@ func (d *dispatcher) extendLeases(ctx context.Context) {
 	for i, j := range due {
 		j.extending = false
 		switch {
-		case err != nil:
+		case err != nil || j.claim.Ticket != outcomes[i].Ticket: // or claimed anew meanwhile
 		case settled[i].OK:
 			j.claim.Ticket, j.leased = settled[i].Ticket, began
 		default:

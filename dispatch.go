@@ -56,6 +56,9 @@ type dispatcher struct {
 	jobs      jobList // all of those, for the lease keeper
 	sickNext  bool    // whose turn it is
 
+	claiming bool          // a claim is under way
+	doubtful []*settlement // whose tickets were stale, though it may bring new ones
+
 	started, draining, stopped bool
 	stopClaims                 context.CancelFunc
 	quiet                      chan struct{} // closed when draining and nothing is held
@@ -141,9 +144,8 @@ func (d *dispatcher) drop(l *lane) {
 }
 
 // accept takes a job in for which room was reserved.
-func (d *dispatcher) accept(l *lane, claimed engine.Claimed) {
-	now := time.Now()
-	j := &job{lane: l, claim: claimed, since: now, leased: now}
+func (d *dispatcher) accept(l *lane, claimed engine.Claimed, began time.Time) {
+	j := &job{lane: l, claim: claimed, since: began, leased: began}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.take(j)
@@ -264,6 +266,14 @@ func (d *dispatcher) worker() {
 			continue
 		}
 		now := time.Now()
+		j := l.queue.pop()
+		if j.lost || now.Sub(j.leased) >= d.lease {
+			// Somebody else may have it by now, and it must not run twice.
+			l.backlog = true
+			d.settle(j, engine.Outcome{Result: engine.Release}, handOff{})
+			d.makeReady(l)
+			continue
+		}
 		if l.active == 0 {
 			l.progress = now
 		}
@@ -272,7 +282,6 @@ func (d *dispatcher) worker() {
 		if sick {
 			d.busySick++
 		}
-		j := l.queue.pop()
 		j.epoch = l.epoch
 		jobs, verdicts = append(jobs[:0], j), append(verdicts[:0], verdict{})
 		d.makeReady(l)

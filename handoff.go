@@ -2,6 +2,7 @@ package toot
 
 import (
 	"context"
+	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
 )
@@ -36,17 +37,19 @@ func (h *handOff) push(ctx context.Context, eng engine.Engine) error {
 	if len(h.jobs) == 0 {
 		return nil
 	}
+	began := time.Now()
 	tickets, err := eng.Push(ctx, h.jobs)
 	if err != nil {
 		h.abandon()
 		return err
 	}
-	h.stored(tickets, nil)
+	h.stored(tickets, nil, began)
 	return nil
 }
 
-// stored is called once the jobs are durable. event stands for nil events.
-func (h *handOff) stored(tickets []engine.Ticket, event *engine.Event) {
+// stored is called once the jobs are durable. event stands for nil events;
+// began is a time before the call that stored them, since when leases count.
+func (h *handOff) stored(tickets []engine.Ticket, event *engine.Event, began time.Time) {
 	for i, t := range h.targets {
 		job := &h.jobs[i]
 		switch {
@@ -59,7 +62,7 @@ func (h *handOff) stored(tickets []engine.Ticket, event *engine.Event) {
 			if e == nil {
 				e = event
 			}
-			t.dispatcher.accept(t.lane, engine.Claimed{Ticket: tickets[i], Event: e, Lane: job.Lane, Claims: 1})
+			t.dispatcher.accept(t.lane, engine.Claimed{Ticket: tickets[i], Event: e, Lane: job.Lane, Claims: 1}, began)
 		}
 	}
 }

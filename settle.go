@@ -188,29 +188,46 @@ func (a *App) flushSettlements(items []*settlement) {
 	for i, s := range items {
 		outcomes[i] = s.outcome
 	}
-	settled, err := a.settleAll(outcomes)
+	settled, began, err := a.settleAll(outcomes)
 	for i, s := range items {
 		if err == nil && settled[i].OK {
-			s.follow.stored(settled[i].Follow, s.job.claim.Event)
-		} else {
-			s.follow.abandon()
+			s.follow.stored(settled[i].Follow, s.job.claim.Event, began)
+			s.follow = handOff{}
 		}
 	}
-	for _, s := range items {
-		d := s.dispatcher
-		d.mu.Lock()
-		d.forget(s.job)
-		if r := s.outcome.Result; r == engine.Retry || r == engine.Release {
-			d.lookAfter(s.outcome.After)
-		}
-		d.mu.Unlock()
+	for i, s := range items {
+		s.dispatcher.mu.Lock()
+		s.dispatcher.settled(s, err != nil || settled[i].OK)
+		s.dispatcher.mu.Unlock()
 	}
 }
 
-func (a *App) settleAll(outcomes []engine.Outcome) ([]engine.Settled, error) {
+// settled takes note of a settlement that was stored or given up, or (final is
+// false) whose ticket was stale. In the last case the job may have been
+// claimed anew by this process, whose claims do not know what it still holds.
+// d.mu is held.
+func (d *dispatcher) settled(s *settlement, final bool) {
+	switch {
+	case final:
+	case s.job.claim.Ticket != s.outcome.Ticket:
+		d.submit(s)
+		return
+	case d.claiming:
+		d.doubtful = append(d.doubtful, s)
+		return
+	}
+	s.follow.abandon()
+	d.forget(s.job)
+	if r := s.outcome.Result; r == engine.Retry || r == engine.Release {
+		d.lookAfter(s.outcome.After)
+	}
+}
+
+func (a *App) settleAll(outcomes []engine.Outcome) (_ []engine.Settled, began time.Time, _ error) {
 	var outage backoff
 	for {
 		ctx, cancel := context.WithTimeout(a.settling, engineTimeout)
+		began = time.Now()
 		settled, err := a.engine.Settle(ctx, outcomes)
 		cancel()
 		switch {
@@ -218,10 +235,10 @@ func (a *App) settleAll(outcomes []engine.Outcome) ([]engine.Settled, error) {
 			if outage.over() {
 				a.log.Info("toot: settling jobs again")
 			}
-			return settled, nil
+			return settled, began, nil
 		case errors.Is(err, engine.ErrClosed), errors.Is(err, engine.ErrInvalid), a.settling.Err() != nil:
 			a.log.Error("toot: outcomes of jobs were not stored; the jobs will be run again", "jobs", len(outcomes), "error", err)
-			return nil, err
+			return nil, began, err
 		}
 		wait := outage.next()
 		if outage.first() {
