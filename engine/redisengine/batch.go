@@ -15,6 +15,7 @@ import (
 // more than a few milliseconds. What has to be atomic is not cut.
 const (
 	batchJobs  = 500
+	batchLanes = 200
 	batchBytes = 1 << 20
 )
 
@@ -133,7 +134,7 @@ func (b *batch) add(ev batchEvent, jobs []engine.Job, at []int) {
 
 // full tells whether an event had better go into another batch.
 func (b *batch) full(key string, jobs, bytes int) bool {
-	return b.has[key] || b.njobs > 0 && (b.njobs+jobs > batchJobs || b.bytes+bytes > batchBytes)
+	return b.has[key] || b.njobs > 0 && (b.njobs+jobs > batchJobs || len(b.lanes.lanes) >= batchLanes || b.bytes+bytes > batchBytes)
 }
 
 // appendArgs appends the arguments of store in lua/store.lua behind the lanes.
@@ -143,19 +144,24 @@ func (b *batch) appendArgs(args []string, follow bool) []string {
 		args = append(args, c.delay, c.lease)
 	}
 	b.makeRuns()
-	args = append(args, strconv.Itoa(len(b.runs)))
-	for _, r := range b.runs {
-		args = append(args, strconv.Itoa(r.lane), strconv.Itoa(r.class), strconv.Itoa(len(r.jobs)))
-	}
-	args = append(args, strconv.Itoa(b.njobs))
 	single := len(b.runs) == 1 && b.njobs == len(b.events) // then runs[0] has them in order
-	for _, r := range b.runs {
-		for _, j := range r.jobs {
-			args = append(args, b.events[j.event].key)
+	broad := b.broad()
+	if broad {
+		args = append(args, strconv.Itoa(-1-(len(b.lanes.lanes)-b.njobs)), "-1")
+	} else {
+		args = append(args, strconv.Itoa(len(b.runs)))
+		for _, r := range b.runs {
+			args = append(args, strconv.Itoa(r.lane), strconv.Itoa(r.class), strconv.Itoa(len(r.jobs)))
+		}
+		args = append(args, strconv.Itoa(b.njobs))
+		for _, r := range b.runs {
+			for _, j := range r.jobs {
+				args = append(args, b.events[j.event].key)
+			}
 		}
 	}
-	args = append(args, strconv.Itoa(len(b.events)), flag(single))
-	if !single {
+	args = append(args, strconv.Itoa(len(b.events)), flag(single && !broad))
+	if !single || broad {
 		for i := range b.events {
 			args = append(args, b.events[i].key)
 		}
@@ -190,6 +196,20 @@ func (b *batch) appendArgs(args []string, follow bool) []string {
 		}
 	}
 	return args
+}
+
+// broad tells whether there is one event with a job in each lane from some on,
+// all of one class: a fan-out to many, whose arguments are worth saving.
+func (b *batch) broad() bool {
+	if len(b.events) != 1 || len(b.classes) != 1 || len(b.runs) != b.njobs {
+		return false
+	}
+	for i, r := range b.runs {
+		if r.lane != len(b.lanes.lanes)-b.njobs+i {
+			return false
+		}
+	}
+	return true
 }
 
 // codes strings together the codes of an event's lanes.

@@ -106,7 +106,7 @@ func (e *Engine) planSettle(outcomes []engine.Outcome, results []engine.Settled)
 			with = 1
 		}
 		s := open[c.shard][with]
-		if s == nil || s.n >= batchJobs || s.fullOf(events) {
+		if s == nil || s.n >= batchJobs || len(s.lanes.lanes) >= batchLanes || s.fullOf(events) {
 			s = &settlement{batch: batch{shard: e.shards[c.shard]}}
 			open[c.shard][with] = s
 			plan[c.shard] = append(plan[c.shard], s)

@@ -2,6 +2,7 @@ package redisengine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -214,8 +215,8 @@ func (e *Engine) mastersByRole(ctx context.Context, nodes map[string]rueidis.Cli
 }
 
 func wrongType(err error) bool {
-	redisErr, ok := rueidis.IsRedisErr(err)
-	return ok && strings.HasPrefix(redisErr.Error(), "WRONGTYPE")
+	var redisErr *rueidis.RedisError
+	return errors.As(err, &redisErr) && strings.HasPrefix(redisErr.Error(), "WRONGTYPE")
 }
 
 // escapeGlob makes a pattern that matches nothing but s.

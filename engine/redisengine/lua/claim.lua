@@ -21,8 +21,9 @@ local only = p
 
 local ready, rest = READY[kind], REST[kind]
 local ripe = max(now, clock) * 2 + 1
--- EXAMINE bounds the lanes looked at in one call, and with them its time.
-local EXAMINE = 2000
+-- These bound the time of a call: the lanes that it looks at, and those that it
+-- claims from. Where there are more it hands out one job of each.
+local EXAMINE, SERVE = 1000, 200
 
 -- Lanes that have due jobs, and for how many. READY may name lanes too early:
 -- what is found there is corrected.
@@ -69,7 +70,7 @@ if nonly >= 0 then
   asked.n = #asked
   only = asked
 else
-  local size, offset = most + 64, 0
+  local size, offset = min(most, SERVE) + 64, 0
   repeat
     local page = call('ZRANGE', ready, '-inf', ripe, 'BYSCORE', 'LIMIT', offset, size, 'WITHSCORES')
     local names = {}
@@ -90,13 +91,14 @@ else
     end
     local last = #page < 2 * size
     left = not last
-  until last or certain >= most or offset >= EXAMINE + excluded
+  until last or certain >= min(most, SERVE) or offset >= EXAMINE + excluded
 end
 
 table.sort(lanes, function(a, b) return a.head < b.head end)
-for i = #lanes, most + 1, -1 do
+for i = #lanes, min(most, SERVE) + 1, -1 do
   lanes[i] = nil
   left = true
+  most = min(most, SERVE)
 end
 
 -- Share out: each lane as many as the next, what one has not goes to others.

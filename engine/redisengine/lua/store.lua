@@ -4,8 +4,9 @@
 -- handed on to a command as it is:
 --   the number of lanes, then kind, name and code of each
 --   the number of classes, then delay and lease of each
---   the number of runs, then lane (from 0), class (from 0) and size of each
---   the number of jobs, then their job keys, ordered by run
+--   the number of runs, then lane (from 0), class (from 0) and size of each;
+--   or -1-x if there is one event, with a job of class 0 in each lane from x on
+--   the number of jobs, then their job keys, ordered by run; -1 as above
 --   the number of events, and 1 if each has one job: then theirs are the job
 --   keys above, else they follow
 --   the events' job keys with their contents, then with the codes of all
@@ -49,9 +50,9 @@ local function store(p, window, stale)
   end
   p = p + 1
   local runs, nruns = p, tonumber(ARGV[p])
-  p = p + 3 * nruns + 1
+  p = p + 3 * max(nruns, 0) + 1
   local J, njobs = p, tonumber(ARGV[p])
-  p = p + njobs + 1
+  p = p + max(njobs, 0) + 1
   local K, n = J, tonumber(ARGV[p])
   p = p + 1
   if ARGV[p] == '0' then
@@ -64,6 +65,11 @@ local function store(p, window, stale)
   local refs, nrefs = p, tonumber(ARGV[p])
   local owners = p + 2 * nrefs
   local stored = owners + n
+
+  local broad, offset = nruns < 0, -1 - nruns
+  if broad then
+    nruns, njobs = nlanes - offset, nlanes - offset
+  end
 
   local recent, before = rotate(window)
   local seen1 = read('HMGET', recent, ARGV, K + 1, K + n)
@@ -111,17 +117,21 @@ local function store(p, window, stale)
   local records = {}
   local q = 0
   for r = 1, nruns do
-    local lane, class, size = tonumber(ARGV[runs + 3 * r - 2]), tonumber(ARGV[runs + 3 * r - 1]) + 1, tonumber(ARGV[runs + 3 * r])
+    local lane, class, size, j = offset + r - 1, 1, 1, K
+    if not broad then
+      lane, class, size = tonumber(ARGV[runs + 3 * r - 2]), tonumber(ARGV[runs + 3 * r - 1]) + 1, tonumber(ARGV[runs + 3 * r])
+      j = J + q
+    end
     local key, code = KEYS[LANES + 1 + lane], ARGV[lanes + 3 * lane + 3]
     local live
     if size > 1 then
-      live = read('ZMSCORE', key, ARGV, J + q + 1, J + q + size)
+      live = read('ZMSCORE', key, ARGV, j + 1, j + size)
     end
     local token, delay = leases[class] and tokens[class], delays[class]
     local args, m, first = {}, 0, nil
     for i = 1, size do
       q = q + 1
-      local k, old = ARGV[J + q], live and live[i]
+      local k, old = ARGV[j + i], live and live[i]
       local e = index[k]
       if e and not old then
         old = known[e] and known[e][code] or stale and stale[tonumber(ARGV[owners + e])]
@@ -181,13 +191,14 @@ local function store(p, window, stale)
   local new, fresh, told = {}, {}, {}
   q = 0
   for r = 1, nruns do
-    local code = ARGV[lanes + 3 * tonumber(ARGV[runs + 3 * r - 2]) + 3]
-    for _ = 1, tonumber(ARGV[runs + 3 * r]) do
+    local lane = broad and offset + r - 1 or tonumber(ARGV[runs + 3 * r - 2])
+    local code = ARGV[lanes + 3 * lane + 3]
+    for _ = 1, broad and 1 or tonumber(ARGV[runs + 3 * r]) do
       q = q + 1
       if skip[q] then
         new[q] = '0'
       else
-        local k = ARGV[J + q]
+        local k = broad and ARGV[K + 1] or ARGV[J + q]
         local e = index[k]
         new[q] = keys[e] == k and '1' or '2'
         fresh[e] = (fresh[e] or 0) + 1

@@ -1,0 +1,7 @@
+package redisengine
+
+// For tests outside of the package.
+var (
+	JobKey       = jobKey
+	ClientOption = clientOption
+)

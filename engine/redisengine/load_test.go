@@ -1,0 +1,201 @@
+package redisengine_test
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/engine/redisengine"
+	"github.com/watermarkchurch/toot-go/internal/redistest"
+)
+
+// backlog is how many jobs wait in TestNoCallIsSlow: 1,000,000 with
+// TOOT_TEST_LONG set.
+func backlog() int {
+	if os.Getenv("TOOT_TEST_LONG") != "" {
+		return 1_000_000
+	}
+	return 100_000
+}
+
+// fill pushes n jobs: events with ten subscribers each, of which some have far
+// more waiting than others.
+func fill(t testing.TB, e *redisengine.Engine, n int) {
+	t.Helper()
+	const perEvent, lanes, perCall = 10, 200, 50
+	for i := 0; i < n; {
+		var jobs []engine.Job
+		for range perCall {
+			ev := newEvent()
+			for j := range perEvent {
+				lane := j
+				if j >= perEvent/2 {
+					lane = (i*7+j*13)%lanes + perEvent
+				}
+				jobs = append(jobs, engine.Job{Event: ev, Lane: subscriber(lane)})
+				i++
+			}
+		}
+		if _, err := e.Push(t.Context(), jobs); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// No call may keep the server from others for long, however much is waiting.
+func TestNoCallIsSlow(t *testing.T) {
+	s := redistest.Start(t)
+	e := open(t, s.URL(), nil)
+	n := backlog()
+	fill(t, e, n)
+
+	s.Do("CONFIG", "SET", "slowlog-log-slower-than", "10000")
+	ctx := t.Context()
+	var jobs []engine.Claimed
+	claim := func(limits map[string]int) func() {
+		return func() {
+			res, err := e.Claim(ctx, engine.ClaimRequest{Kind: engine.Deliver, Max: 500, MaxPerLane: 500, Limits: limits, Lease: time.Minute})
+			if err != nil || len(res.Jobs) < 200 {
+				t.Fatalf("claimed %d jobs, %v", len(res.Jobs), err)
+			}
+			jobs = res.Jobs
+		}
+	}
+	neverSlow(t, s, "Push", func() { fill(t, e, 5000) })
+	busy := make(map[string]int)
+	for l := range 100 {
+		busy[subscriber(l).Name] = 0
+	}
+	neverSlow(t, s, "Claim beside busy lanes", claim(busy))
+	for _, r := range []engine.Result{engine.Done, engine.Retry, engine.Bury, engine.Release, engine.Extend} {
+		neverSlow(t, s, fmt.Sprintf("Claim and Settle with result %d", r), func() {
+			claim(nil)()
+			outcomes := make([]engine.Outcome, len(jobs))
+			for j := range outcomes {
+				outcomes[j] = engine.Outcome{Ticket: jobs[j].Ticket, Result: r, After: time.Hour, Reason: "no", Attempt: 1}
+			}
+			if _, err := e.Settle(ctx, outcomes); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	neverSlow(t, s, "Defer", func() {
+		if err := e.Defer(ctx, subscriber(0), time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	})
+	neverSlow(t, s, "Dead", func() {
+		if _, err := e.Dead(ctx, engine.DeadQuery{Reason: "nothing"}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	neverSlow(t, s, "Lanes", func() {
+		stats, err := e.Lanes(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		waiting := 0
+		for _, l := range stats {
+			waiting += l.Waiting
+		}
+		if waiting < n*9/10 {
+			t.Errorf("Lanes counts %d waiting jobs, want about %d", waiting, n)
+		}
+	})
+	// This has to be one step, however long it takes.
+	follow := make([]engine.Job, 1000)
+	for i := range follow {
+		follow[i].Lane = subscriber(100_000 + i)
+	}
+	neverSlow(t, s, "an outcome with 1000 follow-up jobs", func() {
+		tickets, err := e.Push(ctx, []engine.Job{{Event: newEvent(), Lane: engine.Lane{Kind: engine.FanOut, Name: "c"}, Lease: time.Minute}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.Settle(ctx, []engine.Outcome{{Ticket: tickets[0], Result: engine.Done, Follow: follow}}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	neverSlow(t, s, "Claim from many lanes", claim(nil))
+}
+
+// neverSlow fails the test if something keeps the server busy for more than 10
+// ms. The server may be slow for want of a processor: what is slow for itself
+// is so every time.
+func neverSlow(t testing.TB, s *redistest.Server, what string, f func()) {
+	t.Helper()
+	var slow []string
+	for range 10 {
+		s.Do("SLOWLOG", "RESET")
+		f()
+		entries, err := s.Try("SLOWLOG", "GET", "-1").ToArray()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(entries) == 0 {
+			return
+		}
+		for _, entry := range entries {
+			parts, _ := entry.ToArray()
+			took, _ := parts[2].AsInt64()
+			slow = append(slow, (time.Duration(took) * time.Microsecond).String())
+		}
+	}
+	t.Errorf("%s kept the server busy for more than 10ms each time: %s", what, strings.Join(slow, " "))
+}
+
+// TestMemory measures what docs/operating.md says.
+func TestMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("only measures")
+	}
+	for _, perEvent := range []int{1, 10} {
+		t.Run(fmt.Sprintf("events_with_%d_subscribers", perEvent), func(t *testing.T) {
+			s := redistest.Start(t)
+			e := open(t, s.URL(), nil)
+			used := func() int {
+				n, err := strconv.Atoi(s.Info("used_memory_dataset"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return n
+			}
+			const n = 100_000
+			jobs := make([]engine.Job, 0, n)
+			for len(jobs) < n {
+				ev := &engine.Event{ID: uuid(), Channel: "c", Body: []byte("{}")} // all but the body
+				for i := range perEvent {
+					jobs = append(jobs, engine.Job{Event: ev, Lane: subscriber(i)})
+				}
+			}
+			before := used()
+			if _, err := e.Push(t.Context(), jobs); err != nil {
+				t.Fatal(err)
+			}
+			waiting := used() - before
+			for done := 0; done < n; {
+				res, err := e.Claim(t.Context(), engine.ClaimRequest{Kind: engine.Deliver, Max: 500, MaxPerLane: 500, Lease: time.Minute})
+				if err != nil {
+					t.Fatal(err)
+				}
+				outcomes := make([]engine.Outcome, len(res.Jobs))
+				for i := range outcomes {
+					outcomes[i] = engine.Outcome{Ticket: res.Jobs[i].Ticket, Result: engine.Done}
+				}
+				if _, err := e.Settle(t.Context(), outcomes); err != nil {
+					t.Fatal(err)
+				}
+				done += len(res.Jobs)
+			}
+			remembered := used() - before
+			t.Logf("bytes a waiting delivery: %d, of which for remembering it: %d (for up to two dedupe windows)", waiting/n, remembered/n)
+			if waiting/n > 450 {
+				t.Errorf("a waiting delivery takes %d bytes", waiting/n)
+			}
+		})
+	}
+}
