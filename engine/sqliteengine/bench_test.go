@@ -29,7 +29,7 @@ func BenchmarkPushSettle(b *testing.B) {
 	for _, ids := range []string{"v7", "v4"} {
 		for _, n := range benchBatches {
 			b.Run(fmt.Sprintf("%s/%d", ids, n), func(b *testing.B) {
-				bench(b, n, func(ctx context.Context, e engine.Engine, caller int) error {
+				bench(b, n, func(ctx context.Context, e engine.Engine) error {
 					jobs := benchJobs(ids, n, time.Minute)
 					tickets, err := e.Push(ctx, jobs)
 					if err != nil {
@@ -45,7 +45,7 @@ func BenchmarkPushSettle(b *testing.B) {
 func BenchmarkPushClaimSettle(b *testing.B) {
 	for _, n := range benchBatches {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			bench(b, n, func(ctx context.Context, e engine.Engine, caller int) error {
+			bench(b, n, func(ctx context.Context, e engine.Engine) error {
 				if _, err := e.Push(ctx, benchJobs("v7", n, 0)); err != nil {
 					return err
 				}
@@ -75,7 +75,7 @@ func BenchmarkFanOut(b *testing.B) {
 	const lanes = 10
 	for _, n := range benchBatches {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			bench(b, n*lanes, func(ctx context.Context, e engine.Engine, caller int) error {
+			bench(b, n*lanes, func(ctx context.Context, e engine.Engine) error {
 				jobs := benchJobs("v7", n, time.Minute)
 				for i := range jobs {
 					jobs[i].Lane = engine.Lane{Kind: engine.FanOut, Name: "channel"}
@@ -111,19 +111,19 @@ func BenchmarkFanOut(b *testing.B) {
 	}
 }
 
-func bench(b *testing.B, jobs int, turn func(ctx context.Context, e engine.Engine, caller int) error) {
+func bench(b *testing.B, jobs int, turn func(ctx context.Context, e engine.Engine) error) {
 	e, err := sqliteengine.Open(filepath.Join(b.TempDir(), "toot.db"), nil)
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer e.Close()
+	defer func() { _ = e.Close() }()
 	var turns atomic.Int64
 	var wg sync.WaitGroup
 	b.ResetTimer()
-	for caller := range benchCallers {
+	for range benchCallers {
 		wg.Go(func() {
 			for turns.Add(1) <= int64(b.N) {
-				if err := turn(b.Context(), e, caller); err != nil {
+				if err := turn(b.Context(), e); err != nil {
 					b.Error(err)
 					return
 				}

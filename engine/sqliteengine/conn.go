@@ -1,18 +1,19 @@
+//nolint:gosec // This file is the border to C: addresses, and int32 for everything.
 package sqliteengine
 
 import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 	"time"
 	"unsafe"
 
 	"modernc.org/libc"
 	"modernc.org/libc/sys/types"
-	// The driver's package is linked for what it sets up in the library; its
-	// connections are not used (see conn).
-	_ "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/watermarkchurch/toot-go/engine"
 )
 
 // conn is one connection to the file, used by one goroutine at a time.
@@ -35,7 +36,13 @@ const (
 	openCreate   openFlags = openExisting | sqlite3.SQLITE_OPEN_CREATE
 )
 
+// patchLibrary does what the driver does when it is linked. Linking it would
+// register it with database/sql, under a name that an app may have given to
+// another one.
+var patchLibrary = sync.OnceFunc(sqlite3.PatchIssue199)
+
 func openConn(path string, flags openFlags) (*conn, error) {
+	patchLibrary()
 	c := &conn{tls: libc.NewTLS(), cached: map[string]*stmt{}}
 	name, err := libc.CString(path)
 	if err != nil {
@@ -49,7 +56,7 @@ func openConn(path string, flags openFlags) (*conn, error) {
 	c.db = *(*uintptr)(ptr(out))
 	if rc != sqlite3.SQLITE_OK {
 		err := c.fail(rc)
-		c.close()
+		_ = c.close()
 		return nil, err
 	}
 	sqlite3.Xsqlite3_extended_result_codes(c.tls, c.db, 1)
@@ -350,6 +357,8 @@ func (s *stmt) reset() { sqlite3.Xsqlite3_reset(s.c.tls, s.p) }
 func (s *stmt) int(col int) int64 {
 	return sqlite3.Xsqlite3_column_int64(s.c.tls, s.p, int32(col))
 }
+
+func (s *stmt) kind(col int) engine.Kind { return engine.Kind(s.int(col)) }
 
 // bytes returns a copy of a column; nil for NULL.
 func (s *stmt) bytes(col int) []byte {

@@ -126,7 +126,7 @@ func readDead(ctx context.Context, c *conn, q engine.DeadQuery, now, age int64) 
 			}
 			d.ID = strconv.FormatInt(s.int(0), 10)
 			d.At = time.UnixMicro(s.int(2))
-			d.Lane = engine.Lane{Kind: engine.Kind(s.int(3)), Name: s.text(4)}
+			d.Lane = engine.Lane{Kind: s.kind(3), Name: s.text(4)}
 			d.Event = &engine.Event{ID: s.text(5), Channel: s.text(6), Meta: s.bytes(10), Body: s.bytes(11)}
 			d.Attempt = int(s.int(7))
 			d.Age = time.Duration(max(0, now-s.int(8))) * time.Microsecond
@@ -189,7 +189,7 @@ func (w *writer) redrive(dead int64) (bool, error) {
 	if err != nil || !ok {
 		return false, err
 	}
-	key := engine.Lane{Kind: engine.Kind(s.int(0)), Name: s.text(1)}
+	key := engine.Lane{Kind: s.kind(0), Name: s.text(1)}
 	event := &engine.Event{ID: s.text(2), Channel: s.text(3), Meta: s.bytes(6), Body: s.bytes(7)}
 	pushed, history := s.int(4), s.bytes(5)
 	s.reset()

@@ -161,6 +161,8 @@ func lockFile(t testing.TB, file string) (unlock func()) {
 		if err := c.exec("ROLLBACK"); err != nil {
 			t.Error(err)
 		}
-		c.close()
+		if err := c.close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -12,13 +12,13 @@ import (
 type jobBatch struct {
 	jobs   []newJob
 	events []newEvent
-	byPtr  map[*engine.Event]int32
+	byPtr  map[*engine.Event]int
 	out    tickets
 }
 
 type newJob struct {
-	event   int32 // index in events
-	outcome int32 // index of the outcome it follows; -1 for Push
+	event   int // index in events
+	outcome int // index of the outcome it follows; -1 for Push
 	job     *engine.Job
 
 	fresh bool
@@ -36,7 +36,7 @@ type newEvent struct {
 	shared bool
 }
 
-func (b *jobBatch) addJob(j *engine.Job, outcome, event int32) error {
+func (b *jobBatch) addJob(j *engine.Job, outcome, event int) error {
 	if j.Lane.Name == "" {
 		return fmt.Errorf("%w: a job without a lane", engine.ErrInvalid)
 	}
@@ -53,12 +53,12 @@ func (b *jobBatch) addJob(j *engine.Job, outcome, event int32) error {
 	return nil
 }
 
-func (b *jobBatch) addEvent(e *engine.Event) (int32, error) {
+func (b *jobBatch) addEvent(e *engine.Event) (int, error) {
 	if e == nil {
 		return 0, fmt.Errorf("%w: a job without an event", engine.ErrInvalid)
 	}
 	if n := len(b.events); n > 0 && b.events[n-1].event == e {
-		return int32(n - 1), nil
+		return n - 1, nil
 	}
 	if i, ok := b.byPtr[e]; ok {
 		return i, nil
@@ -67,10 +67,10 @@ func (b *jobBatch) addEvent(e *engine.Event) (int32, error) {
 		return 0, fmt.Errorf("%w: an event without an ID", engine.ErrInvalid)
 	}
 	if b.byPtr == nil {
-		b.byPtr = make(map[*engine.Event]int32, cap(b.jobs))
+		b.byPtr = make(map[*engine.Event]int, cap(b.jobs))
 	}
 	var buf [64]byte
-	i := int32(len(b.events))
+	i := len(b.events)
 	b.byPtr[e] = i
 	b.events = append(b.events, newEvent{event: e, compact: string(compactID(buf[:0], e.ID))})
 	return i, nil
@@ -115,7 +115,7 @@ func (r *jobRun) takes(row *jobRow, seq int64, history []byte) bool {
 
 // findFresh records the jobs of a batch in seen and finds out which of them
 // are new. wanted leaves out those whose outcome did not take effect.
-func (w *writer) findFresh(b *jobBatch, wanted func(outcome int32) bool) error {
+func (w *writer) findFresh(b *jobBatch, wanted func(outcome int) bool) error {
 	for i := range b.events {
 		b.events[i].fresh = 0
 	}

@@ -34,7 +34,7 @@ func (e *Engine) read(ctx context.Context, name string, f func(c *conn) error) e
 	if _, err := r.c.run("BEGIN"); err != nil {
 		return e.explain(name, err)
 	}
-	defer r.c.run("ROLLBACK") // nothing was written
+	defer func() { _, _ = r.c.run("ROLLBACK") }() // nothing was written
 	return e.explain(name, f(r.c))
 }
 
@@ -76,7 +76,7 @@ func readLanes(ctx context.Context, c *conn, now int64) ([]engine.LaneStats, err
 			q.reset()
 			return nil, err
 		}
-		l := engine.Lane{Kind: engine.Kind(q.int(1)), Name: q.text(2)}
+		l := engine.Lane{Kind: q.kind(1), Name: q.text(2)}
 		if d := q.int(3); d > now {
 			get(l).Deferred = time.Duration(d-now) * time.Microsecond
 		}
@@ -90,7 +90,7 @@ func readLanes(ctx context.Context, c *conn, now int64) ([]engine.LaneStats, err
 	}
 	q, ok, err = c.query("SELECT kind, lane, count(*) FROM dead GROUP BY kind, lane")
 	for ; ok && err == nil; ok, err = q.step() {
-		get(engine.Lane{Kind: engine.Kind(q.int(0)), Name: q.text(1)}).Dead = int(q.int(2))
+		get(engine.Lane{Kind: q.kind(0), Name: q.text(1)}).Dead = int(q.int(2))
 	}
 	if err != nil {
 		return nil, err

@@ -83,7 +83,7 @@ func (w *writer) laneByID(id int64) (*lane, error) {
 	if err != nil || !ok {
 		return nil, err
 	}
-	l := &lane{id: id, key: engine.Lane{Kind: engine.Kind(s.int(0)), Name: s.text(1)}, next: s.int(2), deferred: s.int(3)}
+	l := &lane{id: id, key: engine.Lane{Kind: s.kind(0), Name: s.text(1)}, next: s.int(2), deferred: s.int(3)}
 	s.reset()
 	return w.lanes.add(l), nil
 }

@@ -102,7 +102,7 @@ func Open(path string, opts *Options) (*Engine, error) {
 		e.clock = time.Now
 	}
 	if err := e.open(); err != nil {
-		e.release()
+		_ = e.release()
 		return nil, e.explain("open", err)
 	}
 	e.start()
@@ -193,7 +193,7 @@ func (e *Engine) connect(flags openFlags, cacheKiB int) (*conn, error) {
 			PRAGMA cache_size = -%d; PRAGMA journal_size_limit = %d; PRAGMA wal_autocheckpoint = 1000`, cacheKiB, maxWAL))
 	}
 	if err != nil {
-		c.close()
+		_ = c.close()
 		return nil, err
 	}
 	return c, nil

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,7 +55,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			e, err := Open(c.file, nil)
 			if err == nil {
-				e.Close()
+				_ = e.Close()
 				t.Fatal("Open succeeded")
 			}
 			if !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), c.file) {
@@ -90,7 +91,7 @@ func TestADamagedPageIsReported(t *testing.T) {
 	e, err = Open(file, nil)
 	if err == nil {
 		_, err = e.Claim(context.Background(), engine.ClaimRequest{Kind: engine.Deliver, Max: 10, MaxPerLane: 10, Lease: time.Minute})
-		e.Close()
+		_ = e.Close()
 	}
 	if err == nil || !strings.Contains(err.Error(), "damaged") {
 		t.Errorf("got error %v, want one that says the file is damaged", err)
@@ -113,7 +114,7 @@ func TestAReadOnlyFileIsReported(t *testing.T) {
 		t.Fatal(err)
 	}
 	if e, err = Open(file, nil); err == nil {
-		e.Close()
+		_ = e.Close()
 		t.Fatal("Open succeeded")
 	}
 	if !strings.Contains(err.Error(), "cannot be written to: check the permissions") {
@@ -138,7 +139,7 @@ func TestChild(t *testing.T) {
 	case "hold": // jobs under a lease until it is killed
 		claimed := claimAll(t, e, engine.Deliver)
 		fmt.Printf("claimed %d\n", len(claimed))
-		bufio.NewReader(os.Stdin).ReadString('\n')
+		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(1)
 	case "work": // all there is to do, naming each job
 		childWork(t, e)
@@ -166,9 +167,9 @@ func startChild(t *testing.T, what, file string) (cmd *exec.Cmd, out *bufio.Scan
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		stdin.Close()
-		cmd.Process.Kill()
-		cmd.Wait()
+		_ = stdin.Close()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
 	})
 	return cmd, bufio.NewScanner(stdout)
 }
@@ -197,7 +198,7 @@ func dieWithJobs(t *testing.T, file string, n int, meanwhile func()) {
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	cmd.Wait()
+	_ = cmd.Wait()
 }
 
 func TestJobsOfADeadProcessAreDueWhenNobodyElseHasTheFile(t *testing.T) {

@@ -13,7 +13,7 @@ const tokenBits = 31
 // newToken is what the rows and tickets of a transaction's claims have in
 // common, and no other's.
 func (w *writer) newToken() int64 {
-	return w.owner<<tokenBits | (1 + rand.Int64N(1<<tokenBits-1))
+	return w.owner<<tokenBits | (1 + rand.Int64N(1<<tokenBits-1)) //nolint:gosec // no secret
 }
 
 // enter registers the engine. If it is alone it takes back the jobs of owners

@@ -15,7 +15,7 @@ func (e *Engine) Push(ctx context.Context, jobs []engine.Job) ([]engine.Ticket, 
 		}
 	}
 	err := e.do(ctx, "push", &op{weight: 2 * len(jobs), run: func(w *writer) error {
-		if err := w.findFresh(b, func(int32) bool { return true }); err != nil {
+		if err := w.findFresh(b, func(int) bool { return true }); err != nil {
 			return err
 		}
 		if err := w.insertEvents(b); err != nil {

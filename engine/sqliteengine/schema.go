@@ -101,7 +101,7 @@ func prepareFile(c *conn) error {
 	if err := c.exec("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
-	defer c.exec("ROLLBACK") // fails after COMMIT, which is fine
+	defer func() { _ = c.exec("ROLLBACK") }() // fails after COMMIT, which is fine
 	app, err := c.queryInt("PRAGMA application_id")
 	if err != nil {
 		return err

@@ -274,7 +274,7 @@ func compactID(b []byte, id string) []byte {
 
 // jobKey appends a job's identity to b.
 func jobKey[T string | []byte](b []byte, compact T, lane int64) []byte {
-	return binary.AppendUvarint(append(b, compact...), uint64(lane))
+	return binary.AppendUvarint(append(b, compact...), uint64(lane)) //nolint:gosec // not negative
 }
 
 // parseUUID reads the form that google/uuid and all others write; any other

@@ -12,7 +12,7 @@ type settlement struct {
 	outcomes []engine.Outcome
 	tickets  []ticket
 	valid    []bool // whether the ticket is one
-	own      []int32
+	own      []int
 	follow   jobBatch
 
 	ok  []bool
@@ -50,20 +50,20 @@ func newSettlement(outcomes []engine.Outcome) (*settlement, error) {
 			continue
 		}
 		if s.own == nil {
-			s.own = make([]int32, n)
+			s.own = make([]int, n)
 		}
-		own := int32(-1)
+		own := -1
 		for k := range o.Follow {
 			j := &o.Follow[k]
-			event := int32(-1)
+			event := -1
 			if j.Event == nil {
 				if own < 0 {
-					own = int32(len(s.follow.events))
+					own = len(s.follow.events)
 					s.follow.events = append(s.follow.events, newEvent{compact: s.tickets[i].compact, seq: s.tickets[i].seq})
 				}
 				event = own
 			}
-			if err := s.follow.addJob(j, int32(i), event); err != nil {
+			if err := s.follow.addJob(j, i, event); err != nil {
 				return nil, err
 			}
 		}
@@ -78,7 +78,7 @@ func (s *settlement) run(w *writer) error {
 		return err
 	}
 	if len(s.follow.jobs) > 0 {
-		if err := w.findFresh(&s.follow, func(i int32) bool { return s.ok[i] }); err != nil {
+		if err := w.findFresh(&s.follow, func(i int) bool { return s.ok[i] }); err != nil {
 			return err
 		}
 	}

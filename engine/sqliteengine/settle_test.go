@@ -142,3 +142,40 @@ func TestWhateverIsDoneTheFileAddsUp(t *testing.T) {
 		})
 	}
 }
+
+func TestExtendSpendsTheTicketEvenIfTheLeaseEndsAtTheSameTime(t *testing.T) {
+	clock := &fakeClock{t: time.Now()}
+	e := open(t, tempFile(t), &Options{now: clock.now})
+	old := push(t, e, newJobs("a", 3, testLane, time.Minute))
+	settled, err := e.Settle(t.Context(), []engine.Outcome{
+		{Ticket: old[0], Result: engine.Extend, After: time.Minute},
+		{Ticket: old[1], Result: engine.Extend, After: time.Minute},
+		{Ticket: old[2], Result: engine.Extend, After: time.Minute},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := settleAll(t, e, old, engine.Outcome{Result: engine.Done}); n != 0 {
+		t.Errorf("%d of the old tickets are still good", n)
+	}
+	for i, s := range settled {
+		if n := settleAll(t, e, []engine.Ticket{s.Ticket}, engine.Outcome{Result: engine.Done}); n != 1 {
+			t.Errorf("the new ticket of job %d is not good", i)
+		}
+	}
+}
+
+func TestALeaseThatEndsIsFoundInALaneWithoutOtherJobs(t *testing.T) {
+	clock := &fakeClock{t: time.Now()}
+	e := open(t, tempFile(t), &Options{now: clock.now})
+	push(t, e, newJobs("a", 3, testLane, time.Minute))
+	req := engine.ClaimRequest{Kind: engine.Deliver, Max: 10, MaxPerLane: 10, Lease: time.Minute}
+	res, err := e.Claim(t.Context(), req)
+	if err != nil || len(res.Jobs) != 0 || res.Next != time.Minute {
+		t.Fatalf("got %d jobs, next in %v, error %v; want none and the lease's end", len(res.Jobs), res.Next, err)
+	}
+	clock.add(res.Next)
+	if res, err = e.Claim(t.Context(), req); err != nil || len(res.Jobs) != 3 {
+		t.Errorf("got %d jobs, error %v; want the 3 whose lease has ended", len(res.Jobs), err)
+	}
+}

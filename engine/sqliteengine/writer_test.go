@@ -116,22 +116,33 @@ func (c *queuedContext) Done() <-chan struct{} {
 func TestACallWhoseContextEndsWhileItWaitsLeavesNothing(t *testing.T) {
 	file := tempFile(t)
 	e := open(t, file, nil)
-	unlock := lockFile(t, file)
-	cancelled, cancel := context.WithCancel(context.Background())
-	ctx := newQueuedContext(cancelled)
-	got := make(chan error)
-	go func() {
-		_, err := e.Push(ctx, newJobs("a", 1, testLane, 0))
-		got <- err
-	}()
-	<-ctx.queued
-	cancel()
-	if err := <-got; !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v, want context.Canceled", err)
+	push(t, e, newJobs("a", 1, testLane, 0))
+	for name, call := range map[string]func(context.Context) error{
+		"push": func(ctx context.Context) error {
+			_, err := e.Push(ctx, newJobs("b", 1, testLane, 0))
+			return err
+		},
+		"claim": func(ctx context.Context) error {
+			_, err := e.Claim(ctx, engine.ClaimRequest{Kind: engine.Deliver, Max: 1, MaxPerLane: 1, Lease: time.Hour})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			unlock := lockFile(t, file)
+			cancelled, cancel := context.WithCancel(t.Context())
+			ctx := newQueuedContext(cancelled)
+			got := make(chan error)
+			go func() { got <- call(ctx) }()
+			<-ctx.queued
+			cancel()
+			if err := <-got; !errors.Is(err, context.Canceled) {
+				t.Errorf("error %v, want context.Canceled", err)
+			}
+			unlock()
+		})
 	}
-	unlock()
-	if jobs := claimAll(t, e, engine.Deliver); len(jobs) != 0 {
-		t.Error("the job was stored all the same")
+	if jobs := claimAll(t, e, engine.Deliver); len(jobs) != 1 || jobs[0].Claims != 1 {
+		t.Errorf("%d jobs are due, want the one pushed first, never claimed", len(jobs))
 	}
 }
 
