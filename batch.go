@@ -2,112 +2,205 @@ package toot
 
 import (
 	"context"
-	"sync"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/watermarkchurch/toot-go/engine"
 )
 
-// batcher turns concurrent calls into few: while one flush is under way, what
-// is submitted gathers for the next. An item that finds the batcher idle is
-// flushed at once, by itself, so that batching adds no wait.
-type batcher[T any] struct {
-	flush func(items []T)
-	max   int // items a flush
+// Batches: where both sides can, one POST carries several events. A subscriber
+// says so with batchHeader on its answers; the publisher may then send what
+// waits in the lane as a JSON array. See docs/wire.md.
+const (
+	// batchHeader says how many events an endpoint takes in one request.
+	batchHeader = "X-Toot-Batch"
+	batchType   = "application/vnd.toot.batch+json"
+	// batchMax is how many events are taken, and sent, in one request.
+	batchMax = 256
+	// batchBytes is how large a batch is made: well below what peers take.
+	batchBytes = 512 << 10
+	// batchRefusal is how long an endpoint that refused a batch gets no other,
+	// though its answers ask for them.
+	batchRefusal = 10 * time.Minute
+)
 
-	mu       sync.Mutex
-	pending  []T
-	spare    []T
-	flushing bool
-	idle     sync.WaitGroup
+var (
+	batchContentType = []string{batchType}
+	batchMaxValue    = []string{strconv.Itoa(batchMax)}
+)
+
+// batchResult is what became of one event of a batch. Only those are listed
+// for which it is not plain success.
+type batchResult struct {
+	Index       int    `json:"index"`
+	Status      int    `json:"status"`
+	Unsubscribe bool   `json:"unsubscribe,omitempty"`
+	Detail      string `json:"detail,omitempty"`
 }
 
-func newBatcher[T any](max int, flush func([]T)) *batcher[T] {
-	return &batcher[T]{flush: flush, max: max}
+type batchAnswer struct {
+	Results []batchResult `json:"results"`
 }
 
-// submit hands over an item. flush tells the submitter of the result by
-// means of the item.
-func (b *batcher[T]) submit(item T) {
-	b.mu.Lock()
-	b.pending = append(b.pending, item)
-	if b.flushing {
-		b.mu.Unlock()
+// takesBatch reads batchHeader: 0 for an endpoint that takes none.
+func takesBatch(h http.Header) int {
+	values := h[batchHeader]
+	if len(values) == 0 {
+		return 0
+	}
+	n, err := strconv.Atoi(values[0])
+	if err != nil || n < 2 {
+		return 0
+	}
+	return min(n, batchMax)
+}
+
+// nextBatch moves the jobs of the lane's next request from its queue to jobs:
+// one, or as many as the endpoint takes. The dispatcher's lock is held.
+func (l *lane) nextBatch(jobs []*job) []*job {
+	most := max(l.batch, 1)
+	for size := 0; len(jobs) < most && l.queue.len() > 0; {
+		event := l.queue.peek().claim.Event
+		size += len(event.Body)
+		if len(jobs) > 0 && (size > batchBytes || len(event.Meta) > 0) {
+			break
+		}
+		jobs = append(jobs, l.queue.pop())
+		if len(event.Meta) > 0 {
+			break // a trace has a request of its own
+		}
+	}
+	return jobs
+}
+
+// deliverBatch POSTs the events of several jobs in one request.
+func (a *App) deliverBatch(ctx context.Context, jobs []*job, verdicts []verdict) {
+	size := 1
+	for _, j := range jobs {
+		size += len(j.claim.Event.Body) + 1
+	}
+	body := make([]byte, 0, size)
+	for _, j := range jobs {
+		body = append(body, ',')
+		body = append(body, j.claim.Event.Body...)
+	}
+	body[0] = '['
+	body = append(body, ']')
+	v, answer := a.post(ctx, jobs[0].lane.name, body, batchContentType, nil)
+	if refused := v.status >= 400 && v.status <= 499 && v.status != http.StatusRequestTimeout && v.status != http.StatusTooManyRequests ||
+		v.action == finish && v.batch == 0; refused {
+		// It takes no batches (any more): the events go one by one, and the
+		// answers to those count.
+		v = verdict{action: giveBack, status: v.status, refusesBatch: true}
+	}
+	for i := range verdicts {
+		verdicts[i] = v
+	}
+	if v.action != finish || len(answer) == 0 {
 		return
 	}
-	b.flushing = true
-	b.idle.Add(1)
-	b.mu.Unlock()
-	go b.loop()
+	var results batchAnswer
+	if err := json.Unmarshal(answer, &results); err != nil {
+		return // it took the batch, and has nothing to say that we understand
+	}
+	for _, r := range results.Results {
+		if r.Index < 0 || r.Index >= len(verdicts) {
+			continue
+		}
+		h := http.Header{}
+		if r.Unsubscribe {
+			h[unsubscribeHeader] = []string{"True"}
+		}
+		one := judge(r.Status, h, time.Now(), a.opts.MaxRetryAfter)
+		one.batch, one.answered = v.batch, true
+		verdicts[r.Index] = one
+	}
 }
 
-// loop flushes until nothing is pending.
-func (b *batcher[T]) loop() {
-	defer b.idle.Done()
-	for {
-		b.mu.Lock()
-		if len(b.pending) == 0 {
-			b.flushing = false
-			b.mu.Unlock()
+// serveBatch takes in several events in one step: all are stored, or none.
+// What is no event is refused by itself.
+func (a *App) serveBatch(w http.ResponseWriter, r *http.Request, body []byte) {
+	var answer batchAnswer
+	item := &arrival{waiter: newWaiter()}
+	err := eachElement(body, func(i int, element []byte) {
+		event, err := parseObject(element)
+		if err != nil {
+			answer.Results = append(answer.Results, batchResult{Index: i, Status: http.StatusUnprocessableEntity, Detail: err.Error()})
 			return
 		}
-		items := b.pending
-		b.pending, b.spare = b.spare[:0], nil
-		b.mu.Unlock()
-		for rest := items; len(rest) > 0; {
-			n := min(len(rest), b.max)
-			b.flush(rest[:n])
-			rest = rest[n:]
+		subscriptions := a.subscriptionsTo(event.Channel)
+		if len(subscriptions) == 0 {
+			answer.Results = append(answer.Results, batchResult{Index: i, Status: http.StatusOK, Unsubscribe: true})
+			return
 		}
-		clear(items)
-		b.spare = items
+		item.add(&engine.Event{ID: event.ID, Channel: event.Channel, Body: element}, subscriptions)
+	})
+	if err != nil {
+		problem(w, http.StatusBadRequest, "Expected a JSON array of events, but "+err.Error()+".")
+		return
 	}
+	ends := a.beginReceive(r.Context(), item)
+	if len(item.events) > 0 {
+		err = submitAndWait(r.Context(), a.callbacks, item, &item.waiter)
+	}
+	ends(err)
+	if err != nil {
+		a.log.Error("toot: can't store incoming events; their publisher will send them again", "events", len(item.events), "error", err)
+		unavailable(w)
+		return
+	}
+	if len(answer.Results) == 0 {
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	w.Header()["Content-Type"] = jsonContentType
+	_ = json.NewEncoder(w).Encode(answer)
 }
 
-// withdraw takes an item out that no flush has begun with, and reports
-// whether it did.
-func withdraw[T comparable](b *batcher[T], item T) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for i, p := range b.pending {
-		if p == item {
-			b.pending = append(b.pending[:i], b.pending[i+1:]...)
-			return true
+// beginReceive tells the observer, if there is one, of each event.
+func (a *App) beginReceive(ctx context.Context, item *arrival) (end func(error)) {
+	if a.opts.Observer == nil {
+		return func(error) {}
+	}
+	ends := make([]func(StepResult), len(item.events))
+	for i, e := range item.events {
+		step := &Step{Name: StepReceive, EventID: e.ID, Channel: e.Channel, Header: http.Header{}}
+		_, ends[i] = a.begin(ctx, step)
+		e.Meta = encodeMeta(step.Header)
+	}
+	return func(err error) {
+		result := StepResult{Outcome: OutcomeOK}
+		if err != nil {
+			result = StepResult{Outcome: OutcomeFailed, Reason: err.Error()}
+		}
+		for _, end := range ends {
+			end(result)
 		}
 	}
-	return false
 }
 
-// wait returns when nothing is pending and no flush is under way.
-func (b *batcher[T]) wait() { b.idle.Wait() }
+var errNotArray = errors.New("the body is not a JSON array")
 
-// waiter is embedded in items whose submitter waits for the result.
-type waiter struct {
-	done chan struct{}
-	err  error
-}
-
-func newWaiter() waiter { return waiter{done: make(chan struct{})} }
-
-func (w *waiter) finish(err error) {
-	w.err = err
-	close(w.done)
-}
-
-// submitAndWait submits an item and waits for its flush, or for the end of
-// ctx. An item still pending then is withdrawn; one being flushed may yet
-// take effect.
-func submitAndWait[T comparable](ctx context.Context, b *batcher[T], item T, w *waiter) error {
-	b.submit(item)
-	select {
-	case <-w.done:
-		return w.err
-	case <-ctx.Done():
+// eachElement calls fn with each element of a JSON array as it stands in body.
+func eachElement(body []byte, fn func(i int, element []byte)) error {
+	if !json.Valid(body) {
+		return errNotJSON
 	}
-	if withdraw(b, item) {
-		return context.Cause(ctx)
+	pos := skipSpace(body, 0)
+	if body[pos] != '[' {
+		return errNotArray
 	}
-	select {
-	case <-w.done:
-		return w.err
-	default:
-		return context.Cause(ctx)
+	pos = skipSpace(body, pos+1)
+	for i := 0; body[pos] != ']'; i++ {
+		end := skipValue(body, pos)
+		fn(i, body[pos:end:end])
+		pos = skipSpace(body, end)
+		if body[pos] == ',' {
+			pos = skipSpace(body, pos+1)
+		}
 	}
+	return nil
 }

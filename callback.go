@@ -37,6 +37,11 @@ func (a *App) serveCallback(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
+	w.Header()[batchHeader] = batchMaxValue
+	if r.Header.Get("Content-Type") == batchType {
+		a.serveBatch(w, r, body)
+		return
+	}
 	event, err := parseEvent(body)
 	switch {
 	case errors.Is(err, errNoChannel):
@@ -55,11 +60,8 @@ func (a *App) serveCallback(w http.ResponseWriter, r *http.Request) {
 		end(StepResult{Outcome: OutcomeUnwanted})
 		return
 	}
-	item := &arrival{
-		waiter:        newWaiter(),
-		event:         &engine.Event{ID: event.ID, Channel: event.Channel, Body: body, Meta: encodeMeta(step.Header)},
-		subscriptions: subscriptions,
-	}
+	item := &arrival{waiter: newWaiter()}
+	item.add(&engine.Event{ID: event.ID, Channel: event.Channel, Body: body, Meta: encodeMeta(step.Header)}, subscriptions)
 	if err := submitAndWait(ctx, a.callbacks, item, &item.waiter); err != nil {
 		end(StepResult{Outcome: OutcomeFailed, Reason: err.Error()})
 		if r.Context().Err() == nil {
@@ -102,11 +104,16 @@ func tooLarge(w http.ResponseWriter, limit int64) {
 	problem(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is larger than the %d bytes that are accepted here.", limit))
 }
 
-// arrival is an incoming event on its way into the store.
+// arrival is what one request brought, on its way into the store.
 type arrival struct {
 	waiter
-	event         *engine.Event
-	subscriptions []*Subscription
+	events        []*engine.Event
+	subscriptions [][]*Subscription // to each event's channel
+}
+
+func (item *arrival) add(e *engine.Event, subscriptions []*Subscription) {
+	item.events = append(item.events, e)
+	item.subscriptions = append(item.subscriptions, subscriptions)
 }
 
 // flushArrivals stores what several callbacks brought in one step.
@@ -115,8 +122,10 @@ func (a *App) flushArrivals(items []*arrival) {
 	defer cancel()
 	var h handOff
 	for _, item := range items {
-		for _, s := range item.subscriptions {
-			h.add(a.handlers, item.event, s.Name)
+		for i, e := range item.events {
+			for _, s := range item.subscriptions[i] {
+				h.add(a.handlers, e, s.Name)
+			}
 		}
 	}
 	err := h.push(ctx, a.engine)

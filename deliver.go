@@ -29,24 +29,30 @@ func (a *App) lease() time.Duration {
 
 // deliver POSTs events to the callback URL of their lane.
 func (a *App) deliver(ctx context.Context, jobs []*job, verdicts []verdict) {
-	for i, j := range jobs {
-		event := j.claim.Event
-		ctx, trace := a.beginTry(ctx, StepDeliver, j)
-		v := a.post(ctx, j.lane.name, event.Body, trace)
-		if v.unsubscribe {
-			a.unsubscribe(ctx, event.Channel, j.lane.name, &v)
+	if len(jobs) == 1 {
+		ctx, trace := a.beginTry(ctx, StepDeliver, jobs[0])
+		verdicts[0], _ = a.post(ctx, jobs[0].lane.name, jobs[0].claim.Event.Body, jsonContentType, trace)
+	} else {
+		for _, j := range jobs {
+			_, _ = a.beginTry(ctx, StepDeliver, j)
 		}
-		verdicts[i] = v
+		a.deliverBatch(ctx, jobs, verdicts)
+	}
+	for i, j := range jobs {
+		if verdicts[i].unsubscribe {
+			a.unsubscribe(ctx, j.claim.Event.Channel, j.lane.name, &verdicts[i])
+		}
 	}
 }
 
-// post sends a body to a callback URL and judges what comes back.
-func (a *App) post(ctx context.Context, callbackURL string, body []byte, trace http.Header) verdict {
+// post sends a body to a callback URL and judges what comes back. The answer's
+// body is returned up to a bound.
+func (a *App) post(ctx context.Context, callbackURL string, body []byte, contentType []string, trace http.Header) (v verdict, answer []byte) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, callbackURL, bytes.NewReader(body))
 	if err != nil { // from a store that another program wrote to
-		return verdict{action: bury, reason: "the callback URL is not a URL"}
+		return verdict{action: bury, reason: "the callback URL is not a URL"}, nil
 	}
-	req.Header["Content-Type"] = jsonContentType
+	req.Header["Content-Type"] = contentType
 	req.Header["User-Agent"] = userAgent
 	for _, name := range traceHeaders {
 		if values := trace[name]; values != nil {
@@ -56,17 +62,19 @@ func (a *App) post(ctx context.Context, callbackURL string, body []byte, trace h
 	res, err := a.client.Do(req)
 	if err != nil {
 		if ctx.Err() != nil {
-			return verdict{action: giveBack} // stopped from our side
+			return verdict{action: giveBack}, nil // stopped from our side
 		}
-		v := verdict{action: tryAgain, signal: trouble, reason: withoutURL(err).Error()}
+		v = verdict{action: tryAgain, signal: trouble, reason: withoutURL(err).Error()}
 		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
 			v.signal, v.reason = timeout, "no answer within the request timeout"
 		}
-		return v
+		return v, nil
 	}
 	defer func() { _ = res.Body.Close() }()
-	_, _ = io.CopyN(io.Discard, res.Body, maxAnswerBytes)
-	return judge(res.StatusCode, res.Header, time.Now(), a.opts.MaxRetryAfter)
+	answer, _ = io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes))
+	v = judge(res.StatusCode, res.Header, time.Now(), a.opts.MaxRetryAfter)
+	v.answered, v.batch = true, takesBatch(res.Header)
+	return v, answer
 }
 
 var (

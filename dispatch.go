@@ -2,6 +2,7 @@ package toot
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -245,6 +246,22 @@ func (d *dispatcher) nextLane() *lane {
 	}
 }
 
+// stillOurs returns the jobs whose leases hold. The others are given back:
+// somebody else may have them by now, and they must not run twice. d.mu is
+// held.
+func (d *dispatcher) stillOurs(l *lane, jobs []*job, now time.Time) []*job {
+	ours := jobs[:0]
+	for _, j := range jobs {
+		if j.lost || now.Sub(j.leased) >= d.lease {
+			l.backlog = true
+			d.settle(j, engine.Outcome{Result: engine.Release}, handOff{})
+			continue
+		}
+		ours = append(ours, j)
+	}
+	return ours
+}
+
 // worker runs jobs while there are any that may be run.
 func (d *dispatcher) worker() {
 	var jobs []*job
@@ -266,11 +283,8 @@ func (d *dispatcher) worker() {
 			continue
 		}
 		now := time.Now()
-		j := l.queue.pop()
-		if j.lost || now.Sub(j.leased) >= d.lease {
-			// Somebody else may have it by now, and it must not run twice.
-			l.backlog = true
-			d.settle(j, engine.Outcome{Result: engine.Release}, handOff{})
+		jobs = d.stillOurs(l, l.nextBatch(jobs[:0]), now)
+		if len(jobs) == 0 {
 			d.makeReady(l)
 			continue
 		}
@@ -282,8 +296,10 @@ func (d *dispatcher) worker() {
 		if sick {
 			d.busySick++
 		}
-		j.epoch = l.epoch
-		jobs, verdicts = append(jobs[:0], j), append(verdicts[:0], verdict{})
+		for _, j := range jobs {
+			j.epoch = l.epoch
+		}
+		verdicts = slices.Grow(verdicts[:0], len(jobs))[:len(jobs)]
 		d.makeReady(l)
 		ctx := d.ctx
 		d.mu.Unlock()

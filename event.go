@@ -133,6 +133,11 @@ func parseEvent(body []byte) (*Event, error) {
 	if !json.Valid(body) {
 		return nil, errNotJSON
 	}
+	return parseObject(body)
+}
+
+// parseObject is parseEvent for what is known to be JSON.
+func parseObject(body []byte) (*Event, error) {
 	e := &Event{Payload: emptyPayload}
 	err := eachMember(body, func(key, value []byte) {
 		switch string(key) {

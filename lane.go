@@ -27,11 +27,13 @@ type lane struct {
 	backlog bool
 	pushes  int
 
-	adapts     bool
-	health     health
-	progress   time.Time // when a try last ended, or the first of those under way began
-	restsUntil time.Time
-	epoch      int // counts the rests: answers to older requests say nothing new
+	batch         int // events that the endpoint takes in one request; 0: one
+	noBatchBefore time.Time
+	adapts        bool
+	health        health
+	progress      time.Time // when a try last ended, or the first of those under way began
+	restsUntil    time.Time
+	epoch         int // counts the rests: answers to older requests say nothing new
 }
 
 func newLane(name string, limit laneLimit, probe time.Duration) *lane {
@@ -48,6 +50,9 @@ func newLane(name string, limit laneLimit, probe time.Duration) *lane {
 func (l *lane) capacity() int {
 	if l.health.sick() {
 		return l.health.limit
+	}
+	if l.batch > 0 {
+		return 1024
 	}
 	return min(max(8*l.health.limit, 16), 1024)
 }
@@ -99,6 +104,8 @@ func (q *queue[T]) push(item T) {
 	}
 	q.items = append(q.items, item)
 }
+
+func (q *queue[T]) peek() T { return q.items[q.head] }
 
 func (q *queue[T]) pop() T {
 	var none T

@@ -28,9 +28,7 @@ func (d *dispatcher) conclude(l *lane, jobs []*job, verdicts []verdict, took tim
 	now := time.Now()
 	l.progress = now
 	if l.adapts {
-		for i := range verdicts {
-			d.observe(l, jobs[i], &verdicts[i], took, now)
-		}
+		d.observeAll(l, jobs, verdicts, took, now)
 	}
 	for i, j := range jobs {
 		v := &verdicts[i]
@@ -78,6 +76,26 @@ func stepResult(v *verdict, out engine.Outcome) StepResult {
 		r.Outcome = OutcomeOK
 	}
 	return r
+}
+
+// observeAll records what the answer to a request says about a lane's
+// endpoint. One request is one piece of evidence, however many events it had:
+// the best, as an endpoint that took one event works. d.mu is held.
+func (d *dispatcher) observeAll(l *lane, jobs []*job, verdicts []verdict, took time.Duration, now time.Time) {
+	best := 0
+	for i := range verdicts {
+		if verdicts[i].signal == good {
+			best = i
+			break
+		}
+	}
+	switch v := &verdicts[best]; {
+	case v.refusesBatch:
+		l.batch, l.noBatchBefore = 0, now.Add(batchRefusal)
+	case v.answered && now.After(l.noBatchBefore):
+		l.batch = v.batch
+	}
+	d.observe(l, jobs[best], &verdicts[best], took, now)
 }
 
 // observe records what an answer says about a lane's endpoint. d.mu is held.

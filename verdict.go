@@ -40,8 +40,12 @@ type verdict struct {
 	// unsubscribe takes the callback URL off the event's channel.
 	unsubscribe bool
 	status      int // of the HTTP answer, 0 if there was none
-	reason      string
-	follow      handOff
+	answered    bool
+	batch       int // events that the endpoint takes in one request, if answered
+	// refusesBatch: whatever it says, it takes no batches.
+	refusesBatch bool
+	reason       string
+	follow       handOff
 
 	ended  func(StepResult) // to be told of the result, if not nil
 	result StepResult
