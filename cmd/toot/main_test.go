@@ -1,0 +1,189 @@
+package main_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// patience is how long anything may take that a test waits for.
+const patience = 60 * time.Second
+
+// binary is the command, built once.
+var binary string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "toot-test-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		binary = filepath.Join(dir, "toot")
+		args := []string{"build", "-o", binary}
+		if raceEnabled {
+			args = append(args, "-race")
+		}
+		if out, err := exec.Command("go", append(args, ".")...).CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// result is what came of a run of the command.
+type result struct {
+	stdout, stderr string
+	code           int
+}
+
+// lastLine is the last line on standard output.
+func (r result) lastLine() string {
+	lines := strings.Split(strings.TrimSpace(r.stdout), "\n")
+	return lines[len(lines)-1]
+}
+
+// toot runs the command to its end.
+func toot(t *testing.T, args ...string) result {
+	t.Helper()
+	return tootWith(t, "", args...)
+}
+
+// tootWith is toot with something on standard input.
+func tootWith(t *testing.T, stdin string, args ...string) result {
+	t.Helper()
+	p := start(t, stdin, args...)
+	return p.wait()
+}
+
+// process is the command while it runs.
+type process struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	stdout buffer
+	stderr buffer
+	ended  chan struct{}
+}
+
+// start starts the command, and kills it when the test is over.
+func start(t *testing.T, stdin string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, ended: make(chan struct{})}
+	p.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), binary, args...)
+	p.cmd.Env = environment()
+	p.cmd.Dir = t.TempDir()
+	p.cmd.Stdin = strings.NewReader(stdin)
+	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.ended)
+		_ = p.cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		<-p.ended
+		if t.Failed() {
+			t.Logf("toot %s\nstdout:\n%s\nstderr:\n%s", strings.Join(args, " "), tail(p.stdout.String()), tail(p.stderr.String()))
+		}
+	})
+	return p
+}
+
+func tail(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-40):], "\n")
+}
+
+// environment is that of the test without what would change the command.
+func environment() []string {
+	var env []string
+	for _, e := range os.Environ() {
+		if !strings.HasPrefix(e, "TOOT_") {
+			env = append(env, e)
+		}
+	}
+	return env
+}
+
+// signal sends a signal.
+func (p *process) signal(s os.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		p.t.Fatal(err)
+	}
+}
+
+// wait returns what came of it once it has ended.
+func (p *process) wait() result {
+	p.t.Helper()
+	select {
+	case <-p.ended:
+	case <-time.After(patience):
+		p.t.Fatalf("toot %s did not end", strings.Join(p.cmd.Args[1:], " "))
+	}
+	return result{p.stdout.String(), p.stderr.String(), p.cmd.ProcessState.ExitCode()}
+}
+
+// await returns once standard output holds a text, or standard error does.
+func (p *process) await(text string) {
+	p.t.Helper()
+	eventually(p.t, fmt.Sprintf("toot %s prints %q", strings.Join(p.cmd.Args[1:], " "), text), func() bool {
+		return strings.Contains(p.stdout.String(), text) || strings.Contains(p.stderr.String(), text)
+	})
+}
+
+// eventually waits for something to become true.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %v: %s", patience, what)
+		}
+	}
+}
+
+// buffer is a bytes.Buffer for two goroutines.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func wantCode(t *testing.T, r result, want int) {
+	t.Helper()
+	if r.code != want {
+		t.Errorf("exit code %d, want %d; standard error: %s", r.code, want, r.stderr)
+	}
+}
+
+func wantContains(t *testing.T, text string, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		if !strings.Contains(text, w) {
+			t.Errorf("%q is not in:\n%s", w, text)
+		}
+	}
+}
