@@ -11,25 +11,30 @@ import (
 )
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	t.Run("on_a_single_server", func(t *testing.T) {
-		enginetest.Run(t, harness(t, 16, nil, func(t testing.TB) (string, []*redistest.Server) {
+		t.Parallel()
+		enginetest.Run(t, harness(t, 8, nil, func(t testing.TB) (string, []*redistest.Server) {
 			s := redistest.Start(t)
 			return s.URL(), []*redistest.Server{s}
 		}))
 	})
 	t.Run("on_a_server_with_several_shards", func(t *testing.T) {
-		enginetest.Run(t, harness(t, 16, &redisengine.Options{Shards: 3}, func(t testing.TB) (string, []*redistest.Server) {
+		t.Parallel()
+		enginetest.Run(t, harness(t, 6, &redisengine.Options{Shards: 3}, func(t testing.TB) (string, []*redistest.Server) {
 			s := redistest.Start(t)
 			return s.URL(), []*redistest.Server{s}
 		}))
 	})
 	t.Run("on_a_pair_with_a_Sentinel", func(t *testing.T) {
+		t.Parallel()
 		enginetest.Run(t, harness(t, 4, nil, func(t testing.TB) (string, []*redistest.Server) {
 			p := redistest.StartPair(t)
 			return p.URL(), []*redistest.Server{p.Master}
 		}))
 	})
 	t.Run("on_a_cluster", func(t *testing.T) {
+		t.Parallel()
 		enginetest.Run(t, harness(t, 4, nil, func(t testing.TB) (string, []*redistest.Server) {
 			c := redistest.StartCluster(t)
 			return c.URL(), c.Masters

@@ -59,8 +59,8 @@ func (e *Engine) try(ctx context.Context, f func(context.Context) error) error {
 
 // passing tells whether an error is likely to be over soon.
 func passing(err error) bool {
-	redisErr, ok := rueidis.IsRedisErr(err)
-	if !ok {
+	var redisErr *rueidis.RedisError
+	if !errors.As(err, &redisErr) {
 		return !errors.Is(err, rueidis.ErrClosing) && !rueidis.IsParseErr(err)
 	}
 	for code := range outages {

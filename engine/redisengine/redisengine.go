@@ -94,7 +94,29 @@ func Open(ctx context.Context, url string, opts *Options) (*Engine, error) {
 	return e, nil
 }
 
-// connect is rueidis.NewClient bounded by a context.
+// dial gives a server that is just starting some time, and does without
+// client-side caching where that is not allowed.
+func dial(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, error) {
+	for end := time.Now().Add(patience); ; {
+		client, err := rueidis.NewClient(o)
+		switch {
+		case err == nil:
+			return client, nil
+		case errors.Is(err, rueidis.ErrNoCache) && !o.DisableCache:
+			o.DisableCache = true
+			continue
+		case !passing(err) || time.Now().After(end):
+			return nil, err
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// connect is dial that ends with the context, whatever it is at.
 func connect(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, error) {
 	type result struct {
 		client rueidis.Client
@@ -102,7 +124,7 @@ func connect(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, error
 	}
 	done := make(chan result, 1)
 	go func() {
-		client, err := rueidis.NewClient(o)
+		client, err := dial(ctx, o)
 		done <- result{client, err}
 	}()
 	select {
@@ -221,7 +243,6 @@ type gate struct {
 	mu     sync.Mutex
 	closed bool
 	calls  sync.WaitGroup
-	over   chan struct{}
 }
 
 func (g *gate) enter() error {

@@ -77,6 +77,7 @@ func clientOption(text string) (rueidis.ClientOption, error) {
 func defaults() rueidis.ClientOption {
 	o := rueidis.ClientOption{
 		ClientName:        "toot",
+		ClientSetInfo:     rueidis.DisableClientSetInfo, // Redis 7.0 does not know it
 		Dialer:            net.Dialer{Timeout: 3 * time.Second, KeepAlive: 5 * time.Second},
 		ConnWriteTimeout:  5 * time.Second,
 		PipelineMultiplex: -1, // one connection, so that batches keep each other company
