@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -197,5 +198,83 @@ func TestMemory(t *testing.T) {
 				t.Errorf("a waiting delivery takes %d bytes", waiting/n)
 			}
 		})
+	}
+}
+
+// Two processes publish and two work, each with connections of its own: no job
+// is lost, none is in two hands.
+func TestManyProcesses(t *testing.T) {
+	t.Parallel()
+	n := 40_000
+	if os.Getenv("TOOT_TEST_LONG") != "" {
+		n = 200_000
+	}
+	s := redistest.Start(t)
+	ctx := t.Context()
+	var wg sync.WaitGroup
+	const batch = 500
+	for p := range 2 {
+		e := open(t, s.URL(), nil)
+		wg.Go(func() {
+			for i := 0; i < n/2; i += batch {
+				jobs := make([]engine.Job, batch)
+				for j := range jobs {
+					id := fmt.Sprintf("%d-%d", p, i+j)
+					jobs[j] = engine.Job{Event: &engine.Event{ID: id, Channel: "c", Body: body}, Lane: subscriber((i + j) % 20)}
+				}
+				if _, err := e.Push(ctx, jobs); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	var mu sync.Mutex
+	seen := make(map[string]bool, n)
+	for range 2 {
+		e := open(t, s.URL(), nil)
+		wg.Go(func() {
+			for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+				res, err := e.Claim(ctx, engine.ClaimRequest{Kind: engine.Deliver, Max: batch, MaxPerLane: batch, Lease: time.Minute})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				outcomes := make([]engine.Outcome, len(res.Jobs))
+				mu.Lock()
+				for i, j := range res.Jobs {
+					if seen[j.Event.ID] {
+						t.Errorf("%s was handed out twice", j.Event.ID)
+					}
+					seen[j.Event.ID] = true
+					outcomes[i] = engine.Outcome{Ticket: j.Ticket, Result: engine.Done}
+				}
+				all := len(seen) == n
+				mu.Unlock()
+				if _, err := e.Settle(ctx, outcomes); err != nil {
+					t.Error(err)
+					return
+				}
+				if all {
+					return
+				}
+			}
+		})
+	}
+	began := time.Now()
+	wg.Wait()
+	t.Logf("%d events in %v", len(seen), time.Since(began))
+	if len(seen) != n {
+		t.Errorf("lost %d of %d events", n-len(seen), n)
+	}
+	// Nothing is left behind but what is remembered.
+	keys, err := s.Try("KEYS", "*").AsStrSlice()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range keys {
+		if strings.Contains(key, ":lane:") || strings.HasSuffix(key, ":events") || strings.HasSuffix(key, ":refs") || strings.HasSuffix(key, ":records") {
+			t.Errorf("%s is left behind", key)
+		}
 	}
 }
