@@ -1,0 +1,359 @@
+// Package sidekiq moves the jobs of the Ruby original out of a Sidekiq
+// installation into an engine.
+package sidekiq
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/watermarkchurch/toot-go/engine"
+)
+
+// Options are optional settings.
+type Options struct {
+	// Queues are the names of the queues to look into, without "queue:".
+	// Default: all that Sidekiq knows.
+	Queues []string
+	// Subscriptions returns the names of the subscriptions that a channel
+	// has in the new app: a received event is handled by each. Without any,
+	// its jobs stay where they are.
+	Subscriptions func(channel string) []string
+	// DryRun only counts.
+	DryRun bool
+	// Progress, unless nil, is called now and then with the counts so far.
+	Progress func(Counts)
+}
+
+// Counts tells what was moved, by where it was and what it is.
+type Counts struct {
+	Waiting, Scheduled, Retrying, Dead Count
+	// Other are jobs that are not the original's, left where they are.
+	Other int
+	// Unsubscribed are jobs for channels without a subscription, and
+	// Unreadable those of the original's that make no sense. They are left
+	// where they are, too.
+	Unsubscribed, Unreadable int
+}
+
+// Count is a number of jobs for each kind. Again are those of them that had
+// been moved before and were only still to be removed from Sidekiq.
+type Count struct {
+	FanOut, Deliver, Handle, Again int
+}
+
+// Total is the number of jobs of all kinds.
+func (c Count) Total() int { return c.FanOut + c.Deliver + c.Handle }
+
+// Moved is the number of all jobs that were moved.
+func (c Counts) Moved() int {
+	return c.Waiting.Total() + c.Scheduled.Total() + c.Retrying.Total() + c.Dead.Total()
+}
+
+const (
+	pageSize = 500
+	// moveLease hides a job that is to be retried later, or dead, between the
+	// two calls that make it so. A crash just there makes it due after that.
+	moveLease = 5 * time.Minute
+)
+
+// Import moves jobs. A job is stored in the engine first and then removed from
+// Sidekiq. If that is interrupted, running it again finishes it: the engine
+// knows what it has already, while a job is there and for the dedupe window
+// after it. Sidekiq's own processes must not run the jobs at the same time.
+func Import(ctx context.Context, client rueidis.Client, eng engine.Engine, opts Options) (Counts, error) {
+	m := &mover{client: client, engine: eng, opts: opts}
+	if err := m.run(ctx); err != nil {
+		return m.counts, fmt.Errorf("sidekiq: %w", err)
+	}
+	return m.counts, nil
+}
+
+type mover struct {
+	client rueidis.Client
+	engine engine.Engine
+	opts   Options
+	counts Counts
+}
+
+func (m *mover) run(ctx context.Context) error {
+	queues := m.opts.Queues
+	if queues == nil {
+		var err error
+		if queues, err = m.client.Do(ctx, m.client.B().Smembers().Key("queues").Build()).AsStrSlice(); err != nil {
+			return err
+		}
+		slices.Sort(queues)
+	}
+	for _, q := range queues {
+		if err := m.moveQueue(ctx, "queue:"+q); err != nil {
+			return err
+		}
+	}
+	for _, set := range []struct {
+		key   string
+		place place
+		count *Count
+	}{
+		{"schedule", scheduled, &m.counts.Scheduled},
+		{"retry", retrying, &m.counts.Retrying},
+		{"dead", dead, &m.counts.Dead},
+	} {
+		if err := m.moveSet(ctx, set.key, set.place, set.count); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// place is where a job was.
+type place int
+
+const (
+	waiting place = iota
+	scheduled
+	retrying
+	dead
+)
+
+// entry is an element of a list or ZSET of Sidekiq's.
+type entry struct {
+	text  string
+	index int     // of a list
+	score float64 // of a ZSET: epoch seconds
+	job   *job    // nil: stays where it is
+	lanes []engine.Lane
+}
+
+// moveQueue goes through a list from its tail, which is its oldest end.
+func (m *mover) moveQueue(ctx context.Context, key string) error {
+	for kept := 0; ; {
+		texts, err := m.client.Do(ctx, m.client.B().Lrange().Key(key).Start(int64(-kept-pageSize)).Stop(int64(-kept-1)).Build()).AsStrSlice()
+		if err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		if len(texts) == 0 {
+			return nil
+		}
+		var ours []entry
+		for i, text := range slices.Backward(texts) {
+			e := m.read(text)
+			e.index = -kept - len(texts) + i
+			if e.job != nil {
+				ours = append(ours, e)
+			}
+		}
+		if err := m.store(ctx, ours, waiting, 0, &m.counts.Waiting); err != nil {
+			return err
+		}
+		removed := 0
+		if !m.opts.DryRun && len(ours) > 0 {
+			if removed, err = m.removeFromList(ctx, key, ours); err != nil {
+				return fmt.Errorf("%s: %w", key, err)
+			}
+		}
+		kept += len(texts) - removed
+		m.progress()
+	}
+}
+
+// removeScript removes elements of a list by place and content, the places
+// counted from the end, in one pass. What is not in its place any more is
+// looked for.
+var removeScript = rueidis.NewLuaScript(`
+local moved = 'toot:moved:' .. redis.sha1hex(ARGV[2])
+local there, elsewhere = 0, {}
+for i = 1, #ARGV, 2 do
+  if redis.call('LINDEX', KEYS[1], ARGV[i]) == ARGV[i + 1] then
+    redis.call('LSET', KEYS[1], ARGV[i], moved)
+    there = there + 1
+  else
+    elsewhere[#elsewhere + 1] = ARGV[i + 1]
+  end
+end
+if there > 0 then
+  there = redis.call('LREM', KEYS[1], -there, moved)
+end
+for _, text in ipairs(elsewhere) do
+  there = there + redis.call('LREM', KEYS[1], -1, text)
+end
+return there`)
+
+func (m *mover) removeFromList(ctx context.Context, key string, entries []entry) (int, error) {
+	args := make([]string, 0, 2*len(entries))
+	for _, e := range entries {
+		args = append(args, strconv.Itoa(e.index), e.text)
+	}
+	n, err := removeScript.Exec(ctx, m.client, []string{key}, args).AsInt64()
+	return int(n), err
+}
+
+func (m *mover) moveSet(ctx context.Context, key string, p place, count *Count) error {
+	now, err := m.now(ctx)
+	if err != nil {
+		return err
+	}
+	for kept := 0; ; {
+		page, err := m.client.Do(ctx, m.client.B().Zrange().Key(key).Min(strconv.Itoa(kept)).Max(strconv.Itoa(kept+pageSize-1)).Withscores().Build()).AsZScores()
+		if err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		if len(page) == 0 {
+			return nil
+		}
+		var ours []entry
+		for _, z := range page {
+			e := m.read(z.Member)
+			e.score = z.Score
+			if e.job != nil {
+				ours = append(ours, e)
+			}
+		}
+		if err := m.store(ctx, ours, p, now, count); err != nil {
+			return err
+		}
+		removed := int64(0)
+		if !m.opts.DryRun && len(ours) > 0 {
+			members := make([]string, len(ours))
+			for i, e := range ours {
+				members[i] = e.text
+			}
+			if removed, err = m.client.Do(ctx, m.client.B().Zrem().Key(key).Member(members...).Build()).AsInt64(); err != nil {
+				return fmt.Errorf("%s: %w", key, err)
+			}
+		}
+		kept += len(page) - int(removed)
+		m.progress()
+	}
+}
+
+// read looks at a job, and counts it if it stays where it is.
+func (m *mover) read(text string) entry {
+	e := entry{text: text}
+	job, err := parseJob(text)
+	switch {
+	case errors.Is(err, errOther):
+		m.counts.Other++
+		return e
+	case err != nil:
+		m.counts.Unreadable++
+		return e
+	}
+	switch job.kind {
+	case engine.FanOut:
+		e.lanes = []engine.Lane{{Kind: engine.FanOut, Name: job.event.Channel}}
+	case engine.Deliver:
+		e.lanes = []engine.Lane{{Kind: engine.Deliver, Name: job.url}}
+	case engine.Handle:
+		if m.opts.Subscriptions != nil {
+			for _, name := range m.opts.Subscriptions(job.event.Channel) {
+				e.lanes = append(e.lanes, engine.Lane{Kind: engine.Handle, Name: name})
+			}
+		}
+		if len(e.lanes) == 0 {
+			m.counts.Unsubscribed++
+			return e
+		}
+	}
+	e.job = job
+	return e
+}
+
+// store puts jobs into the engine, as they were in their place.
+func (m *mover) store(ctx context.Context, entries []entry, p place, now float64, count *Count) error {
+	var jobs []engine.Job
+	var of []*entry
+	for i := range entries {
+		e := &entries[i]
+		switch e.job.kind {
+		case engine.FanOut:
+			count.FanOut++
+		case engine.Deliver:
+			count.Deliver++
+		case engine.Handle:
+			count.Handle++
+		}
+		for _, lane := range e.lanes {
+			j := engine.Job{Event: &e.job.event, Lane: lane}
+			switch p {
+			case scheduled:
+				j.Delay = until(e.score, now)
+			case retrying, dead:
+				j.Lease = moveLease
+			}
+			jobs, of = append(jobs, j), append(of, e)
+		}
+	}
+	if m.opts.DryRun || len(jobs) == 0 {
+		return nil
+	}
+	tickets, err := m.engine.Push(ctx, jobs)
+	if err != nil || p == waiting || p == scheduled {
+		return err
+	}
+	var outcomes []engine.Outcome
+	again := make(map[*entry]bool)
+	for i, t := range tickets {
+		if t == "" {
+			again[of[i]] = true
+			continue
+		}
+		o := engine.Outcome{Ticket: t, Result: engine.Retry, Attempt: of[i].job.tries, After: until(of[i].score, now)}
+		if p == dead {
+			o.Result, o.After, o.Reason = engine.Bury, 0, of[i].job.reason()
+		}
+		outcomes = append(outcomes, o)
+	}
+	count.Again += len(again)
+	settled, err := m.engine.Settle(ctx, outcomes)
+	if err != nil {
+		return err
+	}
+	for _, s := range settled {
+		if !s.OK {
+			return errors.New("a job was taken by somebody else while it was moved; run this again")
+		}
+	}
+	return nil
+}
+
+func until(score, now float64) time.Duration {
+	return time.Duration(max(0, score-now) * float64(time.Second))
+}
+
+// now asks the server: scores are times of Sidekiq's machines, but those are
+// hardly further off than this one.
+func (m *mover) now(ctx context.Context) (float64, error) {
+	parts, err := m.client.Do(ctx, m.client.B().Time().Build()).AsStrSlice()
+	if err != nil {
+		return 0, err
+	}
+	seconds, err1 := strconv.ParseFloat(parts[0], 64)
+	micros, err2 := strconv.ParseFloat(parts[1], 64)
+	return seconds + micros/1e6, cmp.Or(err1, err2)
+}
+
+func (m *mover) progress() {
+	if m.opts.Progress != nil {
+		m.opts.Progress(m.counts)
+	}
+}
+
+var errOther = errors.New("not a job of the original")
+
+// classes are the original's jobs.
+var classes = map[string]engine.Kind{
+	"Toot::PublishesEvent":     engine.FanOut,
+	"Toot::CallsEventCallback": engine.Deliver,
+	"Toot::CallsHandlers":      engine.Handle,
+}
+
+// mayBeOurs spares most other jobs from being parsed.
+func mayBeOurs(text string) bool { return strings.Contains(text, "Toot::") }
