@@ -126,17 +126,17 @@ func (a *App) serveBatch(w http.ResponseWriter, r *http.Request, body []byte) {
 	var answer batchAnswer
 	item := &arrival{waiter: newWaiter()}
 	err := eachElement(body, func(i int, element []byte) {
-		event, err := parseObject(element)
+		id, channel, err := identify(element)
 		if err != nil {
 			answer.Results = append(answer.Results, batchResult{Index: i, Status: http.StatusUnprocessableEntity, Detail: err.Error()})
 			return
 		}
-		subscriptions := a.subscriptionsTo(event.Channel)
+		subscriptions := a.subscriptionsTo(channel)
 		if len(subscriptions) == 0 {
 			answer.Results = append(answer.Results, batchResult{Index: i, Status: http.StatusOK, Unsubscribe: true})
 			return
 		}
-		item.add(&engine.Event{ID: event.ID, Channel: event.Channel, Body: element}, subscriptions)
+		item.add(&engine.Event{ID: id, Channel: channel, Body: element}, subscriptions)
 	})
 	if err != nil {
 		problem(w, http.StatusBadRequest, "Expected a JSON array of events, but "+err.Error()+".")

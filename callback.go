@@ -2,6 +2,7 @@ package toot
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -42,7 +43,10 @@ func (a *App) serveCallback(w http.ResponseWriter, r *http.Request) {
 		a.serveBatch(w, r, body)
 		return
 	}
-	event, err := parseEvent(body)
+	id, channel, err := "", "", errNotJSON
+	if json.Valid(body) {
+		id, channel, err = identify(body)
+	}
 	switch {
 	case errors.Is(err, errNoChannel):
 		problem(w, http.StatusUnprocessableEntity, `Expected an event: {"id":…,"timestamp":…,"payload":…,"channel":…}, but `+err.Error()+".")
@@ -51,9 +55,9 @@ func (a *App) serveCallback(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusBadRequest, `Expected an event as one JSON object: {"id":…,"timestamp":…,"payload":…,"channel":…}, but `+err.Error()+".")
 		return
 	}
-	step := &Step{Name: StepReceive, EventID: event.ID, Channel: event.Channel, Header: r.Header}
+	step := &Step{Name: StepReceive, EventID: id, Channel: channel, Header: r.Header}
 	ctx, end := a.begin(r.Context(), step)
-	subscriptions := a.subscriptionsTo(event.Channel)
+	subscriptions := a.subscriptionsTo(channel)
 	if len(subscriptions) == 0 {
 		w.Header()[unsubscribeHeader] = []string{"True"}
 		w.WriteHeader(http.StatusOK)
@@ -61,11 +65,11 @@ func (a *App) serveCallback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	item := &arrival{waiter: newWaiter()}
-	item.add(&engine.Event{ID: event.ID, Channel: event.Channel, Body: body, Meta: encodeMeta(step.Header)}, subscriptions)
+	item.add(&engine.Event{ID: id, Channel: channel, Body: body, Meta: encodeMeta(step.Header)}, subscriptions)
 	if err := submitAndWait(ctx, a.callbacks, item, &item.waiter); err != nil {
 		end(StepResult{Outcome: OutcomeFailed, Reason: err.Error()})
 		if r.Context().Err() == nil {
-			a.log.Error("toot: can't store an incoming event; its publisher will send it again", "event", event.ID, "channel", event.Channel, "error", err)
+			a.log.Error("toot: can't store an incoming event; its publisher will send it again", "event", id, "channel", channel, "error", err)
 		}
 		unavailable(w)
 		return

@@ -14,11 +14,11 @@ const (
 	leaseMargin = 15 * time.Second
 	// maxHeld bounds the jobs of one kind that a process holds in memory,
 	// whether they wait for a worker, are worked on or are being settled.
-	maxHeld = 8192
+	maxHeld = 16384
 	// maxHeldBytes bounds the bytes of their events.
 	maxHeldBytes = 64 << 20
 	// claimMax is how many jobs are claimed at once.
-	claimMax = 512
+	claimMax = 1024
 	// pollInterval is the longest time between two looks into the store. Its
 	// hints come sooner; this is for those that got lost.
 	pollInterval = 5 * time.Second

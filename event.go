@@ -149,21 +149,45 @@ func parseObject(body []byte) (*Event, error) {
 		case "payload":
 			e.Payload = value
 		case "channel":
-			if value[0] == '"' {
-				e.Channel = text(value)
-			}
+			e.Channel = channelOf(value)
 		}
 	})
+	if err == nil && e.Channel == "" {
+		err = errNoChannel
+	}
 	if err != nil {
 		return nil, err
-	}
-	if e.Channel == "" {
-		return nil, errNoChannel
 	}
 	if e.ID == "" {
 		e.ID = newEventID() // nothing to recognise a duplicate by
 	}
 	return e, nil
+}
+
+// identify is parseObject for who needs to know no more than which event it is.
+func identify(body []byte) (id, channel string, err error) {
+	err = eachMember(body, func(key, value []byte) {
+		switch string(key) {
+		case "id":
+			id = text(value)
+		case "channel":
+			channel = channelOf(value)
+		}
+	})
+	if err == nil && channel == "" {
+		err = errNoChannel
+	}
+	if err == nil && id == "" {
+		id = newEventID()
+	}
+	return id, channel, err
+}
+
+func channelOf(value []byte) string {
+	if value[0] != '"' {
+		return ""
+	}
+	return text(value)
 }
 
 // text is the value of a JSON string, or the JSON itself of anything else but
@@ -196,11 +220,14 @@ func eachMember(body []byte, fn func(key, value []byte)) error {
 	i = skipSpace(body, i+1)
 	for body[i] != '}' {
 		end := skipValue(body, i)
-		key := body[i:end]
+		key := body[i+1 : end-1]
+		if bytes.IndexByte(key, '\\') >= 0 {
+			key = []byte(text(body[i:end]))
+		}
 		i = skipSpace(body, end) // ':'
 		i = skipSpace(body, i+1) // the value
 		end = skipValue(body, i) //
-		fn([]byte(text(key)), body[i:end])
+		fn(key, body[i:end:end])
 		i = skipSpace(body, end)
 		if body[i] == ',' {
 			i = skipSpace(body, i+1)
@@ -254,26 +281,26 @@ func endsScalar(c byte) bool {
 	return false
 }
 
-// The forms of time that peers send: Ruby's Time#to_s with an offset and in
-// UTC, and RFC 3339 with and without its T.
-var timestampForms = []string{
-	"2006-01-02 15:04:05 -0700",
-	"2006-01-02 15:04:05 MST",
-	time.RFC3339Nano,
-	"2006-01-02 15:04:05.999999999Z07:00",
-}
-
-// parseTimestamp returns the zero time for what is none of the known forms.
+// parseTimestamp reads the forms of time that peers send: Ruby's Time#to_s in
+// UTC and with an offset, and RFC 3339 with and without its T. It returns the
+// zero time for anything else.
 func parseTimestamp(s string) time.Time {
-	for _, form := range timestampForms {
-		if t, err := time.Parse(form, s); err == nil {
-			if strings.HasSuffix(form, "MST") && !strings.HasSuffix(s, " UTC") && !strings.HasSuffix(s, " GMT") {
-				break // an abbreviation that says nothing about the offset
-			}
-			return t
-		}
+	form := "2006-01-02 15:04:05 -0700"
+	switch {
+	case len(s) < len("2006-01-02 15:04:05"):
+		return time.Time{}
+	case s[10] == 'T' || s[10] == 't':
+		form = time.RFC3339Nano
+	case strings.HasSuffix(s, " UTC"):
+		form = "2006-01-02 15:04:05 UTC"
+	case !strings.Contains(s[11:], " "):
+		form = "2006-01-02 15:04:05.999999999Z07:00"
 	}
-	return time.Time{}
+	t, err := time.Parse(form, s)
+	if err != nil {
+		return time.Time{}
+	}
+	return t
 }
 
 // encodePayload returns the JSON of a payload given to Publish.

@@ -52,7 +52,7 @@ func (l *lane) capacity() int {
 		return l.health.limit
 	}
 	if l.batch > 0 {
-		return 1024
+		return 4096
 	}
 	return min(max(8*l.health.limit, 16), 1024)
 }

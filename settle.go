@@ -12,7 +12,7 @@ import (
 )
 
 // settleBatch is how many outcomes share a write.
-const settleBatch = 512
+const settleBatch = 2048
 
 // settlement is the outcome of a job on its way into the store.
 type settlement struct {
