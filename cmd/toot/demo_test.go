@@ -13,7 +13,7 @@ import (
 )
 
 func TestDemoHandlesEveryEvent(t *testing.T) {
-	r := toot(t, "demo", "--events", "2000")
+	r := command(t, "demo", "--events", "2000")
 	wantCode(t, r, 0)
 	if got, want := r.lastLine(), "published 2000 · delivered 2000 · handled 2000 · lost 0"; got != want {
 		t.Errorf("the last line is %q, want %q", got, want)
@@ -25,7 +25,7 @@ func TestDemoHandlesEveryEvent(t *testing.T) {
 }
 
 func TestDemoWithFaultsRetries(t *testing.T) {
-	r := toot(t, "demo", "--events", "600", "--faults")
+	r := command(t, "demo", "--events", "600", "--faults")
 	wantCode(t, r, 0)
 	if got, want := r.lastLine(), "published 600 · delivered 600 · handled 600 · lost 0"; got != want {
 		t.Errorf("the last line is %q, want %q", got, want)
@@ -38,7 +38,7 @@ func TestDemoWithFaultsRetries(t *testing.T) {
 
 func TestDemoOfFewEvents(t *testing.T) {
 	for _, n := range []string{"0", "1", "3", "6"} {
-		r := toot(t, "demo", "--events", n, "--faults")
+		r := command(t, "demo", "--events", n, "--faults")
 		wantCode(t, r, 0)
 		if got, want := r.lastLine(), "published "+n+" · delivered "+n+" · handled "+n+" · lost 0"; got != want {
 			t.Errorf("the last line is %q, want %q", got, want)
@@ -48,7 +48,7 @@ func TestDemoOfFewEvents(t *testing.T) {
 
 func TestDemoOnRedisLeavesNothingThere(t *testing.T) {
 	server := redistest.Start(t)
-	r := toot(t, "demo", "--events", "500", "--store", "redis://"+server.Addr())
+	r := command(t, "demo", "--events", "500", "--store", "redis://"+server.Addr())
 	wantCode(t, r, 0)
 	if got, want := r.lastLine(), "published 500 · delivered 500 · handled 500 · lost 0"; got != want {
 		t.Errorf("the last line is %q, want %q", got, want)
@@ -63,7 +63,7 @@ func TestDemoOnRedisLeavesNothingThere(t *testing.T) {
 func TestDemoTemporaryFolderIsRemoved(t *testing.T) {
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
-	wantCode(t, toot(t, "demo", "--events", "10"), 0)
+	wantCode(t, command(t, "demo", "--events", "10"), 0)
 	left, err := os.ReadDir(tmp)
 	if err != nil || len(left) > 0 {
 		t.Errorf("%v is left behind (%v)", left, err)
@@ -88,7 +88,7 @@ func TestDemoInterrupted(t *testing.T) {
 		t.Errorf("it was stopped in order, and says %q", r.lastLine())
 	}
 
-	r = toot(t, "demo", "--events", "7", "--dir", dir)
+	r = command(t, "demo", "--events", "7", "--dir", dir)
 	wantCode(t, r, 0)
 	n := strconv.Itoa(published - handled + 7)
 	if got, want := r.lastLine(), "published "+n+" · delivered "+n+" · handled "+n+" · lost 0"; got != want {
@@ -105,7 +105,7 @@ func TestDemoKilled(t *testing.T) {
 		p.signal(syscall.SIGKILL)
 		p.wait()
 	}
-	r := toot(t, "demo", "--events", "0", "--dir", dir)
+	r := command(t, "demo", "--events", "0", "--dir", dir)
 	wantCode(t, r, 0)
 	last := r.lastLine()
 	if n := number(t, last, "published"); number(t, last, "handled") != n || number(t, last, "lost") != 0 {
@@ -117,13 +117,13 @@ func TestDemoUsage(t *testing.T) {
 	for _, args := range [][]string{
 		{"demo", "--events", "-1"}, {"demo", "--events", "many"}, {"demo", "there"}, {"demo", "--evnts", "1"}, {"demonstrate"},
 	} {
-		r := toot(t, args...)
+		r := command(t, args...)
 		wantCode(t, r, 2)
 		if lines := strings.Count(r.stderr, "\n"); lines != 1 || !strings.HasPrefix(r.stderr, "toot: ") {
 			t.Errorf("toot %s says %q, want one line", strings.Join(args, " "), r.stderr)
 		}
 	}
-	r := toot(t, "demo", "--store", "redis://127.0.0.1:1")
+	r := command(t, "demo", "--store", "redis://127.0.0.1:1")
 	wantCode(t, r, 1)
 	wantContains(t, r.stderr, "127.0.0.1:1")
 }

@@ -53,14 +53,14 @@ func (r result) lastLine() string {
 	return lines[len(lines)-1]
 }
 
-// toot runs the command to its end.
-func toot(t *testing.T, args ...string) result {
+// command runs it to its end.
+func command(t *testing.T, args ...string) result {
 	t.Helper()
-	return tootWith(t, "", args...)
+	return commandWith(t, "", args...)
 }
 
-// tootWith is toot with something on standard input.
-func tootWith(t *testing.T, stdin string, args ...string) result {
+// commandWith is command with something on standard input.
+func commandWith(t *testing.T, stdin string, args ...string) result {
 	t.Helper()
 	p := start(t, stdin, args...)
 	return p.wait()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/watermarkchurch/toot-go/internal/store"
 	"github.com/watermarkchurch/toot-go/internal/ui"
 )
 
@@ -47,9 +48,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.Is(err, errInterrupted):
+	case errors.Is(err, errInterrupted), ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
 		return exitInterrupted
-	case !c.begun || errors.As(err, &usage):
+	case !c.begun || errors.As(err, &usage) || errors.Is(err, store.ErrName):
 		c.complain(err)
 		return exitUsage
 	}
@@ -95,7 +96,7 @@ command line was not understood; 130 stopped by a signal before it was done.`,
 	}
 	root.PersistentFlags().BoolVarP(&c.verbose, "verbose", "v", false, "tell more, on standard error")
 	root.SetHelpCommand(&cobra.Command{Hidden: true})
-	root.AddCommand(c.demo())
+	root.AddCommand(c.demo(), c.dead(), c.stats(), c.version())
 	return root
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/watermarkchurch/toot-go/internal/ui"
 )
 
-func (d *course) say(format string, args ...any) { fmt.Fprintf(d.Out, format+"\n", args...) }
+func (d *course) say(format string, args ...any) { d.Out.Say(format, args...) }
 
 func (d *course) title(format string, args ...any) {
 	d.say("\n%s", d.Out.Paint(ui.Bold, fmt.Sprintf(format, args...)))

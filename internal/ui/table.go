@@ -21,6 +21,8 @@ type Column struct {
 	Right bool // numbers
 	// Min is the least width.
 	Min int
+	// Flex lets the column be cut where a terminal is too narrow.
+	Flex bool
 }
 
 // Table is aligned text. A line begins with two spaces, like everything that
@@ -54,6 +56,9 @@ func (u *UI) Table(t *Table) {
 			}
 		}
 	}
+	if u.terminal {
+		u.narrow(t, widths)
+	}
 	titles := make([]Cell, len(t.Columns))
 	for i, c := range t.Columns {
 		titles[i] = Cell{Text: c.Title, Color: Dim}
@@ -66,17 +71,45 @@ func (u *UI) Table(t *Table) {
 	}
 }
 
+// narrow takes from the widest of the columns that may be cut until the table
+// fits the terminal.
+func (u *UI) narrow(t *Table, widths []int) {
+	const least = 12
+	over := len(gap)*len(widths) - 1 - u.Width()
+	for _, w := range widths {
+		over += w
+	}
+	for ; over > 0; over-- {
+		widest := -1
+		for i, c := range t.Columns {
+			if c.Flex && widths[i] > least && (widest < 0 || widths[i] > widths[widest]) {
+				widest = i
+			}
+		}
+		if widest < 0 {
+			return
+		}
+		widths[widest]--
+	}
+}
+
+// gap is between columns.
+const gap = "   "
+
 func (u *UI) row(t *Table, widths []int, row []Cell) {
 	var b strings.Builder
-	gap := "  "
+	before := gap[1:]
 	for i, cell := range row {
+		if t.Columns[i].Flex {
+			cell.Text = Fit(cell.Text, widths[i])
+		}
 		pad := strings.Repeat(" ", max(widths[i]-width(cell.Text), 0))
 		text := cell.Raw
 		if text == "" {
 			text = u.Paint(cell.Color, cell.Text)
 		}
-		b.WriteString(gap)
-		gap = "   "
+		b.WriteString(before)
+		before = gap
 		if t.Columns[i].Right {
 			b.WriteString(pad + text)
 		} else {

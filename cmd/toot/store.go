@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	toot "github.com/watermarkchurch/toot-go"
+	"github.com/watermarkchurch/toot-go/internal/store"
+)
+
+// storeFlag is --store of the commands that look into a store.
+type storeFlag struct{ name string }
+
+func (f *storeFlag) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.name, "store", "", "the store: "+store.Help+" (default: $TOOT_STORE)")
+}
+
+// open opens a store that exists, and an app on it that does not run.
+func (f *storeFlag) open(cmd *cobra.Command, c *command) (*openStore, error) {
+	name := f.name
+	if name == "" {
+		name = os.Getenv("TOOT_STORE")
+	}
+	if name == "" {
+		return nil, usagef("which store? Name it with --store or TOOT_STORE: %s", store.Help)
+	}
+	s, err := store.Open(cmd.Context(), name, store.Options{Existing: true, Logger: c.logger()})
+	if err != nil {
+		return nil, err
+	}
+	app, err := toot.New(s, &toot.Options{Logger: c.logger()})
+	if err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	return &openStore{app, s}, nil
+}
+
+type openStore struct {
+	*toot.App
+	store store.Store
+}
+
+func (o *openStore) close() {
+	_ = o.Close()
+	_ = o.store.Close() // nothing of what was done depends on it
+}
+
+// withStore runs a command on its store, once check has found nothing wrong
+// with what was asked for.
+func (c *command) withStore(f *storeFlag, check func(args []string) error, fn func(ctx context.Context, s *openStore, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		if check != nil {
+			if err := check(args); err != nil {
+				return err
+			}
+		}
+		s, err := f.open(cmd, c)
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		return fn(cmd.Context(), s, args)
+	}
+}

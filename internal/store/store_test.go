@@ -1,0 +1,62 @@
+package store
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestNames(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"sqlite:" + filepath.Join(dir, "a"), "sqlite://" + filepath.Join(dir, "b"), filepath.Join(dir, "c"), filepath.Join(dir, "d.db")} {
+		s, err := Open(t.Context(), name, Options{})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, name := range []string{"", "toot", "sqlite:", "postgres://h/d", "redis", "redis:h"} {
+		if _, err := Open(t.Context(), name, Options{}); !errors.Is(err, ErrName) {
+			t.Errorf("%q: %v, want ErrName", name, err)
+		}
+	}
+}
+
+func TestErrorsTellNoSecrets(t *testing.T) {
+	for _, name := range []string{"postgres://u:secret@h/d", "redis://u:secret@127.0.0.1:1/0", "redis://u:secret@h/x", "rediss://:secret@h?password=secret&namespace=%zz"} {
+		_, err := Open(t.Context(), name, Options{})
+		if err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestRedact(t *testing.T) {
+	for in, want := range map[string]string{
+		"redis://u:p@h:1/0?a=b":                "redis://redacted@h:1/0?redacted",
+		"redis://h":                            "redis://h",
+		"sqlite:/x/y@z?.db":                    "sqlite:/x/y@z?.db",
+		"redis+sentinel://u:p/@/w@h1:1,h2/m/0": "redis+sentinel://redacted@h1:1,h2/m/0",
+	} {
+		if got := Redact(in); got != want {
+			t.Errorf("Redact(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestCutNamespace(t *testing.T) {
+	for in, want := range map[string][2]string{
+		"redis://h":                            {"redis://h", ""},
+		"redis://h?namespace=shop":             {"redis://h", "shop"},
+		"rediss://h?skip_verify=1&namespace=s": {"rediss://h?skip_verify=1", "s"},
+	} {
+		rest, namespace, err := cutNamespace(in)
+		if err != nil || rest != want[0] || namespace != want[1] {
+			t.Errorf("%s: %q, %q, %v, want %q", in, rest, namespace, err, want)
+		}
+	}
+}
