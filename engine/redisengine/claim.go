@@ -109,7 +109,7 @@ func (e *Engine) claim(ctx context.Context, s *shard, req *engine.ClaimRequest) 
 // record, event.
 func (e *Engine) claimed(s *shard, lane engine.Lane, now int64, parts []rueidis.RedisMessage, events map[string]*engine.Event) (engine.Claimed, error) {
 	r := parse(parts, 4)
-	c := claim{shard: s.number, lane: lane, stamp: r.int(0) / 2, score: uint64(r.int(1)), claims: 1}
+	c := claim{shard: s.number, lane: lane, stamp: r.int(0) / 2, score: uint64(r.int(1)), claims: 1} //nolint:gosec // a time
 	job := engine.Claimed{Lane: lane}
 	if text := r.string(2); text != "" {
 		rec, ok := unpackRecord(text)

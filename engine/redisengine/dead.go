@@ -250,7 +250,7 @@ func (e *Engine) withEvents(ctx context.Context, letters []deadLetter) ([]engine
 			events[l.event] = ev
 		}
 		d := engine.Dead{
-			ID: l.deadID.String(), Event: ev, Lane: l.lane, Attempt: l.attempt, Reason: l.reason,
+			ID: l.String(), Event: ev, Lane: l.lane, Attempt: l.attempt, Reason: l.reason,
 			At: time.UnixMicro(l.deadID.stamp), Age: time.Duration(max(now-l.obituary.stamp, 0)) * time.Microsecond,
 		}
 		if l.history != "" {

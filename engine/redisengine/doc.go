@@ -12,6 +12,8 @@
 //	scripts.go      the scripts, lua/*.lua; lua/lib.lua tells the layout
 //	exec.go         calling a script, through outages too
 //	push.go claim.go settle.go defer.go dead.go inspect.go
+//	batch.go        what one script call stores
+//	merge.go        claiming from several shards
 //	ticket.go record.go   what is written where, byte for byte
 //	subscribers.go  the SETs that are shared with the Ruby original
 //	watch.go        hints between processes

@@ -75,7 +75,7 @@ func passing(err error) bool {
 var outages = map[string]string{
 	"LOADING":     "it is loading its data after a start",
 	"READONLY":    "it is a replica; after a failover this should pass",
-	"BUSY ":       "a script of somebody's is keeping it busy",
+	"BUSY":        "a script of somebody's is keeping it busy",
 	"MASTERDOWN":  "it is a replica that has lost its master",
 	"NOREPLICAS":  "it has too few replicas to be allowed to write",
 	"CLUSTERDOWN": "a part of the cluster is down",

@@ -19,6 +19,7 @@ type record struct {
 
 const recordHeader = 4 + 4 + 8 + 1
 
+//nolint:gosec // they fit: counts, times, lengths of keys
 func (r *record) pack() string {
 	b := make([]byte, 0, recordHeader+len(r.event)+len(r.history))
 	b = binary.BigEndian.AppendUint32(b, uint32(r.claims))
@@ -30,6 +31,7 @@ func (r *record) pack() string {
 	return bytesAsString(b)
 }
 
+//nolint:gosec // they fit: counts, times, lengths of keys
 func unpackRecord(s string) (r record, ok bool) {
 	if len(s) < recordHeader {
 		return r, false
@@ -60,6 +62,7 @@ type obituary struct {
 	history string
 }
 
+//nolint:gosec // they fit: counts, times, lengths of keys
 func (o *obituary) pack() string {
 	b := make([]byte, 0, 64+len(o.lane.Name)+len(o.channel)+len(o.reason)+len(o.history))
 	b = append(b, byte(len(o.event)))
@@ -75,6 +78,7 @@ func (o *obituary) pack() string {
 	return bytesAsString(b)
 }
 
+//nolint:gosec // they fit: counts, times, lengths of keys
 func unpackObituary(s string) (o obituary, ok bool) {
 	r := reader{rest: s}
 	o.event = r.take(int(r.byte()))
@@ -137,4 +141,8 @@ func (r *reader) uvarint() uint64 {
 func (r *reader) string() string { return r.take(int(min(r.uvarint(), 1<<40))) }
 
 // bytesAsString avoids a copy of bytes that nobody changes any more.
-func bytesAsString(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+//
+//nolint:gosec // that is what it is for
+func bytesAsString(b []byte) string {
+	return unsafe.String(unsafe.SliceData(b), len(b))
+}

@@ -96,7 +96,7 @@ func (e *Engine) planSettle(outcomes []engine.Outcome, results []engine.Settled)
 			results[i].Follow = make([]engine.Ticket, len(o.Follow))
 		}
 		c, ok := parseTicket(o.Ticket)
-		if !ok || c.shard >= len(e.shards) || seen[o.Ticket] {
+		if !ok || c.shard < 0 || c.shard >= len(e.shards) || seen[o.Ticket] {
 			continue // stale
 		}
 		seen[o.Ticket] = true

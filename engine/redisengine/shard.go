@@ -122,7 +122,7 @@ func shardOf(key string, n int) int {
 		return 0
 	}
 	// A UUID's bytes are not all random.
-	return int(crc32.ChecksumIEEE([]byte(key)) % uint32(n))
+	return int(crc32.ChecksumIEEE([]byte(key)) % uint32(n)) //nolint:gosec // n is small
 }
 
 // laneCode stands for a lane where space is scarce.
@@ -138,7 +138,7 @@ func laneCode(l engine.Lane) string {
 // clock, then everything else.
 func packEvent(e *engine.Event, stamp int64) string {
 	b := make([]byte, 0, stampSize+3*binary.MaxVarintLen32+len(e.ID)+len(e.Channel)+len(e.Meta)+len(e.Body))
-	b = binary.BigEndian.AppendUint64(b, uint64(stamp))
+	b = binary.BigEndian.AppendUint64(b, uint64(stamp)) //nolint:gosec // a time
 	b = appendString(b, e.ID)
 	b = appendString(b, e.Channel)
 	b = append(binary.AppendUvarint(b, uint64(len(e.Meta))), e.Meta...)

@@ -25,6 +25,7 @@ type claim struct {
 // altered on its way is a stale one rather than another.
 const checksumSize = 4
 
+//nolint:gosec // they fit: counts, times, lengths of keys
 func (c *claim) ticket() engine.Ticket {
 	b := make([]byte, checksumSize, 64+len(c.lane.Name)+len(c.channel))
 	flags := byte(c.lane.Kind)
@@ -50,6 +51,8 @@ func (c *claim) ticket() engine.Ticket {
 }
 
 // parseTicket is the reverse; ok is false for what is no ticket.
+//
+//nolint:gosec // they fit: counts, times, lengths of keys
 func parseTicket(t engine.Ticket) (c claim, ok bool) {
 	if len(t) < checksumSize+1+jobKeySize {
 		return c, false
