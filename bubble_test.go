@@ -178,7 +178,7 @@ func (b *bubble) within(d time.Duration, what string, condition func() bool) tim
 		case took > d:
 			b.Fatalf("not within %v: %s", d, what)
 		}
-		time.Sleep(min(d/100, time.Second))
+		time.Sleep(d / 100)
 	}
 }
 

@@ -111,12 +111,9 @@ func (d *dispatcher) claimRequest() (req engine.ClaimRequest, pushes map[*lane]i
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	room := min(maxHeld-d.held, claimMax)
-	if d.jobs.n > 0 { // events are taken to be as large as those in memory
-		average := max(d.heldBytes/d.jobs.n, 1)
-		room = min(room, (maxHeldBytes-d.heldBytes)/average)
-	}
+	room = min(room, (maxHeldBytes-d.heldBytes)/max(d.eventBytes, 1))
 	wait = pollInterval
-	if room < claimMax/4 && d.held > 0 {
+	if d.held > maxHeld-claimMax/4 || d.heldBytes > maxHeldBytes/4*3 {
 		return req, nil, wait // wait for more room: a few large claims cost less than many small ones
 	}
 	if d.draining {
@@ -235,16 +232,24 @@ func (d *dispatcher) overdue(now time.Time) map[engine.Lane]map[string]*job {
 // tend keeps alive the leases of what is held in memory, and gives back what
 // waits for an endpoint that hangs.
 func (d *dispatcher) tend(ctx context.Context) {
-	ticker := time.NewTicker(min(d.lease/8, time.Second))
-	defer ticker.Stop()
+	busy, idle := min(d.lease/8, time.Second), d.lease/4
+	timer := time.NewTimer(idle)
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
-			d.extendLeases(ctx)
-			d.releaseHanging()
+		case <-timer.C:
 		}
+		d.extendLeases(ctx)
+		d.releaseHanging()
+		d.mu.Lock()
+		wait := busy
+		if d.jobs.n == 0 {
+			wait = idle
+		}
+		d.mu.Unlock()
+		timer.Reset(wait)
 	}
 }
 

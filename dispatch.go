@@ -54,8 +54,13 @@ type dispatcher struct {
 	busySick  int          // of those, on sick lanes
 	held      int          // jobs in memory, and room reserved for more
 	heldBytes int
-	jobs      jobList // all of those, for the lease keeper
-	sickNext  bool    // whose turn it is
+
+	// eventBytes is how large the next events are taken to be: as large as the
+	// last ones, with large ones remembered for a while.
+	eventBytes int
+
+	jobs     jobList // all of those, for the lease keeper
+	sickNext bool    // whose turn it is
 
 	claiming bool          // a claim is under way
 	doubtful []*settlement // whose tickets were stale, though it may bring new ones
@@ -81,8 +86,8 @@ func newDispatcher(a *App, kind engine.Kind, lease time.Duration, workers int, l
 ) *dispatcher {
 	d := &dispatcher{
 		app: a, kind: kind, lease: lease, workers: workers, limit: limit, only: only, work: work,
-		signal: make(chan struct{}, 1),
-		lanes:  map[string]*lane{},
+		signal: make(chan struct{}, 1), eventBytes: a.opts.MaxEventBytes,
+		lanes: map[string]*lane{},
 	}
 	d.parked.L = &d.mu
 	return d
@@ -154,7 +159,9 @@ func (d *dispatcher) accept(l *lane, claimed engine.Claimed, began time.Time) {
 
 // take puts a job into its lane. d.mu is held.
 func (d *dispatcher) take(j *job) {
-	d.heldBytes += len(j.claim.Event.Body)
+	size := len(j.claim.Event.Body)
+	d.heldBytes += size
+	d.eventBytes = max(size, d.eventBytes-(d.eventBytes-size)/16)
 	d.jobs.push(j)
 	if d.draining {
 		d.settle(j, engine.Outcome{Result: engine.Release}, handOff{})

@@ -21,6 +21,8 @@ type lane struct {
 	inRing bool
 	used   time.Time
 
+	restAsked bool // the rest it takes was asked for by the endpoint
+
 	// backlog says that jobs wait in the store, as far as known, so that new
 	// ones had better queue up behind them. pushes counts those, to notice
 	// one that comes while a claim is under way.

@@ -45,7 +45,7 @@ func (d *dispatcher) conclude(l *lane, jobs []*job, verdicts []verdict, took tim
 			switch {
 			case v.hasAfter:
 				f.early = v.after
-			case l.adapts && l.health.open():
+			case l.restsUntil.After(now):
 				f.early = 0 // as soon as the lane's rest is over
 			case l.adapts && l.health.suspect():
 				f.within = d.app.opts.ProbeInterval // it may be the endpoint, rather than the event
@@ -107,7 +107,7 @@ func (d *dispatcher) observe(l *lane, j *job, v *verdict, took time.Duration, no
 			d.app.log.Info("toot: endpoint works again", "lane", l.shown)
 		}
 		l.health.good(took < d.app.opts.RequestTimeout/4)
-		if l.restsUntil.After(now) {
+		if l.restsUntil.After(now) && !l.restAsked {
 			l.restsUntil = now
 			d.postpone(l, 0)
 		}
@@ -124,6 +124,7 @@ func (d *dispatcher) observe(l *lane, j *job, v *verdict, took time.Duration, no
 	}
 	if rest > 0 && now.Add(rest).After(l.restsUntil) {
 		l.epoch++
+		l.restAsked = v.laneWaits && v.after == rest
 		l.restsUntil = now.Add(rest)
 		d.postpone(l, rest)
 		d.release(l)
@@ -194,7 +195,11 @@ func (d *dispatcher) submit(s *settlement) {
 
 // forget lets go of a job. d.mu is held.
 func (d *dispatcher) forget(j *job) {
+	before := d.heldBytes
 	d.heldBytes -= len(j.claim.Event.Body)
+	if before > maxHeldBytes/2 && d.heldBytes <= maxHeldBytes/2 {
+		d.wake()
+	}
 	d.jobs.remove(j)
 	d.drop(j.lane)
 }

@@ -250,6 +250,10 @@ func (a *App) Run(ctx context.Context) error {
 		a.mu.Unlock()
 		return ErrRunning
 	}
+	if a.closed { // between the two looks
+		a.mu.Unlock()
+		return ErrClosed
+	}
 	ctx, a.stop = context.WithCancel(ctx)
 	settling, giveUp := context.WithCancel(context.Background())
 	a.settling = settling
