@@ -34,6 +34,10 @@ func (a *App) serveCallback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer a.closing.Done()
+	if a.backlogged() {
+		busy(w)
+		return
+	}
 	body, ok := a.readBody(w, r)
 	if !ok {
 		return

@@ -17,8 +17,12 @@ import (
 const maxAnswerBytes = 64 << 10
 
 func newDeliveries(a *App) *dispatcher {
+	limit := laneLimit{max: a.opts.MaxDeliveriesPerURL, adapts: true}
+	if rate := a.opts.MaxRatePerURL; rate > 0 {
+		limit.spacing = time.Duration(float64(time.Second) / rate)
+	}
 	return newDispatcher(a, engine.Deliver, a.lease(), a.opts.MaxDeliveries,
-		func(string) laneLimit { return laneLimit{max: a.opts.MaxDeliveriesPerURL, adapts: true} }, nil, a.deliver)
+		func(string) laneLimit { return limit }, nil, a.deliver)
 }
 
 // lease is how long a claimed job is this process's own before the lease has

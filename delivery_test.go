@@ -422,6 +422,54 @@ func TestOneAtATimeKeepsTheOrder(t *testing.T) {
 	}
 }
 
+func TestRatePerURL(t *testing.T) {
+	peer := newEndpoint(t, nil)
+	n := newNode(t, toot.Options{MaxRatePerURL: 50}, true)
+	n.add(t, "a", peer.URL)
+	began := time.Now()
+	const events = 20
+	for range events {
+		_, err := n.Publish(t.Context(), "a", nil)
+		must(t, err)
+	}
+	n.settled(t)
+	if took := time.Since(began); took < (events-1)*20*time.Millisecond {
+		t.Errorf("%d requests were made in %v, at 50 a second", events, took)
+	}
+}
+
+func TestAFullBacklogIsAnsweredWith503(t *testing.T) {
+	n := newNode(t, toot.Options{MaxBacklog: 10}, false)
+	must(t, n.Source("publisher", toot.Source{SubscriptionURL: "http://127.0.0.1:1/"}))
+	var got recorder
+	must(t, n.Subscribe("publisher", "a", &got))
+	sent := 0
+	eventually(t, "an event is turned away", func() bool {
+		a := n.request(t, "POST", "/callbacks", fmt.Sprintf(`{"id":"e%d","channel":"a"}`, sent))
+		if a.status == 503 {
+			a.isProblem(t, "backlog")
+			if a.header.Get("Retry-After") == "" {
+				t.Error("without Retry-After")
+			}
+			return true
+		}
+		if a.status != 200 {
+			t.Fatalf("%+v", a)
+		}
+		sent++
+		return false
+	})
+	if sent < 10 {
+		t.Errorf("after only %d events", sent)
+	}
+	stop := start(t, n.App)
+	defer stop()
+	got.wait(t, sent)
+	eventually(t, "events are accepted again", func() bool {
+		return n.request(t, "POST", "/callbacks", `{"id":"last","channel":"a"}`).status == 200
+	})
+}
+
 func TestCredentialsStayOutOfTheLog(t *testing.T) {
 	var log lockedBuffer
 	peer := newEndpoint(t, status(500))

@@ -79,6 +79,8 @@ type dispatcher struct {
 type laneLimit struct {
 	max    int
 	adapts bool // to the answers of its endpoint, see health
+	// spacing is the least time between two tries; 0 for none.
+	spacing time.Duration
 }
 
 func newDispatcher(a *App, kind engine.Kind, lease time.Duration, workers int, limit func(string) laneLimit, only func() []string,
@@ -227,7 +229,32 @@ func (d *dispatcher) makeReady(l *lane) {
 // of slow lanes can take them all. d.mu is held.
 func (d *dispatcher) mayRun(l *lane) bool {
 	limit := min(l.health.limit, max((d.workers-d.busy)/4, 1))
-	return l.queue.len() > 0 && l.active < limit && !l.hangs(time.Now())
+	if l.queue.len() == 0 || l.active >= limit {
+		return false
+	}
+	now := time.Now()
+	return !l.hangs(now) && !d.tooSoon(l, now)
+}
+
+// tooSoon reports a lane that has had its share of requests for now, and
+// makes it ready again in time. d.mu is held.
+func (d *dispatcher) tooSoon(l *lane, now time.Time) bool {
+	wait := l.nextStart.Sub(now)
+	if wait <= 0 {
+		return false
+	}
+	if !l.paced {
+		l.paced = true
+		time.AfterFunc(wait, func() {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			l.paced = false
+			if !d.stopped {
+				d.makeReady(l)
+			}
+		})
+	}
+	return true
 }
 
 // nextLane takes the next lane that a worker may serve, healthy and sick ones
@@ -299,6 +326,9 @@ func (d *dispatcher) worker() {
 			l.progress = now
 		}
 		l.active++
+		if l.spacing > 0 {
+			l.nextStart = now.Add(l.spacing)
+		}
 		sick := l.health.sick()
 		if sick {
 			d.busySick++

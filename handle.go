@@ -9,6 +9,11 @@ import (
 	"github.com/watermarkchurch/toot-go/engine"
 )
 
+// maxLostClaims is how often in a row a job is run again at once after the
+// process that ran it died. After that it may be the event that kills it, so
+// that it had better wait, by the retry schedule.
+const maxLostClaims = 3
+
 func newHandlers(a *App) *dispatcher {
 	limit := func(name string) laneLimit {
 		if s := a.subscription(name); s != nil {
@@ -30,6 +35,9 @@ func (a *App) handleOne(ctx context.Context, j *job) verdict {
 	s := a.subscription(j.lane.name)
 	if s == nil {
 		return verdict{action: giveBack, after: pollInterval}
+	}
+	if lost := lostClaims(j.claim); lost >= maxLostClaims {
+		return verdict{action: tryAgain, lost: lost, reason: fmt.Sprintf("the process that handled it died, or lost its lease, %d times", lost)}
 	}
 	event, err := parseEvent(j.claim.Event.Body)
 	if err != nil { // it was read before it was stored

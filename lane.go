@@ -31,15 +31,19 @@ type lane struct {
 
 	batch         int // events that the endpoint takes in one request; 0: one
 	noBatchBefore time.Time
-	adapts        bool
-	health        health
-	progress      time.Time // when a try last ended, or the first of those under way began
-	restsUntil    time.Time
-	epoch         int // counts the rests: answers to older requests say nothing new
+	spacing       time.Duration // the least time between two tries
+	nextStart     time.Time
+	paced         bool // a timer is to make it ready at nextStart
+
+	adapts     bool
+	health     health
+	progress   time.Time // when a try last ended, or the first of those under way began
+	restsUntil time.Time
+	epoch      int // counts the rests: answers to older requests say nothing new
 }
 
 func newLane(name string, limit laneLimit, probe time.Duration) *lane {
-	l := &lane{name: name, shown: redactURL(name), adapts: limit.adapts, health: newHealth(limit.max, probe)}
+	l := &lane{name: name, shown: redactURL(name), adapts: limit.adapts, spacing: limit.spacing, health: newHealth(limit.max, probe)}
 	if !limit.adapts {
 		l.health.limit, l.health.proven = limit.max, true
 	}

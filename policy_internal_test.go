@@ -89,9 +89,9 @@ func TestRetryDelayIsTheOriginals(t *testing.T) {
 }
 
 func TestFailuresFollowTheSchedule(t *testing.T) {
-	p := retryPolicy{max: 3, delay: func(n int) time.Duration { return time.Duration(n+1) * time.Minute }}
+	p := retryPolicy{keep: 10, max: 3, delay: func(n int) time.Duration { return time.Duration(n+1) * time.Minute }}
 	at := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
-	f := failure{at: at, verdict: verdict{action: tryAgain, status: 500, reason: "answered with status 500"}, early: -1}
+	f := failure{at: at, verdict: verdict{action: tryAgain, status: 500, reason: "answered with status 500"}, early: -1, wish: -1}
 	for n := range 3 {
 		out := p.outcome(f)
 		if out.Result != engine.Retry || out.Attempt != n+1 || out.After != time.Duration(n+1)*time.Minute {
@@ -110,8 +110,8 @@ func TestFailuresFollowTheSchedule(t *testing.T) {
 }
 
 func TestEarlyTriesCostNoRetry(t *testing.T) {
-	p := retryPolicy{max: 1, delay: func(int) time.Duration { return time.Hour }}
-	f := failure{verdict: verdict{action: tryAgain, reason: "refused"}, early: 0}
+	p := retryPolicy{keep: 10, max: 1, delay: func(int) time.Duration { return time.Hour }}
+	f := failure{verdict: verdict{action: tryAgain, reason: "refused"}, early: 0, wish: -1}
 	out := p.outcome(f) // the first try counts
 	if out.Attempt != 1 || out.After != 0 {
 		t.Fatalf("first failure: %+v", out)
@@ -136,15 +136,47 @@ func TestEarlyTriesCostNoRetry(t *testing.T) {
 	}
 }
 
+func TestAWishReplacesTheScheduleAndCounts(t *testing.T) {
+	p := retryPolicy{keep: 10, max: 2, delay: func(int) time.Duration { return time.Hour }}
+	f := failure{verdict: verdict{action: tryAgain, reason: "soon"}, early: -1, wish: time.Second}
+	for n := range 2 {
+		out := p.outcome(f)
+		if out.Result != engine.Retry || out.Attempt != n+1 || out.After != time.Second {
+			t.Fatalf("failure %d: %+v", n+1, out)
+		}
+		f.attempt, f.history, f.age = out.Attempt, out.History, f.age+time.Second
+	}
+	if out := p.outcome(f); out.Result != engine.Bury {
+		t.Errorf("it never ends: %+v", out)
+	}
+}
+
+func TestClaimsThatWereLostAreHeldAgainstAJobOnce(t *testing.T) {
+	p := retryPolicy{keep: 10, max: 25, delay: DefaultRetryDelay}
+	c := engine.Claimed{Claims: 4} // three processes died
+	if lost := lostClaims(c); lost != 3 {
+		t.Fatalf("lost %d, want 3", lost)
+	}
+	out := p.outcome(failure{verdict: verdict{action: tryAgain}, lost: 3, early: -1, wish: -1})
+	c = engine.Claimed{Claims: 5, Attempt: out.Attempt, History: out.History}
+	if lost := lostClaims(c); lost != 0 {
+		t.Errorf("then lost %d, want 0", lost)
+	}
+	c.Claims++
+	if lost := lostClaims(c); lost != 1 {
+		t.Errorf("after one more: %d, want 1", lost)
+	}
+}
+
 func TestHistoryIsBounded(t *testing.T) {
-	p := retryPolicy{max: 1000, delay: func(int) time.Duration { return 0 }}
+	p := retryPolicy{keep: 10, max: 1000, delay: func(int) time.Duration { return 0 }}
 	var history []byte
 	for i := range 100 {
-		out := p.outcome(failure{attempt: i, history: history, verdict: verdict{action: tryAgain, status: i}, early: -1})
+		out := p.outcome(failure{attempt: i, history: history, verdict: verdict{action: tryAgain, status: i}, early: -1, wish: -1})
 		history = out.History
 	}
 	h := decodeHistory(history)
-	if len(h.Tries) != keepTries || h.Tries[keepTries-1].Status != 99 {
+	if len(h.Tries) != 10 || h.Tries[9].Status != 99 {
 		t.Errorf("kept %d tries, the last %+v", len(h.Tries), h.Tries[len(h.Tries)-1])
 	}
 	if got := decodeHistory([]byte("garbage")); len(got.Tries) != 0 {

@@ -27,6 +27,12 @@ func methodNotAllowed(w http.ResponseWriter, allowed ...string) {
 	problem(w, http.StatusMethodNotAllowed, "Expected "+strings.Join(allowed, " or ")+".")
 }
 
+// busy answers that there is more to do than can be taken on.
+func busy(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", strconv.Itoa(int(retryLater.Seconds())))
+	problem(w, http.StatusServiceUnavailable, "Too many events are waiting to be handled here. Nothing was stored; please send it again later.")
+}
+
 // unavailable answers that nothing was stored and that it may be sent again.
 func unavailable(w http.ResponseWriter) {
 	w.Header().Set("Retry-After", strconv.Itoa(int(retryLater.Seconds())))

@@ -33,9 +33,10 @@ type history struct {
 	// clocks differ agree.
 	DueAge int64 `json:"due_age"`
 	Tries  []Try `json:"tries"` // the last ones, oldest first
+	// Lost is how many claims that ended without an outcome, because a worker
+	// died or stalled, have been held against the job.
+	Lost int `json:"lost,omitempty"`
 }
-
-const keepTries = 10
 
 func decodeHistory(b []byte) history {
 	var h history
@@ -45,22 +46,33 @@ func decodeHistory(b []byte) history {
 	return h
 }
 
+// lostClaims is how many claims of a job ended without an outcome and have not
+// been held against it. It makes sense for jobs whose every try counts.
+func lostClaims(c engine.Claimed) int {
+	return max(c.Claims-1-c.Attempt-decodeHistory(c.History).Lost, 0)
+}
+
 // retryPolicy says how often and when.
 type retryPolicy struct {
 	max   int
 	delay func(n int) time.Duration
+	keep  int // tries in a history
 }
 
 // failure is a try that went wrong.
 type failure struct {
 	attempt int           // tries before this one that count
 	history []byte        // as stored
+	lost    int           // claims that ended without an outcome, to be held against the job
 	age     time.Duration // of the job now
 	at      time.Time     // for people to read
 	verdict verdict
 	// early, unless negative, makes the job due again after that time
 	// instead of by the schedule.
 	early time.Duration
+	// wish, unless negative, replaces the schedule: the next try is after that
+	// time, and counts.
+	wish time.Duration
 	// within, unless 0, makes the job due again after that time at the latest.
 	within time.Duration
 }
@@ -69,15 +81,19 @@ type failure struct {
 func (p retryPolicy) outcome(f failure) engine.Outcome {
 	h := decodeHistory(f.history)
 	h.Tries = append(h.Tries, Try{At: f.at.UTC().Truncate(time.Millisecond), Status: f.verdict.status, Error: f.verdict.reason})
-	if extra := len(h.Tries) - keepTries; extra > 0 {
+	h.Lost += f.lost
+	if extra := len(h.Tries) - p.keep; extra > 0 {
 		h.Tries = h.Tries[extra:]
 	}
 	const slack = 50 * time.Millisecond // engines round
 	attempt, dueAge := f.attempt, time.Duration(h.DueAge)*time.Millisecond
-	counts := attempt == 0 || f.age+slack >= dueAge
+	counts := attempt == 0 || f.wish >= 0 || f.age+slack >= dueAge
 	if counts {
 		dueAge = f.age + max(p.delay(attempt), 0)
 		attempt++
+	}
+	if f.wish >= 0 {
+		dueAge = f.age + f.wish
 	}
 	h.DueAge = dueAge.Milliseconds()
 	out := engine.Outcome{Result: engine.Retry, Attempt: attempt, After: max(dueAge-f.age, 0)}

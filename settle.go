@@ -41,10 +41,12 @@ func (d *dispatcher) conclude(l *lane, jobs []*job, verdicts []verdict, took tim
 			out.Result, out.After = engine.Release, v.after
 			l.backlog = true
 		default:
-			f := failure{attempt: j.claim.Attempt, history: j.claim.History, age: j.age(now), at: now, verdict: *v, early: -1}
+			f := failure{attempt: j.claim.Attempt, history: j.claim.History, age: j.age(now), at: now, verdict: *v, lost: v.lost, early: -1, wish: -1}
 			switch {
-			case v.hasAfter:
+			case v.hasAfter && l.adapts:
 				f.early = v.after
+			case v.hasAfter:
+				f.wish = v.after
 			case l.restsUntil.After(now):
 				f.early = 0 // as soon as the lane's rest is over
 			case l.adapts && l.health.suspect():

@@ -42,6 +42,10 @@ type Options struct {
 	// called concurrently. Default: DefaultRetryDelay.
 	RetryDelay func(n int) time.Duration
 
+	// KeepTries is how many of a job's failed tries are kept to be looked at,
+	// the last ones, each with its time, status and error. Default 10.
+	KeepTries int
+
 	// MaxEventBytes bounds the size of an event as it goes over the wire, in
 	// and out, and of every other request body. Default 1 MiB, which is also
 	// what other apps accept unless told otherwise.
@@ -57,6 +61,10 @@ type Options struct {
 	// when they are not. Default 32.
 	MaxDeliveriesPerURL int
 
+	// MaxRatePerURL bounds the POSTs to one callback URL, in requests per
+	// second and process; they are spaced evenly. Default: no bound.
+	MaxRatePerURL float64
+
 	// MaxHandlers bounds the handlers that run at once. Default 256.
 	MaxHandlers int
 
@@ -64,6 +72,12 @@ type Options struct {
 	// subscriptions that don't set their own. Default 30 minutes; negative
 	// means no bound.
 	HandlerTimeout time.Duration
+
+	// MaxBacklog is the number of events waiting to be handled from which
+	// HandlerService answers 503 with Retry-After, so that publishers keep
+	// theirs for a while. It is checked every few seconds, so that somewhat
+	// more may get in. Default: no limit.
+	MaxBacklog int
 
 	// ProbeInterval is the longest time between two requests to an endpoint
 	// that keeps failing, and so the longest that it is back before its
@@ -87,6 +101,7 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	setDefault(&o.RequestTimeout, 15*time.Second)
 	setDefault(&o.MaxEventBytes, 1<<20)
+	setDefault(&o.KeepTries, 10)
 	setDefault(&o.MaxDeliveries, 2048)
 	setDefault(&o.MaxDeliveriesPerURL, 32)
 	setDefault(&o.MaxHandlers, 256)
@@ -139,6 +154,8 @@ type App struct {
 	settling  context.Context // of the engine's calls that settle; ends when Run gives up on them
 	retries   retryPolicy
 
+	backlog backlog
+
 	fanOuts    *dispatcher
 	deliveries *dispatcher
 	handlers   *dispatcher
@@ -172,7 +189,7 @@ func New(eng engine.Engine, opts *Options) (*App, error) {
 		}
 	}
 	a.client = a.newClient()
-	a.retries = retryPolicy{max: max(a.opts.MaxRetries, 0), delay: a.opts.RetryDelay}
+	a.retries = retryPolicy{max: max(a.opts.MaxRetries, 0), delay: a.opts.RetryDelay, keep: a.opts.KeepTries}
 	a.publishes = newBatcher(publishBatch, a.flushPublications)
 	a.callbacks = newBatcher(callbackBatch, a.flushArrivals)
 	a.settles = newBatcher(settleBatch, a.flushSettlements)

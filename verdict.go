@@ -45,6 +45,7 @@ type verdict struct {
 	// refusesBatch: whatever it says, it takes no batches.
 	refusesBatch bool
 	reason       string
+	lost         int // claims held against the job, see lostClaims
 	follow       handOff
 
 	ended  func(StepResult) // to be told of the result, if not nil

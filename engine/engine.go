@@ -70,13 +70,15 @@ type Engine interface {
 	// was already there or that was pushed without a Lease, otherwise the
 	// ticket of the claim under which it was stored.
 	//
-	// An engine that is split into shards is atomic for all the jobs of one
-	// event; on an error it may have stored the jobs of other events.
+	// An engine that is split into shards, or that cuts large calls, is atomic
+	// for all the jobs of one event; on an error it may have stored the jobs
+	// of other events.
 	Push(ctx context.Context, jobs []Job) ([]Ticket, error)
 
 	// Claim hands out due jobs under a lease: nobody else gets them until
 	// the lease ends, and if they have not been settled by then they are due
-	// again. Lanes are served oldest first (by their earliest due job) and
+	// again. An engine that knows the process that held a lease to be dead may
+	// end it early. Lanes are served oldest first (by their earliest due job) and
 	// fairly: no lane gets a second share of the same call before the others
 	// had a first one, save where a limit says otherwise. Within a lane, jobs
 	// come in order of the time at which they became due.
@@ -100,7 +102,7 @@ type Engine interface {
 	// kind may have become claimable because of another process or of this
 	// one. wake must not block. A hint may be spurious, late or lost: it
 	// saves waiting, nothing else. stop ends the calls; none is running or
-	// begins after it returned.
+	// begins after it returned, so it must not be called from wake.
 	Watch(wake func(Kind)) (stop func())
 
 	// Close releases what the engine holds. Claimed jobs keep their leases.
@@ -228,7 +230,8 @@ type Claimed struct {
 	// them. Engines do not read History.
 	Attempt int
 	History []byte
-	// Claims counts how often the job has been claimed, this time included.
+	// Claims counts how often the job has been claimed, this time included,
+	// and claims that ended with Release left out.
 	Claims int
 	// Age is how long ago the job was pushed.
 	Age time.Duration
@@ -320,7 +323,9 @@ type LaneStats struct {
 type Retention struct {
 	// Dedupe is the time after a job was pushed in which pushing it again is
 	// a no-op even though it is done, dead or discarded. Default 1 hour.
-	// Engines may remember for up to twice as long.
+	// Engines may remember for up to twice as long. Afterwards a dead job's
+	// identity is free for a new job; redriving the dead one then may run
+	// beside it or be merged into it.
 	Dedupe time.Duration
 	// DeadAge is how long dead letters are kept. Default 180 days.
 	DeadAge time.Duration

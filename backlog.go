@@ -1,0 +1,67 @@
+package toot
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/watermarkchurch/toot-go/engine"
+)
+
+// backlog is how many events wait to be handled, as counted of late. Counting
+// may take the store a while, so it is done beside the requests, and seldom.
+type backlog struct {
+	over     atomic.Bool
+	counting atomic.Bool
+	next     atomic.Int64 // Unix time in nanoseconds from which to count again
+}
+
+// backlogged reports that Options.MaxBacklog was passed when last counted.
+func (a *App) backlogged() bool {
+	if a.opts.MaxBacklog <= 0 {
+		return false
+	}
+	if time.Now().UnixNano() >= a.backlog.next.Load() && a.backlog.counting.CompareAndSwap(false, true) {
+		a.closing.Add(1) // the caller has entered, so this is not the first
+		go func() {
+			defer a.closing.Done()
+			a.countBacklog()
+		}()
+	}
+	return a.backlog.over.Load()
+}
+
+func (a *App) countBacklog() {
+	defer a.backlog.counting.Store(false)
+	const (
+		often = time.Second // between two counts
+		share = 20          // of the time may go to counting
+	)
+	began := time.Now()
+	inspector, ok := a.engine.(engine.Inspector)
+	if !ok {
+		a.backlog.next.Store(began.Add(time.Hour).UnixNano())
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), engineTimeout)
+	defer cancel()
+	lanes, err := inspector.Lanes(ctx)
+	took := time.Since(began)
+	a.backlog.next.Store(time.Now().Add(max(often, share*took)).UnixNano())
+	if err != nil {
+		return // storing an event will fail, too, and say why
+	}
+	waiting := 0
+	for _, l := range lanes {
+		if l.Lane.Kind == engine.Handle {
+			waiting += l.Waiting
+		}
+	}
+	if over := waiting >= a.opts.MaxBacklog; a.backlog.over.Swap(over) != over {
+		if over {
+			a.log.Warn("toot: more events wait to be handled than allowed; publishers are told to wait", "waiting", waiting, "allowed", a.opts.MaxBacklog)
+		} else {
+			a.log.Info("toot: events are accepted again", "waiting", waiting)
+		}
+	}
+}
