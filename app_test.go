@@ -371,6 +371,41 @@ func TestPanicsAreErrorsAndTheDeadCanBeRedriven(t *testing.T) {
 	}
 }
 
+func TestAllDeadLettersThatMatchAreRedriven(t *testing.T) {
+	peer := newEndpoint(t, status(410))
+	n := newNode(t, toot.Options{}, true)
+	const events = 1200 // more than a page
+	var messages []toot.Message
+	for range events {
+		messages = append(messages, toot.Message{Channel: "a"}, toot.Message{Channel: "b"})
+	}
+	n.add(t, "a", peer.URL)
+	n.add(t, "b", peer.URL)
+	_, err := n.PublishAll(t.Context(), messages...)
+	must(t, err)
+	n.settled(t)
+	count := func() int { return must2(n.Stats(context.Background())).Dead }
+	if count() != 2*events {
+		t.Fatalf("%d dead letters, want %d", count(), 2*events)
+	}
+	if got := must2(n.DiscardAll(t.Context(), engine.DeadQuery{Channel: "b", Max: 700})); got != 700 || count() != 2*events-700 {
+		t.Errorf("discarded %d, %d left", got, count())
+	}
+	// Still gone: they come back to the dead letters, and are left there.
+	if got := must2(n.RedriveAll(t.Context(), engine.DeadQuery{Channel: "a"})); got != events {
+		t.Errorf("redrove %d, want %d", got, events)
+	}
+	n.settled(t)
+	peer.set(nil)
+	if got := must2(n.RedriveAll(t.Context(), engine.DeadQuery{Reason: "GONE"})); got != 2*events-700 {
+		t.Errorf("redrove %d, want %d", got, 2*events-700)
+	}
+	n.settled(t)
+	if count() != 0 {
+		t.Errorf("%d dead letters are left", count())
+	}
+}
+
 func TestHandlersMayAskForMore(t *testing.T) {
 	publisher := newNode(t, toot.Options{ChannelPrefix: prefix}, true)
 	subscriber := newNode(t, toot.Options{RetryDelay: func(int) time.Duration { return time.Hour }}, true)

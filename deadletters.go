@@ -50,7 +50,7 @@ func (a *App) DeadLetters(ctx context.Context, query engine.DeadQuery) ([]DeadLe
 }
 
 // Redrive makes dead letters due again, with all their retries, and returns
-// how many of the IDs it found. Discard deletes them for good.
+// how many of the IDs it found.
 func (a *App) Redrive(ctx context.Context, ids ...string) (int, error) {
 	store, err := a.deadLetters()
 	if err != nil {
@@ -61,6 +61,57 @@ func (a *App) Redrive(ctx context.Context, ids ...string) (int, error) {
 		return n, fmt.Errorf("toot: redrive dead letters: %w", err)
 	}
 	return n, nil
+}
+
+// RedriveAll makes every dead letter that the query matches due again, and
+// returns how many. Those buried after it began are left alone. query.Max
+// bounds the number; 0 means no bound.
+func (a *App) RedriveAll(ctx context.Context, query engine.DeadQuery) (int, error) {
+	return a.forAll(ctx, query, a.Redrive)
+}
+
+// DiscardAll deletes every dead letter that the query matches for good, and
+// returns how many. Those buried after it began are left alone. query.Max
+// bounds the number; 0 means no bound.
+func (a *App) DiscardAll(ctx context.Context, query engine.DeadQuery) (int, error) {
+	return a.forAll(ctx, query, a.Discard)
+}
+
+func (a *App) forAll(ctx context.Context, query engine.DeadQuery, do func(context.Context, ...string) (int, error)) (int, error) {
+	const page = 500
+	store, err := a.deadLetters()
+	if err != nil {
+		return 0, err
+	}
+	if now := time.Now(); query.Until.IsZero() || query.Until.After(now) {
+		query.Until = now
+	}
+	most := query.Max
+	for total := 0; ; {
+		query.Max = page
+		if most > 0 {
+			query.Max = min(page, most-total)
+		}
+		if query.Max == 0 {
+			return total, nil
+		}
+		found, err := store.Dead(ctx, query)
+		if err != nil {
+			return total, fmt.Errorf("toot: list dead letters: %w", err)
+		}
+		if len(found) == 0 {
+			return total, nil
+		}
+		ids := make([]string, len(found))
+		for i, d := range found {
+			ids[i] = d.ID
+		}
+		n, err := do(ctx, ids...)
+		total += n
+		if err != nil || n == 0 { // 0: somebody else works on the same ones
+			return total, err
+		}
+	}
 }
 
 // Discard deletes dead letters for good and returns how many of the IDs it
