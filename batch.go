@@ -96,15 +96,16 @@ func (a *App) deliverBatch(ctx context.Context, jobs []*job, verdicts []verdict)
 		// answers to those count.
 		v = verdict{action: giveBack, status: v.status, refusesBatch: true}
 	}
+	var results batchAnswer
+	if v.action == finish && (v.cutOff || len(answer) > 0 && json.Unmarshal(answer, &results) != nil) {
+		// Which events it took, it alone knows.
+		v = verdict{action: giveBack, status: v.status, refusesBatch: true}
+	}
 	for i := range verdicts {
 		verdicts[i] = v
 	}
 	if v.action != finish || len(answer) == 0 {
 		return
-	}
-	var results batchAnswer
-	if err := json.Unmarshal(answer, &results); err != nil {
-		return // it took the batch, and has nothing to say that we understand
 	}
 	for _, r := range results.Results {
 		if r.Index < 0 || r.Index >= len(verdicts) {

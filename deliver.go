@@ -75,9 +75,9 @@ func (a *App) post(ctx context.Context, callbackURL string, body []byte, content
 		return v, nil
 	}
 	defer func() { _ = res.Body.Close() }()
-	answer, _ = io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes))
+	answer, err = io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes))
 	v = judge(res.StatusCode, res.Header, time.Now(), a.opts.MaxRetryAfter)
-	v.answered, v.batch = true, takesBatch(res.Header)
+	v.answered, v.batch, v.cutOff = true, takesBatch(res.Header), err != nil
 	return v, answer
 }
 

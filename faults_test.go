@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -369,4 +372,58 @@ func TestAHandlerWhoseLeaseIsLostIsTold(t *testing.T) {
 			b.Errorf("the other handler ran %d times, the first %d times; dead letters: %v", second.all(), begun.Load(), letters)
 		}
 	})
+}
+
+// What a subscriber says of single events of a batch must not be taken for
+// success because it did not arrive whole.
+func TestABatchWhoseAnswerIsCutOffIsNotTakenForSuccess(t *testing.T) {
+	long := `{"results":[{"index":0,"status":503,"detail":"` + strings.Repeat("x", 100_000) + `"}]}`
+	for name, answer := range map[string]string{
+		"before its first byte": "Content-Length: 100\r\n\r\n",
+		"in the middle":         "Content-Length: 100\r\n\r\n" + `{"results":[{"index":0,"st`,
+		"no JSON":               "Content-Length: 5\r\n\r\nsorry",
+		"too long":              fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(long), long),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var batches atomic.Int64
+			var taken sync.Map
+			peer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Content-Type") != "application/json" {
+					batches.Add(1) // takes nothing
+					conn, out, err := w.(http.Hijacker).Hijack()
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					_, _ = out.WriteString("HTTP/1.1 200 OK\r\nX-Toot-Batch: 100\r\n" + answer)
+					_ = out.Flush()
+					_ = conn.Close()
+					return
+				}
+				w.Header().Set("X-Toot-Batch", "100")
+				body, _ := io.ReadAll(r.Body)
+				var e toot.Event
+				_ = e.UnmarshalJSON(body)
+				taken.Store(e.ID, true)
+			}))
+			t.Cleanup(peer.Close)
+			n := newNode(t, toot.Options{RetryDelay: quickRetries}, true)
+			n.add(t, "a", peer.URL)
+			var ids []string
+			for batches.Load() == 0 {
+				for range 50 {
+					e, err := n.Publish(t.Context(), "a", nil)
+					must(t, err)
+					ids = append(ids, e.ID)
+				}
+				n.settled(t)
+			}
+			for _, id := range ids {
+				if _, ok := taken.Load(id); !ok {
+					t.Errorf("event %s was lost", id)
+				}
+			}
+		})
+	}
 }

@@ -41,7 +41,8 @@ type verdict struct {
 	unsubscribe bool
 	status      int // of the HTTP answer, 0 if there was none
 	answered    bool
-	batch       int // events that the endpoint takes in one request, if answered
+	cutOff      bool // the answer's body did not come whole
+	batch       int  // events that the endpoint takes in one request, if answered
 	// refusesBatch: whatever it says, it takes no batches.
 	refusesBatch bool
 	reason       string

@@ -367,6 +367,8 @@ func (e *Engine) apply(j *job, o engine.Outcome) (extended engine.Ticket) {
 	default:
 		if o.Result == engine.Retry {
 			j.attempt, j.history = o.Attempt, slices.Clone(o.History)
+		} else {
+			j.claims--
 		}
 		j.due = now.Add(max(o.After, 0))
 		e.s.seq++
