@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -61,21 +62,24 @@ func planFaults(run uint64, events int) *faultPlan {
 	return p
 }
 
-// take returns the fault that an event has yet to meet, if it is one of those.
-func (p *faultPlan) take(id eventID, these ...fault) fault {
+// take returns a fault that one of the events has yet to meet, if any has. The
+// others with the same fault, which came in the same request, meet it too.
+func (p *faultPlan) take(ids []eventID, these ...fault) fault {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if id.run != p.run {
-		return 0
-	}
-	for _, f := range these {
-		if p.todo[id.n] == f {
-			delete(p.todo, id.n)
-			p.made[f]++
-			return f
+	var taken fault
+	for _, id := range ids {
+		f := p.todo[id.n]
+		if id.run != p.run || !slices.Contains(these, f) || taken != 0 && f != taken {
+			continue
 		}
+		taken = f
+		delete(p.todo, id.n)
 	}
-	return 0
+	if taken != 0 {
+		p.made[taken]++
+	}
+	return taken
 }
 
 func (p *faultPlan) count(f fault) int {
@@ -92,7 +96,7 @@ func (p *faultPlan) endpoint(next http.Handler) http.Handler {
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
-		switch p.take(idIn(body), answers500, answers503, hangs) {
+		switch p.take(idsIn(body), answers500, answers503, hangs) {
 		case answers500:
 			http.Error(w, "out of order", http.StatusInternalServerError)
 		case answers503:
@@ -110,7 +114,7 @@ var errOutOfOrder = errors.New("the warehouse does not answer")
 
 // handle is what goes wrong in the handler.
 func (p *faultPlan) handle(id eventID) error {
-	switch p.take(id, handlerFails, handlerPanics) {
+	switch p.take([]eventID{id}, handlerFails, handlerPanics) {
 	case handlerFails:
 		return errOutOfOrder
 	case handlerPanics:
@@ -119,13 +123,18 @@ func (p *faultPlan) handle(id eventID) error {
 	return nil
 }
 
-// idIn finds the ID in an event as it comes over the wire from the demo's own
-// publisher.
-func idIn(body []byte) eventID {
-	const before = `{"id":"`
-	if len(body) < len(before)+36 {
-		return eventID{}
+// idsIn finds the IDs in one event, or several, as they come over the wire
+// from the demo's own publisher.
+func idsIn(body []byte) (ids []eventID) {
+	const before, length = `{"id":"`, 36
+	for {
+		_, rest, found := bytes.Cut(body, []byte(before))
+		if !found || len(rest) < length {
+			return ids
+		}
+		if id, ok := parseID(string(rest[:length])); ok {
+			ids = append(ids, id)
+		}
+		body = rest
 	}
-	id, _ := parseID(string(body[len(before) : len(before)+36]))
-	return id
 }

@@ -212,6 +212,6 @@ func (d *course) showFaults() {
 		}
 	}
 	d.say("  %s      %s", d.Out.Paint(ui.Yellow, "faults"), strings.Join(made, ", "))
-	d.say("  %s     %s deliveries, %s handler runs", d.Out.Paint(ui.Yellow, "retried"),
+	d.say("  %s     %s deliveries (an answer counts for its whole batch), %s handler runs", d.Out.Paint(ui.Yellow, "retried"),
 		ui.Count(d.retries.deliveries.Load()), ui.Count(d.retries.handlers.Load()))
 }
