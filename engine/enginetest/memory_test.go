@@ -576,6 +576,9 @@ func (m *memEngine) apply(j *memJob, o engine.Outcome) engine.Ticket {
 		m.hint(j.lane.Kind)
 	case engine.Release:
 		j.due = now.Add(o.After)
+		if m.s.bug != releaseCountsClaim {
+			j.claims--
+		}
 		if m.s.bug == releaseIgnoresAfter {
 			j.due = now
 		}

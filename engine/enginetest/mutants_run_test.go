@@ -38,6 +38,7 @@ var caughtBy = map[bug][]string{
 	extendKeepsTicket:     {"Lease/extended_makes_the_old_ticket_stale"},
 	releaseIgnoresAfter:   {"Settle/Release_gives_the_job_back_unchanged"},
 	releaseBumpsAttempt:   {"Settle/Release_gives_the_job_back_unchanged"},
+	releaseCountsClaim:    {"Settle/Release_gives_the_job_back_unchanged"},
 	burySameAsDone:        {"DeadLetters/tell_everything_about_a_job"},
 	deferNotShared:        {"Defer/keeps_other_engines_out"},
 	deferOnlyGrows:        {"Defer/replaces_the_call_before"},

@@ -30,6 +30,7 @@ const (
 	extendKeepsTicket     bug = "Extend keeps the ticket"
 	releaseIgnoresAfter   bug = "Release ignores After"
 	releaseBumpsAttempt   bug = "Release counts an attempt"
+	releaseCountsClaim    bug = "a claim that ended with Release counts"
 	burySameAsDone        bug = "Bury throws the job away"
 	deferNotShared        bug = "a deferral is known to one engine only"
 	deferOnlyGrows        bug = "a deferral cannot be shortened"

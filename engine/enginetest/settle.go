@@ -67,6 +67,7 @@ func settleRelease(e *env) {
 	o := outcome(a.one("a pushed job is due", l), engine.Retry)
 	o.Attempt, o.History = 4, []byte("four")
 	a.works("Retry takes effect", o)
+	claims := 2 // of the Retry, and of the one before each Release
 	for _, after := range []time.Duration{0, brief, -long} {
 		j := a.one("a released job is due", l)
 		called := time.Now()
@@ -76,10 +77,33 @@ func settleRelease(e *env) {
 		if j.Attempt != 4 || string(j.History) != "four" {
 			e.Fatalf("Release must leave attempt and history as they were: got %d, %q, want 4, \"four\"", j.Attempt, j.History)
 		}
+		if j.Claims != claims {
+			e.Errorf("Claims must leave out claims that ended with Release: got %d, want %d", j.Claims, claims)
+		}
 		if err := same(j.Event, event("e")); err != nil {
 			e.Fatalf("Release must leave the event as it was: %v", err)
 		}
 		a.works("Release takes effect", outcome(j, engine.Release))
+	}
+	// Also of a job that nothing has happened to before, and with other claims
+	// in between: those that a Retry ended and that a lease ended count.
+	t := a.push(engine.Job{Event: event("new"), Lane: deliver("new"), Lease: long})[0]
+	for want, result := range []engine.Result{engine.Release, engine.Release, engine.Retry, engine.Release, engine.Retry} {
+		o := engine.Outcome{Ticket: t, Result: result}
+		a.works(name(result)+" takes effect", o)
+		j := a.one("a job that was given back is due", deliver("new"))
+		want = []int{1, 1, 2, 2, 3}[want]
+		if j.Claims != want {
+			e.Errorf("Claims must leave out claims that ended with Release, and no others: got %d, want %d", j.Claims, want)
+		}
+		t = j.Ticket
+		a.stale("a ticket that Release or Retry has spent", o)
+	}
+	o = engine.Outcome{Ticket: t, Result: engine.Extend, After: brief}
+	called := time.Now()
+	a.works("Extend takes effect", o)
+	if j := a.soon("an extended lease ends", called, brief, deliver("new")); j.Claims != 4 {
+		e.Errorf("Claims must count a claim whose lease ended, after Release too: got %d, want 4", j.Claims)
 	}
 }
 

@@ -142,7 +142,7 @@ func (e *Engine) claimed(s *shard, lane engine.Lane, now int64, parts []rueidis.
 	if c.event == "" {
 		c.event = c.key
 	}
-	job.Ticket, job.Event, job.Claims = c.ticket(), ev, c.claims
+	job.Ticket, job.Event, job.Claims = c.ticket(), ev, c.claims.claims()
 	job.Age = time.Duration(max(now-c.stamp, 0)) * time.Microsecond
 	return job, nil
 }

@@ -10,12 +10,27 @@ import (
 // record is what is kept of a job that is not plain: one that was delayed,
 // retried, released, or claimed more than once. The scripts know its layout.
 type record struct {
-	claims  int
+	claims  tally
 	attempt int
 	stamp   int64  // when it was pushed
 	event   string // its event key, if that is not its job key
 	history string
 }
+
+// tally counts the claims of a job. Those that ended with Release are counted
+// in its upper eight bits alone, over and over again. The scripts know it, too.
+type tally uint32
+
+const tallyRelease = 1 << 24
+
+// claims is how many there have been but for those that ended with Release.
+func (t tally) claims() int { return int(t % tallyRelease) }
+
+// turn tells apart claims that follow each other.
+func (t tally) turn() int { return int(t%tallyRelease + t/tallyRelease) }
+
+// released is what is left of a claim that ends with Release.
+func (t tally) released() tally { return t + tallyRelease - 1 }
 
 const recordHeader = 4 + 4 + 8 + 1
 
@@ -37,7 +52,7 @@ func unpackRecord(s string) (r record, ok bool) {
 		return r, false
 	}
 	b := []byte(s[:recordHeader])
-	r.claims = int(binary.BigEndian.Uint32(b))
+	r.claims = tally(binary.BigEndian.Uint32(b))
 	r.attempt = int(binary.BigEndian.Uint32(b[4:]))
 	r.stamp = int64(binary.BigEndian.Uint64(b[8:]))
 	size := int(b[16])

@@ -227,15 +227,15 @@ func (e *Engine) settle(ctx context.Context, s *settlement, outcomes []engine.Ou
 		}
 		switch o.Result {
 		case engine.Retry:
-			further = append(further, micros(o.After), c.record(o.Attempt, string(o.History)))
+			further = append(further, micros(o.After), c.record(c.claims, o.Attempt, string(o.History)))
 		case engine.Release:
-			r := ""
+			r := "" // the server changes the one that it has
 			if !c.hasRecord {
-				r = c.record(0, "")
+				r = c.record(c.claims.released(), 0, "")
 			}
 			further = append(further, micros(o.After), r)
 		case engine.Extend:
-			further = append(further, micros(o.After), strconv.Itoa(c.claims))
+			further = append(further, micros(o.After), strconv.Itoa(c.claims.turn()))
 		case engine.Bury:
 			buried = true
 			further = append(further, c.obituary(o))
@@ -297,8 +297,8 @@ func (e *Engine) settle(ctx context.Context, s *settlement, outcomes []engine.Ou
 	return nil
 }
 
-func (c *claim) record(attempt int, history string) string {
-	r := record{claims: c.claims, attempt: attempt, stamp: c.stamp, history: history}
+func (c *claim) record(claims tally, attempt int, history string) string {
+	r := record{claims: claims, attempt: attempt, stamp: c.stamp, history: history}
 	if c.event != c.key {
 		r.event = c.event
 	}

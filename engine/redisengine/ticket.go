@@ -16,7 +16,7 @@ type claim struct {
 	event     string // event key
 	score     uint64 // of the lane: when the lease ends. It proves the claim.
 	stamp     int64  // when the job was pushed
-	claims    int
+	claims    tally
 	hasRecord bool
 	channel   string
 }
@@ -73,7 +73,7 @@ func parseTicket(t engine.Ticket) (c claim, ok bool) {
 	c.shard = int(r.uvarint())
 	c.score = r.uvarint()
 	c.stamp = int64(r.uvarint())
-	c.claims = int(r.uvarint())
+	c.claims = tally(r.uvarint())
 	c.lane.Name = r.string()
 	c.channel = r.rest
 	return c, !r.bad && validLane(c.lane)

@@ -191,7 +191,7 @@ else
         if record then
           local claims = fields('>I4', record) + 1
           record = pack('>I4', claims) .. string.sub(record, 5)
-          score = format('%d', leaseEnd(lease, claims))
+          score = format('%d', leaseEnd(lease, claims % RELEASED + floor(claims / RELEASED)))
         elseif string.byte(before, -1) % 2 == 1 then
           -- Its first lease, which left no record, has ended.
           record = pack(RECORD, 2, 0, fields('>I8', events[i]), 0)

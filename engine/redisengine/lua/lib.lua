@@ -36,8 +36,10 @@ local floor, min, max, format = math.floor, math.min, math.max, string.format
 local pack, fields = struct.pack, struct.unpack
 
 -- Of a record: claims, attempt, when pushed, length of the event key. The
--- event key (if it is not the job key) and the history follow.
+-- event key (if it is not the job key) and the history follow. A claim that
+-- ended with Release is not among the claims, but counted as RELEASED.
 local RECORD = '>I4I4I8B'
+local RELEASED = 2 ^ 24
 
 local time = call('TIME')
 local now = time[1] * 1e6 + time[2]
@@ -77,10 +79,10 @@ local function read(cmd, key, list, first, last)
 end
 
 -- leaseEnd is the score of a lease. Its lowest bits tell claims of one job
--- apart that would end in the same microsecond.
-local function leaseEnd(lease, claims)
+-- apart that would end in the same microsecond: turn counts them all.
+local function leaseEnd(lease, turn)
   local e = now + lease
-  return (e - e % 8 + 8 + claims % 8) * 2 + 1
+  return (e - e % 8 + 8 + turn % 8) * 2 + 1
 end
 
 -- touch notes that a lane is to be looked at when score comes.

@@ -23,7 +23,7 @@ local K, T, O = p, p + n, p + 2 * n
 p = (plain and O or O + n) + 1
 
 local stale, anyStale = {}, false
-local drop, records, norecord, tokens = {}, {}, {}, {}
+local drop, records, norecord, released, tokens = {}, {}, {}, {}, {}
 local buried = false
 
 -- apply carries out an operation that is not plainly Done. What it does to the
@@ -70,6 +70,8 @@ local function apply(i, kind, name, code, gone, again)
     if b ~= '' then
       records[#records + 1] = k .. code
       records[#records + 1] = b
+    else
+      released[#released + 1] = k .. code
     end
     due(kind, name, score)
   end
@@ -103,6 +105,12 @@ for g = 1, ngroups do
     write('ZADD', key, nil, again, 1, #again)
   end
   i = i + size
+end
+for j, record in ipairs(read('HMGET', RECORDS, released, 1, #released)) do
+  if record then
+    records[#records + 1] = released[j]
+    records[#records + 1] = pack('>I4', (fields('>I4', record) + RELEASED - 1) % 2 ^ 32) .. string.sub(record, 5)
+  end
 end
 write('HSET', RECORDS, nil, records, 1, #records)
 write('HDEL', RECORDS, nil, norecord, 1, #norecord)
