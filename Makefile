@@ -1,6 +1,7 @@
 # make demo   the main job on the embedded engine, to be watched
 # make test   everything, with the race detector; installs what it needs
 # make lint   gofmt, go vet and golangci-lint
+# make crash  kills processes for ROUNDS rounds on each kind of store, counts what is lost
 # make fuzz   each fuzz test for FUZZTIME
 # make vuln   known vulnerabilities (asks the Go vulnerability database)
 
@@ -11,8 +12,10 @@ GOVULNCHECK_VERSION := v1.1.4
 GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 FUZZTIME ?= 30s
 EVENTS ?= 1000
+ROUNDS ?= 200
+SEED ?= 0
 
-.PHONY: demo test setup lint fmt fuzz vuln build clean
+.PHONY: demo test crash setup lint fmt fuzz vuln build clean
 
 demo:
 	go run ./cmd/toot demo --events $(EVENTS)
@@ -23,6 +26,11 @@ build:
 test: setup
 	CGO_ENABLED=0 go build ./...
 	CGO_ENABLED=1 go test -race -timeout 20m ./...
+
+crash: setup
+	@mkdir -p $(TOOLS)
+	@go test -c -o $(TOOLS)/crashtest ./internal/crashtest
+	@$(TOOLS)/crashtest -test.timeout 2h -rounds $(ROUNDS) -seed $(SEED)
 
 # The tests start real redis-servers; the race detector needs a C compiler.
 setup:

@@ -400,6 +400,25 @@ func TestAnEventThatIsRefusedWhileTheEndpointRecoversIsNotSentInALoop(t *testing
 	})
 }
 
+func TestAHandlersOwnWishesCountAsTries(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		var tries atomic.Int64
+		p := b.pair(toot.Options{}, toot.HandlerFunc(func(_ context.Context, e *toot.Event) error {
+			if n := tries.Add(1) - 1; e.Attempt != int(n) {
+				b.Errorf("try %d is told of %d before it", n, e.Attempt)
+				return nil
+			}
+			return toot.RetryAfter(time.Second, errors.New("not yet"))
+		}))
+		p.publish(1, 0)
+		b.empty(time.Hour, p.sent, p.received)
+		if tries.Load() != 26 {
+			b.Errorf("%d tries, want 26", tries.Load())
+		}
+		p.stop()
+	})
+}
+
 // A process that does not run hands its events to one that does, which may
 // hear of them late but does hear.
 func TestHintsOnlySaveTime(t *testing.T) {

@@ -1,0 +1,247 @@
+// Package crashtest kills the processes of a publisher and a subscriber at
+// random moments and starts them again, and then accounts for every event.
+//
+// Two processes publish and deliver on the publisher's store, two take in and
+// handle on the subscriber's. Each writes down what it does in a file of its
+// own, and the files are compared in the end.
+package crashtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/watermarkchurch/toot-go/internal/store"
+)
+
+// Config says what to do.
+type Config struct {
+	Dir string // for files
+	// Published and Received name the stores of the publisher and of the
+	// subscriber, as store.Open takes them.
+	Published, Received string
+	Rounds              int    // in each of which something is killed
+	Seed                uint64 // of all that is random here; the processes' timing is not
+	// KillStore, if not nil, kills the server of the stores and starts it
+	// again. It is done in some of the rounds.
+	KillStore func()
+	Log       io.Writer
+}
+
+// roles are the processes, in the order in which they are started.
+var roles = []string{subscriber, handler, worker, publisher}
+
+const (
+	publisher  = "publisher"  // publishes, and delivers what it has just published
+	worker     = "worker"     // delivers
+	subscriber = "subscriber" // takes events in, and handles them
+	handler    = "handler"    // handles them
+)
+
+// patience is how long what is left may take once nothing is killed any more.
+const patience = 2 * time.Minute
+
+// run is a run of Config.
+type run struct {
+	Config
+	rnd       *rand.Rand
+	port      int
+	processes map[string]*process
+	started   int
+	killed    map[string]time.Time // processes by name
+	rounds    int
+	stores    int // times that the store was killed
+}
+
+// process is one life of a role.
+type process struct {
+	name string // role and number
+	cmd  *exec.Cmd
+	gone chan struct{}
+}
+
+// Run kills and counts. The program must call Main first thing in its main
+// function, as it is started again with a role to play.
+func Run(ctx context.Context, c Config) (Report, error) {
+	r := &run{
+		Config: c, rnd: rand.New(rand.NewPCG(c.Seed, 1)),
+		processes: map[string]*process{}, killed: map[string]time.Time{},
+	}
+	defer r.killAll()
+	var err error
+	if r.port, err = freePort(); err != nil {
+		return Report{}, err
+	}
+	for _, role := range roles {
+		if err := r.start(role); err != nil {
+			return Report{}, err
+		}
+	}
+	for range c.Rounds {
+		if err := r.round(ctx); err != nil {
+			return Report{}, err
+		}
+	}
+	if err := r.finish(ctx); err != nil {
+		return Report{}, err
+	}
+	return reconcile(r)
+}
+
+// round kills something and starts it again.
+func (r *run) round(ctx context.Context) error {
+	select {
+	case <-time.After(time.Duration(20+r.rnd.IntN(380)) * time.Millisecond):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	r.rounds++
+	victims := []string{roles[r.rnd.IntN(len(roles))]}
+	switch n := r.rnd.IntN(20); {
+	case n == 0: // the power fails
+		victims = roles
+	case n < 4: // two at once
+		victims = append(victims, roles[r.rnd.IntN(len(roles))])
+	case n < 6 && r.KillStore != nil:
+		victims = nil
+		r.stores++
+		r.KillStore()
+	}
+	victims = slices.Compact(slices.Sorted(slices.Values(victims)))
+	for _, role := range victims {
+		if err := r.kill(role); err != nil {
+			return err
+		}
+	}
+	if r.rnd.IntN(2) == 0 {
+		time.Sleep(time.Duration(r.rnd.IntN(200)) * time.Millisecond)
+	}
+	for _, role := range victims {
+		if err := r.start(role); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) start(role string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	r.started++
+	p := &process{name: fmt.Sprintf("%s-%d", role, r.started), gone: make(chan struct{})}
+	eventsStore := r.Published
+	if role == subscriber || role == handler {
+		eventsStore = r.Received
+	}
+	p.cmd = exec.Command(self)
+	p.cmd.Env = append(os.Environ(), envRole+"="+role, envStore+"="+eventsStore,
+		envPort+"="+strconv.Itoa(r.port), envLedger+"="+r.ledger(p.name))
+	p.cmd.Stdout, p.cmd.Stderr = r.Log, r.Log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := p.cmd.Start(); err != nil {
+		return err
+	}
+	go func() {
+		_ = p.cmd.Wait()
+		close(p.gone)
+	}()
+	r.processes[role] = p
+	return nil
+}
+
+func (r *run) ledger(process string) string { return filepath.Join(r.Dir, process+".ledger") }
+
+func (r *run) kill(role string) error {
+	p := r.processes[role]
+	select {
+	case <-p.gone:
+		return fmt.Errorf("%s ended by itself: %v", p.name, p.cmd.ProcessState)
+	default:
+	}
+	r.killed[p.name] = time.Now()
+	_ = p.cmd.Process.Kill()
+	<-p.gone
+	return nil
+}
+
+// finish lets the rest be done and ends all processes in an orderly way.
+func (r *run) finish(ctx context.Context) error {
+	_ = r.processes[publisher].cmd.Process.Signal(syscall.SIGUSR1) // publish no more
+	select {
+	case <-time.After(time.Second): // it may only just have been started, and not know the signal yet
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	_ = r.processes[publisher].cmd.Process.Signal(syscall.SIGUSR1)
+	for _, name := range []string{r.Published, r.Received} {
+		if err := waitUntilEmpty(ctx, name); err != nil {
+			return err
+		}
+	}
+	for _, role := range []string{publisher, worker, subscriber, handler} {
+		p := r.processes[role]
+		_ = p.cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-p.gone:
+		case <-time.After(patience):
+			return fmt.Errorf("%s does not stop", p.name)
+		}
+		if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+			return fmt.Errorf("%s ended with %v", p.name, p.cmd.ProcessState)
+		}
+	}
+	return nil
+}
+
+func waitUntilEmpty(ctx context.Context, name string) error {
+	s, err := store.Open(ctx, name, store.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		lanes, err := s.Lanes(ctx)
+		left := 0
+		for _, l := range lanes {
+			left += l.Waiting + l.Leased
+		}
+		switch {
+		case err == nil && left == 0:
+			return nil
+		case time.Now().After(end):
+			return errors.Join(fmt.Errorf("after %v there are still %d jobs in %s: %+v", patience, left, name, lanes), err)
+		}
+	}
+}
+
+func (r *run) killAll() {
+	for _, p := range r.processes {
+		_ = p.cmd.Process.Kill()
+		<-p.gone
+	}
+}
+
+// freePort finds a port below those that the system gives to connections, so
+// that none takes it while the subscriber is down.
+func freePort() (int, error) {
+	for range 1000 {
+		port := 20_000 + rand.IntN(10_000)
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			return port, l.Close()
+		}
+	}
+	return 0, errors.New("no port is free")
+}
