@@ -372,37 +372,35 @@ func TestPanicsAreErrorsAndTheDeadCanBeRedriven(t *testing.T) {
 }
 
 func TestAllDeadLettersThatMatchAreRedriven(t *testing.T) {
-	peer := newEndpoint(t, status(410))
+	peer := newEndpoint(t, nil)
 	n := newNode(t, toot.Options{}, true)
 	const events = 1200 // more than a page
-	var messages []toot.Message
-	for range events {
-		messages = append(messages, toot.Message{Channel: "a"}, toot.Message{Channel: "b"})
+	lane := engine.Lane{Kind: engine.Deliver, Name: peer.URL}
+	for _, channel := range []string{"a", "b"} {
+		jobs := make([]engine.Job, events)
+		outcomes := make([]engine.Outcome, events)
+		for i := range jobs {
+			id := fmt.Sprintf("%s%d", channel, i)
+			jobs[i] = engine.Job{Event: &engine.Event{ID: id, Channel: channel, Body: fmt.Appendf(nil, `{"id":%q}`, id)}, Lane: lane, Lease: time.Minute}
+		}
+		for i, ticket := range must2(n.engine.Push(t.Context(), jobs)) {
+			outcomes[i] = engine.Outcome{Ticket: ticket, Result: engine.Bury, Reason: "it is gone"}
+		}
+		must2(n.engine.Settle(t.Context(), outcomes))
 	}
-	n.add(t, "a", peer.URL)
-	n.add(t, "b", peer.URL)
-	_, err := n.PublishAll(t.Context(), messages...)
-	must(t, err)
-	n.settled(t)
-	count := func() int { return must2(n.Stats(context.Background())).Dead }
-	if count() != 2*events {
-		t.Fatalf("%d dead letters, want %d", count(), 2*events)
+	dead := func() int { return must2(n.Stats(context.Background())).Dead }
+	if got := must2(n.DiscardAll(t.Context(), engine.DeadQuery{Channel: "b", Max: 700})); got != 700 || dead() != 2*events-700 {
+		t.Errorf("discarded %d, %d left", got, dead())
 	}
-	if got := must2(n.DiscardAll(t.Context(), engine.DeadQuery{Channel: "b", Max: 700})); got != 700 || count() != 2*events-700 {
-		t.Errorf("discarded %d, %d left", got, count())
+	if got := must2(n.RedriveAll(t.Context(), engine.DeadQuery{Channel: "b", Reason: "GONE"})); got != events-700 || dead() != events {
+		t.Errorf("redrove %d, want %d; %d left", got, events-700, dead())
 	}
-	// Still gone: they come back to the dead letters, and are left there.
-	if got := must2(n.RedriveAll(t.Context(), engine.DeadQuery{Channel: "a"})); got != events {
-		t.Errorf("redrove %d, want %d", got, events)
-	}
-	n.settled(t)
-	peer.set(nil)
-	if got := must2(n.RedriveAll(t.Context(), engine.DeadQuery{Reason: "GONE"})); got != 2*events-700 {
-		t.Errorf("redrove %d, want %d", got, 2*events-700)
+	if got := must2(n.RedriveAll(t.Context(), engine.DeadQuery{})); got != events || dead() != 0 {
+		t.Errorf("redrove %d, want %d; %d left", got, events, dead())
 	}
 	n.settled(t)
-	if count() != 0 {
-		t.Errorf("%d dead letters are left", count())
+	if calls, _ := peer.count(); calls != 2*events-700 {
+		t.Errorf("%d calls, want %d", calls, 2*events-700)
 	}
 }
 

@@ -350,11 +350,9 @@ func (d *dispatcher) worker() {
 		}
 		d.conclude(l, jobs, verdicts, time.Since(now))
 		d.makeReady(l)
-		if verdicts[0].ended != nil { // all have one, or none
+		if slices.ContainsFunc(verdicts, func(v verdict) bool { return v.told }) {
 			d.mu.Unlock()
-			for i := range verdicts {
-				verdicts[i].ended(verdicts[i].result)
-			}
+			d.tell(jobs, verdicts)
 			d.mu.Lock()
 		}
 		clear(jobs)

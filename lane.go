@@ -68,9 +68,14 @@ func (l *lane) hangs(now time.Time) bool {
 	return l.adapts && l.active > 0 && now.Sub(l.progress) > hangsAfter
 }
 
-// forgettable reports a lane that would be made anew just as it is.
+// forgettable reports a lane that would be made anew much as it is, or whose
+// trouble is long past.
 func (l *lane) forgettable(now time.Time) bool {
-	return l.held == 0 && l.active == 0 && !l.inRing && !l.backlog && l.health.fails == 0 && now.Sub(l.used) > time.Minute
+	keep := time.Minute
+	if l.health.fails > 0 {
+		keep = time.Hour
+	}
+	return l.held == 0 && l.active == 0 && !l.inRing && !l.backlog && now.Sub(l.used) > keep
 }
 
 // job is a claimed job in memory. The dispatcher guards it.

@@ -56,18 +56,34 @@ func (d *dispatcher) conclude(l *lane, jobs []*job, verdicts []verdict, took tim
 			if out.Result == engine.Retry && out.After == 0 {
 				l.backlog = true
 			}
-			d.logFailure(j, v, out)
+			v.told = true
 		}
 		if j.end != nil {
-			v.ended, v.result = j.end, stepResult(v, out)
-			j.end = nil
+			v.told = true
 		}
+		v.outcome = out
 		d.settle(j, out, v.follow)
 	}
 }
 
+// tell tells the log and the observer what came of a try, if they want to
+// know. d.mu is not held: both may take their time.
+func (d *dispatcher) tell(jobs []*job, verdicts []verdict) {
+	for i, j := range jobs {
+		v := &verdicts[i]
+		if v.action == tryAgain || v.action == bury {
+			d.logFailure(j, v)
+		}
+		if j.end != nil {
+			j.end(stepResult(v))
+			j.end = nil
+		}
+	}
+}
+
 // stepResult is what the observer is told of a try.
-func stepResult(v *verdict, out engine.Outcome) StepResult {
+func stepResult(v *verdict) StepResult {
+	out := &v.outcome
 	r := StepResult{Outcome: OutcomeRetry, Status: v.status, Reason: v.reason}
 	switch {
 	case out.Result == engine.Bury:
@@ -276,7 +292,8 @@ func (a *App) settleAll(outcomes []engine.Outcome) (_ []engine.Settled, began ti
 	}
 }
 
-func (d *dispatcher) logFailure(j *job, v *verdict, out engine.Outcome) {
+func (d *dispatcher) logFailure(j *job, v *verdict) {
+	out := &v.outcome
 	level, msg := slog.LevelDebug, "toot: try failed; it will be tried again"
 	if out.Result == engine.Bury {
 		level, msg = slog.LevelError, "toot: gave up on a job; it is in the dead letters"

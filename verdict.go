@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/watermarkchurch/toot-go/engine"
 )
 
 // action is what becomes of a job after a try.
@@ -49,8 +51,8 @@ type verdict struct {
 	lost         int // claims held against the job, see lostClaims
 	follow       handOff
 
-	ended  func(StepResult) // to be told of the result, if not nil
-	result StepResult
+	outcome engine.Outcome // what becomes of the job
+	told    bool           // the log or the observer want to know
 }
 
 // unsubscribeHeader is set by a subscriber that has no subscription for an
