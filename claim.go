@@ -137,6 +137,7 @@ func (d *dispatcher) claimRequest() (req engine.ClaimRequest, pushes map[*lane]i
 			continue
 		case l.hangs(now):
 			req.Limits[name] = 0
+			l.unasked = true
 			continue
 		case l.forgettable(now):
 			delete(d.lanes, name)
@@ -146,6 +147,7 @@ func (d *dispatcher) claimRequest() (req engine.ClaimRequest, pushes map[*lane]i
 		if free < l.capacity()/2 && free < req.MaxPerLane {
 			free = 0 // as above
 		}
+		l.unasked = free == 0
 		if free != req.MaxPerLane {
 			req.Limits[name] = free
 		}
@@ -267,7 +269,7 @@ func (d *dispatcher) releaseHanging() {
 // release gives the jobs that wait in a lane back to the store. d.mu is held.
 func (d *dispatcher) release(l *lane) {
 	for l.queue.len() > 0 {
-		l.backlog = true
+		l.leave()
 		d.settle(l.queue.pop(), engine.Outcome{Result: engine.Release}, handOff{})
 	}
 }

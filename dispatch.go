@@ -145,7 +145,7 @@ func (d *dispatcher) unreserve(l *lane) {
 func (d *dispatcher) drop(l *lane) {
 	d.held--
 	l.held--
-	if l.backlog && l.held <= l.capacity()/2 || d.held == maxHeld/2 {
+	if (l.backlog || l.unasked) && l.held <= l.capacity()/2 || d.held == maxHeld/2 {
 		d.wake()
 	}
 	d.checkQuiet()
@@ -181,8 +181,7 @@ func (d *dispatcher) pushed(laneName string) {
 		return
 	}
 	l := d.lane(laneName)
-	l.backlog = true
-	l.pushes++
+	l.leave()
 	wake := l.held <= l.capacity()/2
 	d.mu.Unlock()
 	if wake {
@@ -287,7 +286,7 @@ func (d *dispatcher) stillOurs(l *lane, jobs []*job, now time.Time) []*job {
 	ours := jobs[:0]
 	for _, j := range jobs {
 		if j.lost || now.Sub(j.leased) >= d.lease {
-			l.backlog = true
+			l.leave()
 			d.settle(j, engine.Outcome{Result: engine.Release}, handOff{})
 			continue
 		}

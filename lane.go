@@ -28,6 +28,9 @@ type lane struct {
 	// one that comes while a claim is under way.
 	backlog bool
 	pushes  int
+	// unasked says that the last claim left the lane out for want of room, so
+	// that nobody knows what waits for it.
+	unasked bool
 
 	batch         int // events that the endpoint takes in one request; 0: one
 	noBatchBefore time.Time
@@ -61,6 +64,12 @@ func (l *lane) capacity() int {
 		return 4096
 	}
 	return min(max(8*l.health.limit, 16), 1024)
+}
+
+// leave notes that jobs of the lane are left to the store.
+func (l *lane) leave() {
+	l.backlog = true
+	l.pushes++
 }
 
 // hangs reports a lane whose requests in flight have gone unanswered for long.

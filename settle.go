@@ -39,7 +39,7 @@ func (d *dispatcher) conclude(l *lane, jobs []*job, verdicts []verdict, took tim
 			out.Result = engine.Done
 		case giveBack:
 			out.Result, out.After = engine.Release, v.after
-			l.backlog = true
+			l.leave()
 		default:
 			f := failure{attempt: j.claim.Attempt, history: j.claim.History, age: j.age(now), at: now, verdict: *v, lost: v.lost, early: -1, wish: -1}
 			switch {
@@ -54,7 +54,7 @@ func (d *dispatcher) conclude(l *lane, jobs []*job, verdicts []verdict, took tim
 			}
 			out = d.app.retries.outcome(f)
 			if out.Result == engine.Retry && out.After == 0 {
-				l.backlog = true
+				l.leave()
 			}
 			v.told = true
 		}
