@@ -96,7 +96,7 @@ command line was not understood; 130 stopped by a signal before it was done.`,
 	}
 	root.PersistentFlags().BoolVarP(&c.verbose, "verbose", "v", false, "tell more, on standard error")
 	root.SetHelpCommand(&cobra.Command{Hidden: true})
-	root.AddCommand(c.demo(), c.dead(), c.stats(), c.version())
+	root.AddCommand(c.demo(), c.dead(), c.stats(), c.importSidekiq(), c.version())
 	return root
 }
 

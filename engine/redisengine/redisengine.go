@@ -77,13 +77,9 @@ const maxShards = 8
 // rediss+cluster and rediss+sentinel mean TLS. A password alone is given as
 // redis://:password@host. ?skip_verify=1 accepts any TLS certificate.
 func Open(ctx context.Context, url string, opts *Options) (*Engine, error) {
-	o, err := clientOption(url)
+	client, err := Connect(ctx, url)
 	if err != nil {
-		return nil, fmt.Errorf("redisengine: %w", err)
-	}
-	client, err := connect(ctx, o)
-	if err != nil {
-		return nil, fmt.Errorf("redisengine: can't connect to %s: %w", strings.Join(o.InitAddress, ", "), err)
+		return nil, err
 	}
 	e, err := newEngine(ctx, client, opts)
 	if err != nil {
@@ -92,6 +88,21 @@ func Open(ctx context.Context, url string, opts *Options) (*Engine, error) {
 	}
 	e.ownsClient = true
 	return e, nil
+}
+
+// Connect returns a client for the server or servers of a URL, as Open makes
+// itself one. It is for those who want to use the connections for other things,
+// too, and give the client to New.
+func Connect(ctx context.Context, url string) (rueidis.Client, error) {
+	o, err := clientOption(url)
+	if err != nil {
+		return nil, fmt.Errorf("redisengine: %w", err)
+	}
+	client, err := connect(ctx, o)
+	if err != nil {
+		return nil, fmt.Errorf("redisengine: can't connect to %s: %w", strings.Join(o.InitAddress, ", "), err)
+	}
+	return client, nil
 }
 
 // dial gives a server that is just starting some time, and does without
@@ -140,8 +151,8 @@ func connect(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, error
 	}
 }
 
-// New returns an engine on a client of the caller's, who closes it some time
-// after Close. The client has to speak RESP3 and should have client-side
+// New returns an engine on a client of the caller's, such as one from Connect.
+// The caller closes it some time after Close. The client has to speak RESP3 and should have client-side
 // caching enabled, as clients of rueidis have by default.
 func New(client rueidis.Client, opts *Options) (*Engine, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)

@@ -3,6 +3,7 @@ package sidekiq
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/watermarkchurch/toot-go/engine"
@@ -72,8 +73,9 @@ func parseJob(text string) (*job, error) {
 // reason says why a job is dead.
 func (j *job) reason() string {
 	reason := strings.TrimPrefix(j.class+": "+j.text, ": ")
-	if reason = strings.TrimSuffix(reason, ": "); reason == "" {
-		return "dead in Sidekiq"
+	reason = strings.TrimSuffix("dead in Sidekiq: "+reason, ": ")
+	if j.tries > 0 {
+		reason += fmt.Sprintf(" (after %d tries)", j.tries)
 	}
-	return "dead in Sidekiq: " + reason
+	return reason
 }

@@ -52,6 +52,9 @@ type Count struct {
 // Total is the number of jobs of all kinds.
 func (c Count) Total() int { return c.FanOut + c.Deliver + c.Handle }
 
+// Seen is the number of all jobs that were looked at.
+func (c Counts) Seen() int { return c.Moved() + c.Other + c.Unsubscribed + c.Unreadable }
+
 // Moved is the number of all jobs that were moved.
 func (c Counts) Moved() int {
 	return c.Waiting.Total() + c.Scheduled.Total() + c.Retrying.Total() + c.Dead.Total()
@@ -84,13 +87,9 @@ type mover struct {
 }
 
 func (m *mover) run(ctx context.Context) error {
-	queues := m.opts.Queues
-	if queues == nil {
-		var err error
-		if queues, err = m.client.Do(ctx, m.client.B().Smembers().Key("queues").Build()).AsStrSlice(); err != nil {
-			return err
-		}
-		slices.Sort(queues)
+	queues, err := queueNames(ctx, m.client, m.opts.Queues)
+	if err != nil {
+		return err
 	}
 	for _, q := range queues {
 		if err := m.moveQueue(ctx, "queue:"+q); err != nil {
@@ -153,13 +152,13 @@ func (m *mover) moveQueue(ctx context.Context, key string) error {
 		if err := m.store(ctx, ours, waiting, 0, &m.counts.Waiting); err != nil {
 			return err
 		}
-		removed := 0
+		kept += len(texts)
 		if !m.opts.DryRun && len(ours) > 0 {
-			if removed, err = m.removeFromList(ctx, key, ours); err != nil {
+			if err := m.removeFromList(ctx, key, ours); err != nil {
 				return fmt.Errorf("%s: %w", key, err)
 			}
+			kept -= len(ours) // also if somebody else was first
 		}
-		kept += len(texts) - removed
 		m.progress()
 	}
 }
@@ -179,20 +178,19 @@ for i = 1, #ARGV, 2 do
   end
 end
 if there > 0 then
-  there = redis.call('LREM', KEYS[1], -there, moved)
+  redis.call('LREM', KEYS[1], -there, moved)
 end
 for _, text in ipairs(elsewhere) do
-  there = there + redis.call('LREM', KEYS[1], -1, text)
+  redis.call('LREM', KEYS[1], -1, text)
 end
 return there`)
 
-func (m *mover) removeFromList(ctx context.Context, key string, entries []entry) (int, error) {
+func (m *mover) removeFromList(ctx context.Context, key string, entries []entry) error {
 	args := make([]string, 0, 2*len(entries))
 	for _, e := range entries {
 		args = append(args, strconv.Itoa(e.index), e.text)
 	}
-	n, err := removeScript.Exec(ctx, m.client, []string{key}, args).AsInt64()
-	return int(n), err
+	return removeScript.Exec(ctx, m.client, []string{key}, args).Error()
 }
 
 func (m *mover) moveSet(ctx context.Context, key string, p place, count *Count) error {
@@ -219,17 +217,17 @@ func (m *mover) moveSet(ctx context.Context, key string, p place, count *Count) 
 		if err := m.store(ctx, ours, p, now, count); err != nil {
 			return err
 		}
-		removed := int64(0)
+		kept += len(page)
 		if !m.opts.DryRun && len(ours) > 0 {
 			members := make([]string, len(ours))
 			for i, e := range ours {
 				members[i] = e.text
 			}
-			if removed, err = m.client.Do(ctx, m.client.B().Zrem().Key(key).Member(members...).Build()).AsInt64(); err != nil {
+			if err := m.client.Do(ctx, m.client.B().Zrem().Key(key).Member(members...).Build()).Error(); err != nil {
 				return fmt.Errorf("%s: %w", key, err)
 			}
+			kept -= len(ours) // also if somebody else was first
 		}
-		kept += len(page) - int(removed)
 		m.progress()
 	}
 }

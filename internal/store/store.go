@@ -102,7 +102,7 @@ func openRedis(ctx context.Context, name string, o Options) (Store, error) {
 	if namespace == "" {
 		namespace = o.Namespace
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, openTimeout, errors.New("the server did not answer within 10 seconds"))
+	ctx, cancel := context.WithTimeoutCause(ctx, openTimeout, errNoAnswer)
 	defer cancel()
 	e, err := redisengine.Open(ctx, name, &redisengine.Options{Namespace: namespace, Retention: o.Retention, Logger: o.Logger})
 	if err != nil {

@@ -1,0 +1,23 @@
+package store
+
+import (
+	"context"
+	"errors"
+
+	"github.com/redis/rueidis"
+
+	"github.com/watermarkchurch/toot-go/engine/redisengine"
+)
+
+// Client connects to the Redis server, or servers, of a store's name.
+func Client(ctx context.Context, name string) (rueidis.Client, error) {
+	url, _, err := cutNamespace(name)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, openTimeout, errNoAnswer)
+	defer cancel()
+	return redisengine.Connect(ctx, url)
+}
+
+var errNoAnswer = errors.New("the server did not answer within 10 seconds")
