@@ -151,9 +151,6 @@ func neverSlow(t testing.TB, s *redistest.Server, what string, f func()) {
 
 // TestMemory measures what docs/operating.md says.
 func TestMemory(t *testing.T) {
-	if testing.Short() {
-		t.Skip("only measures")
-	}
 	for _, perEvent := range []int{1, 10} {
 		t.Run(fmt.Sprintf("events_with_%d_subscribers", perEvent), func(t *testing.T) {
 			s := redistest.Start(t)

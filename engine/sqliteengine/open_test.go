@@ -98,30 +98,6 @@ func TestADamagedPageIsReported(t *testing.T) {
 	}
 }
 
-func TestAReadOnlyFileIsReported(t *testing.T) {
-	if os.Getuid() == 0 {
-		t.Skip("root may write to every file")
-	}
-	file := tempFile(t)
-	e, err := Open(file, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := e.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(file, 0o400); err != nil {
-		t.Fatal(err)
-	}
-	if e, err = Open(file, nil); err == nil {
-		_ = e.Close()
-		t.Fatal("Open succeeded")
-	}
-	if !strings.Contains(err.Error(), "cannot be written to: check the permissions") {
-		t.Error(err)
-	}
-}
-
 // childEnv names what a process started by a test is to do.
 const childEnv = "SQLITEENGINE_TEST_CHILD"
 
@@ -129,9 +105,16 @@ const childEnv = "SQLITEENGINE_TEST_CHILD"
 func TestChild(t *testing.T) {
 	what, file, ok := strings.Cut(os.Getenv(childEnv), " ")
 	if !ok {
-		t.Skip("only for child processes")
+		return // nobody's child
 	}
 	e, err := Open(file, nil)
+	if what == "open" {
+		fmt.Printf("opened: %v\n", err)
+		if err == nil {
+			_ = e.Close()
+		}
+		return
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,6 +136,11 @@ func TestChild(t *testing.T) {
 func startChild(t *testing.T, what, file string) (cmd *exec.Cmd, out *bufio.Scanner) {
 	t.Helper()
 	cmd = exec.Command(os.Args[0], "-test.run=^TestChild$", "-test.v")
+	return cmd, runChild(t, cmd, what, file)
+}
+
+func runChild(t *testing.T, cmd *exec.Cmd, what, file string) (out *bufio.Scanner) {
+	t.Helper()
 	cmd.Env = append(os.Environ(), childEnv+"="+what+" "+file)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe() // ends with this process
@@ -171,7 +159,7 @@ func startChild(t *testing.T, what, file string) (cmd *exec.Cmd, out *bufio.Scan
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	return cmd, bufio.NewScanner(stdout)
+	return bufio.NewScanner(stdout)
 }
 
 // line returns the first line of a child's output that begins with prefix.

@@ -148,9 +148,6 @@ func TestACallWhoseContextEndsWhileItWaitsLeavesNothing(t *testing.T) {
 
 func TestALockedFileIsReportedInTime(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("waits for the timeout")
-	}
 	file := tempFile(t)
 	e := open(t, file, nil)
 	unlock := lockFile(t, file)
