@@ -2,6 +2,8 @@
 # make test   everything, with the race detector; installs what it needs
 # make lint   gofmt, go vet and golangci-lint
 # make crash  kills processes for ROUNDS rounds on each kind of store, counts what is lost
+# make bench  how fast it is, beside the raw net/http limit; BENCH adds flags
+# make bench-quick   the same in under a minute, less exactly
 # make fuzz   each fuzz test for FUZZTIME
 # make vuln   known vulnerabilities (asks the Go vulnerability database)
 
@@ -48,6 +50,17 @@ $(GOLANGCI):
 	@mkdir -p $(TOOLS)
 	GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 	@mv $(TOOLS)/golangci-lint $(GOLANGCI)
+
+bench: bin/bench
+	bin/bench $(BENCH)
+
+bench-quick: bin/bench
+	bin/bench --quick $(BENCH)
+
+# A module of its own, so that users don't get what it compares with.
+.PHONY: bin/bench
+bin/bench:
+	cd bench && CGO_ENABLED=0 go build -trimpath -o ../bin/bench .
 
 fuzz:
 	@scripts/fuzz $(FUZZTIME)

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// row is a line of the table.
+type row struct {
+	name  string
+	about string
+	// against is the row with which its rate is compared, if there is one.
+	against string
+	// once is for rows that are too long to be repeated.
+	once bool
+	run  func(ctx context.Context, b *bench, s *stage) (sample, error)
+}
+
+// rawName is the row that all others are measured against.
+const rawName = "raw"
+
+// The closed loops: how many goroutines publish, how many events a call, and
+// how many may be on their way.
+var (
+	singles = load{publishers: 64, batch: 1, window: 1024}
+	batches = load{publishers: 64, batch: 100, window: 8192}
+)
+
+func allRows(o options) []row {
+	return []row{
+		{name: rawName, about: "net/http alone: a POST of the same body, 64 clients"},
+		{name: "sqlite/single", about: "full life on SQLite, one event per POST", run: fullLife(onSQLite, singles)},
+		{name: "sqlite/batch", about: "full life on SQLite, PublishAll of 100, batches negotiated", run: fullLife(onSQLite, batches)},
+		{name: "redis/single", about: "full life on Redis, one event per POST", run: fullLife(onRedis, singles)},
+		{name: "redis/batch", about: "full life on Redis, PublishAll of 100, batches negotiated", run: fullLife(onRedis, batches)},
+		{name: "publish/sqlite", about: "Publish alone, until it returns, on SQLite", run: publishOnly(onSQLite)},
+		{name: "publish/redis", about: "Publish alone, until it returns, on Redis", run: publishOnly(onRedis)},
+		{name: "fanout/1", about: "1 subscriber, a bare endpoint: publish and POST, on SQLite", run: fanOut(1)},
+		{name: "fanout/10", about: "10 of them; deliveries", against: "fanout/1", run: fanOut(10)},
+		{name: "fanout/1000", about: "1,000 of them; deliveries", against: "fanout/1", run: fanOut(1000)},
+		{name: "fanout/10000", about: "10,000 of them; deliveries", against: "fanout/1", run: fanOut(10_000)},
+		{name: "asynq", about: "asynq on Redis: a task per event, whose handler POSTs to a bare endpoint", run: asynqPost},
+		{name: "post/redis", about: "the same with toot: publish and POST to a bare endpoint, on Redis", against: "asynq", run: publishAndPost},
+		{name: "latency", about: "full life on SQLite at 500 events/s", run: latency(onSQLite)},
+		{name: "latency/redis", about: "full life on Redis at 500 events/s", run: latency(onRedis)},
+		{name: "backlog", about: fmt.Sprintf("%s events waiting on SQLite, then drained", thousands(float64(o.backlog))), against: "an empty queue", once: true, run: backlog(onSQLite, o.backlog)},
+	}
+}
+
+// choose picks rows by name. The raw row is always there: nothing means
+// anything without it.
+func choose(rows []row, only []string) ([]row, error) {
+	if len(only) == 0 {
+		return rows, nil
+	}
+	var names []string
+	for _, r := range rows {
+		names = append(names, r.name)
+	}
+	for _, name := range only {
+		if !slices.Contains(names, name) {
+			return nil, fmt.Errorf("no row is named %q; there are %s", name, strings.Join(names, ", "))
+		}
+	}
+	return slices.DeleteFunc(rows, func(r row) bool { return r.name != rawName && !slices.Contains(only, r.name) }), nil
+}

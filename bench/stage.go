@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/engine/redisengine"
+	"github.com/watermarkchurch/toot-go/engine/sqliteengine"
+)
+
+// store says where events are kept.
+type store string
+
+const (
+	onSQLite store = "SQLite"
+	onRedis  store = "Redis"
+)
+
+// stage is where one row is played: stores that nobody has used before, and
+// what is to be closed afterwards.
+type stage struct {
+	dir     string
+	profile string // the start of the files' names; empty: none wanted
+	redis   *redisServer
+	closers []func() error
+}
+
+// open opens the store of an app, as a user would with the defaults.
+func (s *stage) open(ctx context.Context, where store, name string) (engine.Engine, error) {
+	var e engine.Engine
+	var err error
+	if where == onSQLite {
+		e, err = sqliteengine.Open(filepath.Join(s.dir, name+".db"), &sqliteengine.Options{Logger: logger})
+	} else {
+		if err := s.needsRedis(ctx); err != nil {
+			return nil, err
+		}
+		e, err = redisengine.Open(ctx, s.redis.url(), &redisengine.Options{Namespace: name, Logger: logger})
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.onClose(e.Close)
+	return e, nil
+}
+
+// needsRedis starts a redis-server unless there is one: all apps of a row
+// share it.
+func (s *stage) needsRedis(ctx context.Context) (err error) {
+	if s.redis != nil {
+		return nil
+	}
+	if s.redis, err = startRedis(ctx, s.dir); err != nil {
+		return err
+	}
+	s.onClose(s.redis.stop)
+	return nil
+}
+
+func (s *stage) redisCPU(ctx context.Context) (time.Duration, error) {
+	if s.redis == nil {
+		return 0, nil
+	}
+	return s.redis.cpu(ctx)
+}
+
+// onClose notes what is to be done when the row is over, last things first.
+func (s *stage) onClose(f func() error) { s.closers = append(s.closers, f) }
+
+func (s *stage) close() error {
+	var errs []error
+	for _, f := range slices.Backward(s.closers) {
+		errs = append(errs, f())
+	}
+	return errors.Join(append(errs, os.RemoveAll(s.dir))...)
+}
+
+// logger shows what should not happen in a measurement.
+var logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
