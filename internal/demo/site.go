@@ -38,6 +38,9 @@ type state struct {
 }
 
 func openSite(ctx context.Context, o Options) (*site, error) {
+	if store.Namespace(o.Store) != "" {
+		return nil, fmt.Errorf("%w: leave ?namespace out, the demo has namespaces of its own", store.ErrName)
+	}
 	s := &site{dir: o.Dir, ledger: newLedger()}
 	err := s.open(ctx, o)
 	if err != nil {
