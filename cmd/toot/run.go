@@ -96,7 +96,7 @@ command line was not understood; 130 stopped by a signal before it was done.`,
 	}
 	root.PersistentFlags().BoolVarP(&c.verbose, "verbose", "v", false, "tell more, on standard error")
 	root.SetHelpCommand(&cobra.Command{Hidden: true})
-	root.AddCommand(c.demo(), c.dead(), c.stats(), c.importSidekiq(), c.version())
+	root.AddCommand(c.serve(), c.config(), c.publish(), c.listen(), c.subscribe(), c.unsubscribe(), c.subscriptions(), c.demo(), c.dead(), c.stats(), c.importSidekiq(), c.version())
 	return root
 }
 
@@ -107,4 +107,13 @@ func (c *command) logger() *slog.Logger {
 		return slog.New(slog.DiscardHandler)
 	}
 	return slog.New(slog.NewTextHandler(c.err.Writer, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// notes is for commands that tell of what fails while they go on.
+func (c *command) notes() *slog.Logger {
+	level := slog.LevelWarn
+	if c.verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(c.err.Writer, &slog.HandlerOptions{Level: level}))
 }

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	toot "github.com/watermarkchurch/toot-go"
+	"github.com/watermarkchurch/toot-go/internal/listen"
+	"github.com/watermarkchurch/toot-go/internal/peer"
+	"github.com/watermarkchurch/toot-go/internal/ui"
+)
+
+func (c *command) listen() *cobra.Command {
+	var p publisherFlag
+	var l listener
+	cmd := &cobra.Command{
+		Use:   "listen --channel CHANNEL…",
+		Short: "Subscribe for a while, and see or pass on what arrives",
+		Long: `Subscribes to channels of a publisher with a callback URL of its own, prints each
+event as it arrives, and unsubscribes at the end. On a terminal events are laid
+out to be read; otherwise each is one line of JSON, as it came.
+
+An event is answered for once --forward and --exec have worked; until then its
+publisher keeps it and sends it again. What is published while nobody listens
+is not sent here later.`,
+		Example: `  toot listen --channel users.updated.v1
+  toot listen -c users.updated.v1 --publisher https://users.example.org/subscriptions --callback-url https://me.example.org/toot --listen :9000
+  toot listen -c users.updated.v1 --forward http://localhost:3000/hook
+  toot listen -c users.updated.v1 --exec 'jq .payload >> users.log'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if len(l.channels) == 0 {
+				return usagef("which channel? Name one, or several, with --channel (the full name)")
+			}
+			publisher, err := p.open()
+			if err != nil {
+				return err
+			}
+			return l.run(cmd.Context(), c, publisher)
+		},
+	}
+	p.add(cmd.Flags())
+	flags := cmd.Flags()
+	flags.StringArrayVarP(&l.channels, "channel", "c", nil, "a channel, by its full name; may be given several times")
+	flags.StringVar(&l.listen, "listen", "127.0.0.1:0", "the address to listen on")
+	flags.StringVar(&l.callbackURL, "callback-url", "", "the URL at which the publisher reaches that address, if it is another")
+	flags.StringVar(&l.forward, "forward", "", "POST each event to this URL")
+	flags.StringVar(&l.command, "exec", "", "run this command in a shell for each event, with the event on its standard input")
+	flags.IntVarP(&l.count, "count", "n", 0, "end after so many events; 0 means never")
+	return cmd
+}
+
+type listener struct {
+	channels                              []string
+	listen, callbackURL, forward, command string
+	count                                 int
+}
+
+// run listens until ctx ends or enough has arrived.
+func (l *listener) run(ctx context.Context, c *command, publisher *peer.Publisher) error {
+	ctx, enough := context.WithCancel(ctx)
+	defer enough()
+	actions, err := l.actions(c, enough)
+	if err != nil {
+		return err
+	}
+	socket, err := new(net.ListenConfig).Listen(ctx, "tcp", l.listen)
+	if err != nil {
+		return fmt.Errorf("can't listen: %w: choose another address with --listen", err)
+	}
+	callbackURL := l.callbackURL
+	path := "/"
+	if callbackURL == "" {
+		// A path that nobody guesses: whoever reaches the port can't make up
+		// events.
+		path = "/" + strings.ToLower(rand.Text())
+		callbackURL = "http://" + socket.Addr().String() + path
+	}
+	mux := http.NewServeMux()
+	mux.Handle(path, listen.NewEndpoint(listen.Options{Channels: l.channels, Actions: actions, MaxEventBytes: 16 << 20, Logger: c.notes()}))
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: nil}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(socket) }()
+
+	var subscribed []string
+	for _, channel := range l.channels {
+		if _, err = publisher.Subscribe(ctx, channel, callbackURL); err != nil {
+			break
+		}
+		subscribed = append(subscribed, channel)
+	}
+	if err == nil {
+		fmt.Fprintf(c.err, "%s\n", c.err.Paint(ui.Dim, fmt.Sprintf("listening to %s of %s, Ctrl-C ends it", ui.Clean(strings.Join(l.channels, ", ")), publisher)))
+		select {
+		case <-ctx.Done():
+		case err = <-served:
+		}
+	}
+	return errors.Join(err, l.leave(ctx, publisher, server, subscribed, callbackURL))
+}
+
+// leave unsubscribes, while events that are on their way are still taken.
+func (l *listener) leave(ctx context.Context, publisher *peer.Publisher, server *http.Server, channels []string, callbackURL string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	var errs []error
+	for _, channel := range channels {
+		if _, err := publisher.Unsubscribe(ctx, channel, callbackURL); err != nil {
+			errs = append(errs, fmt.Errorf("can't unsubscribe from %s: %w", channel, err))
+		}
+	}
+	if err := server.Shutdown(ctx); err != nil {
+		errs = append(errs, server.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// actions are what is done with each event.
+func (l *listener) actions(c *command, enough func()) ([]listen.Action, error) {
+	var actions []listen.Action
+	if l.forward != "" {
+		forward, err := listen.Forward(l.forward)
+		if err != nil {
+			return nil, usagef("--forward: %w", err)
+		}
+		actions = append(actions, forward)
+	}
+	if l.command != "" {
+		// Not os.Stdout itself: what several commands say at once, and what
+		// is printed here, shall not be mixed up in one line.
+		out, errs := &lockedWriter{w: c.out.Writer}, &lockedWriter{w: c.err.Writer}
+		actions = append(actions, listen.Exec(l.command, out, errs))
+	}
+	arrived := 0
+	return append(actions, listen.Print(func(e *toot.Event) error {
+		if l.command == "" {
+			if err := c.showEvent(e); err != nil {
+				return err
+			}
+		}
+		if arrived++; arrived == l.count {
+			enough()
+		}
+		return nil
+	})), nil
+}
+
+// showEvent prints an event: to be read on a terminal, as a line otherwise.
+func (c *command) showEvent(e *toot.Event) error {
+	if !c.out.Terminal() {
+		return c.out.JSON(e)
+	}
+	c.out.Say("%s  %s  %s", c.out.Paint(ui.Dim, time.Now().Format("15:04:05.000")), c.out.Paint(ui.Cyan, ui.Clean(e.Channel)), c.out.Paint(ui.Dim, ui.Clean(e.ID)))
+	c.out.Say("%s", ui.Indent(prettyJSON(e.Payload), "  "))
+	return nil
+}
+
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+
+	"github.com/spf13/cobra"
+
+	"github.com/watermarkchurch/toot-go/internal/ui"
+)
+
+func (c *command) publish() *cobra.Command {
+	var p publisherFlag
+	var key string
+	var ndjson, asJSON bool
+	cmd := &cobra.Command{
+		Use:   "publish CHANNEL [PAYLOAD|-]",
+		Short: "Publish an event through toot serve",
+		Long: `Publishes an event through toot serve and prints its ID once it is durable. The
+payload is JSON, {} if there is none, and is read from standard input if it is
+"-". With --ndjson each line there is the payload of an event of its own; all
+are published, or none.`,
+		Example: `  toot publish users.updated.v1 '{"id":123}'
+  date +'{"now":"%F"}' | toot publish clock.ticked.v1 -
+  toot publish users.imported.v1 --ndjson - < users.ndjson
+  toot publish orders.placed.v1 '{"id":7}' --key order-7`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			payload, err := c.payload(args[1:], ndjson)
+			if err != nil {
+				return err
+			}
+			publisher, err := p.open()
+			if err != nil {
+				return err
+			}
+			events, err := publisher.Publish(cmd.Context(), args[0], key, payload, ndjson)
+			if err != nil {
+				return err
+			}
+			for _, e := range events {
+				if asJSON {
+					if err := c.out.JSON(e); err != nil {
+						return err
+					}
+				} else if !ndjson || c.verbose {
+					c.out.Say("%s %s on %s", c.out.Paint(ui.Green, "published"), ui.Clean(e.ID), ui.Clean(e.Channel))
+				}
+			}
+			if ndjson && !asJSON {
+				c.out.Say("%s %s", c.out.Paint(ui.Green, "published"), ui.Plural(len(events), "event"))
+			}
+			return nil
+		},
+	}
+	p.add(cmd.Flags())
+	cmd.Flags().StringVar(&key, "key", "", "an Idempotency-Key: a repeat with the same one, within an hour, publishes nothing")
+	cmd.Flags().BoolVar(&ndjson, "ndjson", false, "each line is the payload of an event")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object for each event")
+	return cmd
+}
+
+// payload is what is to be published.
+func (c *command) payload(args []string, ndjson bool) ([]byte, error) {
+	var payload []byte
+	switch {
+	case len(args) == 0 && !ndjson:
+		return []byte("{}"), nil
+	case len(args) == 0 || args[0] == "-":
+		var err error
+		if payload, err = io.ReadAll(io.LimitReader(c.in, math.MaxInt32)); err != nil {
+			return nil, fmt.Errorf("can't read standard input: %w", err)
+		}
+	default:
+		payload = []byte(args[0])
+	}
+	if !ndjson && !json.Valid(bytes.TrimSpace(payload)) {
+		return nil, usagef("the payload is not JSON: a text needs quotes of its own, such as '\"text\"'")
+	}
+	return payload, nil
+}

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+
+	prom "github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/spf13/cobra"
+
+	toot "github.com/watermarkchurch/toot-go"
+	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/internal/config"
+	"github.com/watermarkchurch/toot-go/internal/serve"
+	"github.com/watermarkchurch/toot-go/internal/store"
+	"github.com/watermarkchurch/toot-go/observe/prometheus"
+)
+
+// serveSettings are what toot serve can be told. docs/server.md has the same
+// table.
+func serveSettings() []config.Setting {
+	return []config.Setting{
+		{Name: "store", Default: "sqlite:toot.db", Help: "where events are kept: " + store.Help},
+		{Name: "listen", Default: "127.0.0.1:8080", Help: "the address to listen on", Check: config.Address},
+		{Name: "channel-prefix", Help: "what stands before the name of every channel that is published on"},
+		{Name: "public-url", Help: "the URL at which others reach this server, for its messages", Check: config.OptionalURL},
+		{Name: "publish-auth", Secret: true, Help: "credentials for /publish: name:password or a token, several separated by commas, @FILE for one a line", Check: credentials},
+		{Name: "subscriptions-auth", Secret: true, Help: "credentials for /subscriptions", Check: credentials},
+		{Name: "metrics-auth", Secret: true, Help: "credentials for /metrics", Check: credentials},
+		{Name: "insecure", Default: "false", Switch: true, Help: "serve without credentials on more than the loopback interface"},
+		{Name: "max-event-bytes", Default: "1048576", Help: "the largest event", Check: config.Count},
+		{Name: "request-timeout", Default: "15s", Help: "how long an endpoint may take to answer", Check: config.Duration},
+		{Name: "max-retries", Default: "25", Help: "how often a delivery is tried again before it goes to the dead letters", Check: config.Count},
+		{Name: "max-deliveries", Default: "2048", Help: "the most requests in flight", Check: config.Count},
+		{Name: "max-deliveries-per-url", Default: "32", Help: "the most requests in flight to one callback URL", Check: config.Count},
+		{Name: "max-rate-per-url", Default: "0", Help: "the most requests a second to one callback URL; 0 means any number", Check: config.Rate},
+		{Name: "dedupe", Default: "1h", Help: "how long a repeat of an event is recognised", Check: config.Duration},
+		{Name: "dead-age", Default: "4320h", Help: "how long dead letters are kept", Check: config.Duration},
+		{Name: "dead-max", Default: fmt.Sprint(engine.DefaultDeadMax), Help: "how many dead letters are kept", Check: config.Count},
+		{Name: "drain-timeout", Default: "25s", Help: "how long what is in flight may take when the server is stopped", Check: config.Duration},
+		{Name: "log-format", Default: "text", Help: "text or json", Check: config.OneOf("text", "json")},
+		{Name: "log-level", Default: "info", Help: "debug, info, warn or error", Check: config.OneOf("debug", "info", "warn", "error")},
+	}
+}
+
+func credentials(spec string) error {
+	_, err := serve.NewGuard(spec)
+	return err
+}
+
+func (c *command) serve() *cobra.Command {
+	settings := config.Set{Settings: serveSettings()}
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Publish and deliver events for apps in any language",
+		Long: `Serves publishing and subscribing over HTTP, and delivers what is published.
+
+  POST /publish/{channel}     publish the body as a payload (NDJSON: many)
+  /subscriptions              subscribe, unsubscribe, list
+  GET  /healthz, /readyz      for whoever watches over the process
+  GET  /metrics               for Prometheus
+  GET  /openapi.yaml          all of this in detail
+
+Settings come from flags, then the environment (TOOT_LISTEN for --listen and so
+on), then a YAML file (--config). toot config check shows them all.
+
+SIGTERM or Ctrl-C finishes what is in flight and exits with 0; SIGHUP reads the
+files with credentials again.`,
+		Example: `  toot serve
+  toot serve --store redis://localhost --listen :8080 --publish-auth app:secret --subscriptions-auth @/etc/toot/subscribers
+  curl -d '{"id":123}' http://127.0.0.1:8080/publish/users.updated.v1`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			values, err := settings.Load()
+			if err != nil {
+				return &usageError{err}
+			}
+			return c.runServe(cmd.Context(), values)
+		},
+	}
+	settings.AddFlags(cmd.Flags())
+	return cmd
+}
+
+func (c *command) runServe(ctx context.Context, v config.Values) error {
+	log := c.serveLogger(v)
+	guards := map[string]*serve.Guard{}
+	for _, name := range []string{"publish-auth", "subscriptions-auth", "metrics-auth"} {
+		g, err := serve.NewGuard(v.Get(name))
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		guards[name] = g
+	}
+	if err := refuseOpen(v, guards); err != nil {
+		return err
+	}
+	s, err := store.Open(ctx, v.Get("store"), store.Options{
+		Retention: engine.Retention{Dedupe: v.MustDuration("dedupe"), DeadAge: v.MustDuration("dead-age"), DeadMax: v.MustCount("dead-max")},
+		Logger:    log,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := s.Close(); err != nil {
+			log.Error("can't close the store", "error", err)
+		}
+	}()
+	metrics := prometheus.New(nil)
+	app, err := toot.New(s, &toot.Options{
+		Observer:            metrics,
+		ChannelPrefix:       v.Get("channel-prefix"),
+		RequestTimeout:      v.MustDuration("request-timeout"),
+		MaxRetries:          v.MustCount("max-retries"),
+		MaxEventBytes:       v.MustCount("max-event-bytes"),
+		MaxDeliveries:       v.MustCount("max-deliveries"),
+		MaxDeliveriesPerURL: v.MustCount("max-deliveries-per-url"),
+		MaxRatePerURL:       v.MustRate("max-rate-per-url"),
+		DrainTimeout:        v.MustDuration("drain-timeout"),
+		Logger:              log,
+	})
+	if err != nil {
+		return &usageError{err}
+	}
+	defer func() { _ = app.Close() }()
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", v.Get("listen"))
+	if err != nil {
+		return fmt.Errorf("can't listen: %w: choose another address with --listen", err)
+	}
+	server := serve.New(app, serve.Options{
+		Publish: guards["publish-auth"], Subscriptions: guards["subscriptions-auth"], Metrics: guards["metrics-auth"],
+		MetricsHandler: metricsHandler(app, metrics),
+		MaxEventBytes:  v.MustCount("max-event-bytes"),
+		StopTimeout:    v.MustDuration("drain-timeout"),
+		Logger:         log,
+	})
+	stop := reloadOnHangup(guards, log)
+	defer stop()
+	url := v.Get("public-url")
+	if url == "" {
+		url = "http://" + listener.Addr().String()
+	}
+	log.Info("serving", "url", url, "store", store.Redact(v.Get("store")), "version", buildVersion().Version)
+	err = server.Run(ctx, listener)
+	log.Info("stopped")
+	return err
+}
+
+// metricsHandler serves what there is to measure, the process included.
+func metricsHandler(app *toot.App, metrics *prometheus.Metrics) http.Handler {
+	registry := prom.NewRegistry()
+	registry.MustRegister(metrics, prometheus.NewStoreCollector(app),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+}
+
+func (c *command) serveLogger(v config.Values) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(v.Get("log-level"))) // it has been checked
+	if c.verbose {
+		level = slog.LevelDebug
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if v.Get("log-format") == "json" {
+		return slog.New(slog.NewJSONHandler(c.err.Writer, o))
+	}
+	return slog.New(slog.NewTextHandler(c.err.Writer, o))
+}
+
+// refuseOpen refuses to let everybody on a network publish or subscribe, or
+// read metrics, unless that is said to be meant.
+func refuseOpen(v config.Values, guards map[string]*serve.Guard) error {
+	if v.On("insecure") {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(v.Get("listen"))
+	if err != nil {
+		return err
+	}
+	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	for _, name := range []string{"publish-auth", "subscriptions-auth", "metrics-auth"} {
+		if guards[name].Open() {
+			return usagef("everybody who reaches %s could use it without credentials: set %s, or --insecure if that is meant", v.Get("listen"), name)
+		}
+	}
+	return nil
+}
+
+// reloadOnHangup reads the files with credentials again on SIGHUP.
+func reloadOnHangup(guards map[string]*serve.Guard, log *slog.Logger) (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for range hangups {
+			var errs []error
+			for name, g := range guards {
+				if err := g.Reload(); err != nil {
+					errs = append(errs, fmt.Errorf("%s: %w", name, err))
+				}
+			}
+			if err := errors.Join(errs...); err != nil {
+				log.Error("can't read credentials again; the old ones stay", "error", err)
+				continue
+			}
+			log.Info("credentials were read again")
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+		<-ended
+	}
+}

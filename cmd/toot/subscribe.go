@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/watermarkchurch/toot-go/internal/peer"
+	"github.com/watermarkchurch/toot-go/internal/store"
+	"github.com/watermarkchurch/toot-go/internal/ui"
+)
+
+// subscriptionVerb is what is done about a callback URL and a channel.
+type subscriptionVerb struct {
+	use, short   string
+	done, needno string // what to say
+	do           func(*peer.Publisher, context.Context, string, string) (bool, error)
+}
+
+func (c *command) subscribe() *cobra.Command {
+	return c.subscriptionCommand(subscriptionVerb{
+		"subscribe", "Have a publisher send events to a callback URL", "subscribed", "was subscribed already",
+		(*peer.Publisher).Subscribe,
+	})
+}
+
+func (c *command) unsubscribe() *cobra.Command {
+	return c.subscriptionCommand(subscriptionVerb{
+		"unsubscribe", "Have a publisher stop sending events to a callback URL", "unsubscribed", "was not subscribed",
+		(*peer.Publisher).Unsubscribe,
+	})
+}
+
+func (c *command) subscriptionCommand(verb subscriptionVerb) *cobra.Command {
+	var p publisherFlag
+	var channels []string
+	cmd := &cobra.Command{
+		Use:   verb.use + " CALLBACK_URL --channel CHANNEL…",
+		Short: verb.short,
+		Long: verb.short + `. Channels are full names, with the
+publisher's prefix. It is safe to repeat.`,
+		Example: fmt.Sprintf("  toot %s https://app.example.org/callbacks --channel users.updated.v1 --publisher https://users.example.org/subscriptions", verb.use),
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(channels) == 0 {
+				return usagef("which channel? Name one, or several, with --channel")
+			}
+			publisher, err := p.open()
+			if err != nil {
+				return err
+			}
+			for _, channel := range channels {
+				changed, err := verb.do(publisher, cmd.Context(), channel, args[0])
+				if err != nil {
+					return err
+				}
+				what := verb.done
+				if !changed {
+					what = verb.needno
+				}
+				c.out.Say("%s %s", ui.Clean(channel), c.out.Paint(ui.Green, what))
+			}
+			return nil
+		},
+	}
+	p.add(cmd.Flags())
+	cmd.Flags().StringArrayVarP(&channels, "channel", "c", nil, "a channel; may be given several times")
+	return cmd
+}
+
+func (c *command) subscriptions() *cobra.Command {
+	var p publisherFlag
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:     "subscriptions",
+		Short:   "List what a publisher's channels are subscribed to by",
+		Example: "  toot subscriptions --publisher https://users.example.org/subscriptions",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			publisher, err := p.open()
+			if err != nil {
+				return err
+			}
+			list, err := publisher.Subscriptions(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return c.showSubscriptions(list, asJSON)
+		},
+	}
+	p.add(cmd.Flags())
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line")
+	return cmd
+}
+
+func (c *command) showSubscriptions(list map[string][]string, asJSON bool) error {
+	t := ui.Table{Columns: []ui.Column{{Title: "channel", Flex: true}, {Title: "callback URL", Flex: true}}}
+	n := 0
+	for _, channel := range slices.Sorted(maps.Keys(list)) {
+		for _, url := range list[channel] {
+			n++
+			shown := url
+			if strings.ContainsAny(url, "@?") {
+				shown = store.Redact(url)
+			}
+			if asJSON {
+				err := c.out.JSON(struct {
+					Channel     string `json:"channel"`
+					CallbackURL string `json:"callback_url"`
+				}{channel, shown})
+				if err != nil {
+					return err
+				}
+				continue
+			}
+			t.Add(ui.Clean(channel), ui.Clean(shown))
+		}
+	}
+	switch {
+	case asJSON:
+	case n == 0:
+		c.out.Say("Nobody is subscribed")
+	default:
+		c.out.Table(&t)
+	}
+	return nil
+}

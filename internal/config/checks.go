@@ -1,0 +1,101 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Duration wants a positive duration such as 15s or 2h.
+func Duration(text string) error {
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		return fmt.Errorf("%q is no duration such as 15s or 2h", text)
+	}
+	return nil
+}
+
+// Count wants a whole number above zero.
+func Count(text string) error {
+	if n, err := strconv.Atoi(text); err != nil || n < 1 {
+		return fmt.Errorf("%q is no whole number above zero", text)
+	}
+	return nil
+}
+
+// Rate wants a number that is not negative.
+func Rate(text string) error {
+	if r, err := strconv.ParseFloat(text, 64); err != nil || !(r >= 0 && r <= 1e9) {
+		return fmt.Errorf("%q is no number of requests a second", text)
+	}
+	return nil
+}
+
+// OneOf wants one of some words.
+func OneOf(words ...string) func(string) error {
+	return func(text string) error {
+		if !slices.Contains(words, text) {
+			return fmt.Errorf("%q is none of %s", text, strings.Join(words, ", "))
+		}
+		return nil
+	}
+}
+
+// Address wants host:port, of which the host may be empty.
+func Address(text string) error {
+	_, port, err := net.SplitHostPort(text)
+	if err != nil {
+		return fmt.Errorf("%q is no address such as 127.0.0.1:8080 or :8080", text)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("%q has no port from 0 to 65535", text)
+	}
+	return nil
+}
+
+// OptionalURL wants an absolute http or https URL, or nothing.
+func OptionalURL(text string) error {
+	if text == "" {
+		return nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return errors.New("it is no URL such as https://toot.example.org")
+	}
+	return nil
+}
+
+// MustDuration is the value of a setting that Duration has checked.
+func (vs Values) MustDuration(name string) time.Duration {
+	d, err := time.ParseDuration(vs.Get(name))
+	if err != nil {
+		panic(err)
+	}
+	return d
+}
+
+// MustCount is the value of a setting that Count has checked.
+func (vs Values) MustCount(name string) int {
+	n, err := strconv.Atoi(vs.Get(name))
+	if err != nil {
+		panic(err)
+	}
+	return n
+}
+
+// MustRate is the value of a setting that Rate has checked.
+func (vs Values) MustRate(name string) float64 {
+	r, err := strconv.ParseFloat(vs.Get(name), 64)
+	if err != nil {
+		panic(err)
+	}
+	return r
+}
+
+// On reports whether a switch is on.
+func (vs Values) On(name string) bool { return vs.Get(name) == "true" }

@@ -1,0 +1,109 @@
+// Package listen is a subscriber for a while: what arrives is printed, passed
+// on to another URL or to a command, and only then answered for. Who published
+// it keeps it, and tries again, until that has worked.
+//
+//	listen.go  the endpoint
+//	action.go  passing on
+//	seen.go    duplicates
+package listen
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync"
+
+	toot "github.com/watermarkchurch/toot-go"
+)
+
+// Options say what to do with events.
+type Options struct {
+	// Channels are what was subscribed to. Events on others are refused for
+	// good.
+	Channels []string
+	// Actions are done one after the other for each event. One that fails
+	// makes the publisher send the event again.
+	Actions []Action
+	// MaxEventBytes bounds an event.
+	MaxEventBytes int64
+	Logger        *slog.Logger
+}
+
+// Action does something with an event.
+type Action func(ctx context.Context, e *toot.Event) error
+
+// Endpoint is the http.Handler at the callback URL.
+type Endpoint struct {
+	opts Options
+	seen seen
+}
+
+// NewEndpoint returns an endpoint.
+func NewEndpoint(o Options) *Endpoint {
+	return &Endpoint{opts: o, seen: seen{byID: map[string]*record{}}}
+}
+
+// ServeHTTP takes an event.
+func (l *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, l.opts.MaxEventBytes))
+	var over *http.MaxBytesError
+	switch {
+	case errors.As(err, &over):
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+		return
+	case err != nil:
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	var event toot.Event
+	if err := json.Unmarshal(body, &event); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if !slices.Contains(l.opts.Channels, event.Channel) {
+		w.Header()["X-Toot-Unsubscribe"] = []string{"True"}
+		return
+	}
+	// Two requests with the same event wait for each other, so that the
+	// second one is answered by what became of the first.
+	again, end := l.seen.begin(event.ID)
+	if again {
+		l.opts.Logger.Debug("came again", "event", event.ID)
+		end(true)
+		return
+	}
+	err = l.act(r.Context(), &event)
+	end(err == nil)
+	if err != nil {
+		l.opts.Logger.Warn("failed; its publisher will send it again", "event", event.ID, "channel", event.Channel, "error", err)
+		http.Error(w, "The event could not be passed on.", http.StatusBadGateway)
+	}
+}
+
+func (l *Endpoint) act(ctx context.Context, e *toot.Event) error {
+	for _, act := range l.opts.Actions {
+		if err := act(ctx, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Print returns an action that calls write for one event at a time.
+func Print(write func(*toot.Event) error) Action {
+	var mu sync.Mutex
+	return func(_ context.Context, e *toot.Event) error {
+		mu.Lock()
+		defer mu.Unlock()
+		return write(e)
+	}
+}

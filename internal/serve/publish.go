@@ -1,0 +1,166 @@
+package serve
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+
+	"github.com/google/uuid"
+
+	toot "github.com/watermarkchurch/toot-go"
+)
+
+const (
+	// A request with many events may be so many times as large as one event,
+	// and have so many of them: they are stored in one step.
+	manyTimes = 16
+	maxMany   = 10_000
+	// maxKey bounds an Idempotency-Key.
+	maxKey = 255
+)
+
+// keySpace is the name space of the event IDs made of Idempotency-Keys.
+var keySpace = uuid.MustParse("5e9b66d0-6a3c-5a3e-9d1f-7c1f6d1c9a55")
+
+// published is what is answered for an event.
+type published struct {
+	ID        string `json:"id"`
+	Channel   string `json:"channel"`
+	Timestamp string `json:"timestamp"`
+}
+
+// servePublish publishes what the body says.
+//
+//	POST /publish/{channel}   application/x-ndjson: one event a line; anything else: one event
+//
+// With an Idempotency-Key, the event's ID is made of the channel and the key,
+// so that a repeat within the dedupe window is answered with the same ID and
+// publishes nothing.
+func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		problem(w, http.StatusMethodNotAllowed, "Expected POST.")
+		return
+	}
+	channel := r.PathValue("channel")
+	if channel == "" {
+		problem(w, http.StatusNotFound, "Expected a channel in the path: POST /publish/users.updated.v1")
+		return
+	}
+	key := r.Header.Get("Idempotency-Key")
+	if len(key) > maxKey {
+		problem(w, http.StatusBadRequest, fmt.Sprintf("The Idempotency-Key is longer than %d bytes.", maxKey))
+		return
+	}
+	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")) // what can't be read is not NDJSON
+	many := mediaType == "application/x-ndjson"
+	limit := s.opts.MaxEventBytes
+	if many {
+		limit *= manyTimes
+	}
+	body, ok := readBody(w, r, int64(limit))
+	if !ok {
+		return
+	}
+	messages, err := compose(channel, key, body, many)
+	if err != nil {
+		problem(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	events, err := s.app.PublishAll(r.Context(), messages...)
+	if err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	answers := make([]published, len(events))
+	for i, e := range events {
+		answers[i] = published{e.ID, e.Channel, e.TimestampText}
+	}
+	if !many {
+		answerJSON(w, http.StatusAccepted, answers[0])
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	w.WriteHeader(http.StatusAccepted)
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	for i := range answers {
+		_ = enc.Encode(answers[i]) // whoever asked is gone if that fails
+	}
+}
+
+// compose makes messages of a body. An error says what was expected.
+func compose(channel, key string, body []byte, many bool) ([]toot.Message, error) {
+	if !many {
+		payload := bytes.TrimSpace(body)
+		if len(payload) > 0 && !json.Valid(payload) {
+			return nil, errors.New("Expected a payload that is JSON, or none.") //nolint:staticcheck // ST1005: a sentence for the answer
+		}
+		return []toot.Message{{Channel: channel, Payload: json.RawMessage(payload), ID: idOf(channel, key)}}, nil
+	}
+	var messages []toot.Message
+	n := 0
+	for line := range bytes.Lines(body) {
+		n++
+		line = bytes.TrimSpace(line)
+		if len(line) == 0 {
+			continue
+		}
+		if !json.Valid(line) {
+			return nil, fmt.Errorf("Expected one JSON payload a line; line %d is not JSON. Nothing was published.", n) //nolint:staticcheck // ST1005: as above
+		}
+		if len(messages) == maxMany {
+			return nil, fmt.Errorf("Expected at most %d lines. Nothing was published.", maxMany) //nolint:staticcheck // ST1005: as above
+		}
+		m := toot.Message{Channel: channel, Payload: json.RawMessage(line)}
+		if key != "" {
+			m.ID = idOf(channel, key+"\n"+strconv.Itoa(len(messages)))
+		}
+		messages = append(messages, m)
+	}
+	if len(messages) == 0 {
+		return nil, errors.New("Expected at least one line with a JSON payload.") //nolint:staticcheck // ST1005: as above
+	}
+	return messages, nil
+}
+
+// idOf is the ID of the event that a key stands for on a channel; without a
+// key there is none.
+func idOf(channel, key string) string {
+	if key == "" {
+		return ""
+	}
+	return uuid.NewSHA1(keySpace, []byte(channel+"\n"+key)).String()
+}
+
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) (body []byte, ok bool) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	var over *http.MaxBytesError
+	switch {
+	case errors.As(err, &over):
+		problem(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is larger than the %d bytes that are accepted here.", limit))
+	case err != nil:
+		problem(w, http.StatusBadRequest, "The body could not be read to its end.")
+	}
+	return body, err == nil
+}
+
+// refuse answers that nothing was published, and why.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	switch {
+	case errors.Is(err, toot.ErrInvalidChannel), errors.Is(err, toot.ErrInvalidPayload):
+		problem(w, http.StatusUnprocessableEntity, sentence(err))
+	case errors.Is(err, toot.ErrTooLarge):
+		problem(w, http.StatusRequestEntityTooLarge, sentence(err))
+	default:
+		if r.Context().Err() == nil {
+			s.log.Error("can't publish", "path", r.URL.Path, "error", err)
+		}
+		unavailable(w, "The store can't be reached at the moment. Nothing was published; please send it again.")
+	}
+}

@@ -1,0 +1,137 @@
+// Package serve is the HTTP API of `toot serve`: publishing, subscribing and
+// being watched over, for apps in any language.
+//
+//	serve.go    the server: what is where, starting and stopping
+//	publish.go  POST /publish/{channel}
+//	health.go   GET /healthz, /readyz
+//	auth.go     who may do what
+package serve
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	toot "github.com/watermarkchurch/toot-go"
+)
+
+// Options configure a Server.
+type Options struct {
+	// Guards stand before what they are named after; nil lets everybody pass.
+	Publish, Subscriptions, Metrics *Guard
+	// MetricsHandler serves /metrics; nil: there is none.
+	MetricsHandler http.Handler
+	// MaxEventBytes is the app's.
+	MaxEventBytes int
+	// StopTimeout bounds how long requests under way are waited for.
+	StopTimeout time.Duration
+	Logger      *slog.Logger
+}
+
+// Server serves an app.
+type Server struct {
+	app      *toot.App
+	opts     Options
+	log      *slog.Logger
+	stopping atomic.Bool
+}
+
+// New returns a server for an app.
+func New(app *toot.App, o Options) *Server {
+	return &Server{app: app, opts: o, log: o.Logger}
+}
+
+// Handler returns the whole of the API.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/publish/{channel...}", around(s.opts.Publish, http.HandlerFunc(s.servePublish)))
+	mux.Handle("/subscriptions", around(s.opts.Subscriptions, s.app.SubscriptionsService()))
+	mux.Handle("/healthz", reading(http.HandlerFunc(s.serveHealthz)))
+	mux.Handle("/readyz", reading(http.HandlerFunc(s.serveReadyz)))
+	mux.Handle("/openapi.yaml", reading(http.HandlerFunc(serveDescription)))
+	if s.opts.MetricsHandler != nil {
+		mux.Handle("/metrics", around(s.opts.Metrics, reading(s.opts.MetricsHandler)))
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		problem(w, http.StatusNotFound, "There is /publish/{channel}, /subscriptions, /healthz, /readyz, /metrics and /openapi.yaml.")
+	})
+	return mux
+}
+
+// reading is for what can only be read.
+func reading(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			problem(w, http.StatusMethodNotAllowed, "Expected GET.")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func around(g *Guard, next http.Handler) http.Handler {
+	if g == nil {
+		return next
+	}
+	return g.Around(next)
+}
+
+// Run serves on a listener and has the app work until ctx ends. Then it takes
+// no more requests, answers those under way, and lets the app finish what is
+// in flight.
+func (s *Server) Run(ctx context.Context, l net.Listener) error {
+	server := &http.Server{
+		Handler:           s.Handler(),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+	// The app works a little longer than the server serves, so that what the
+	// last requests have published is on its way.
+	working, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	worked := make(chan error, 1)
+	go func() { worked <- s.app.Run(working) }()
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-served:
+	case err = <-worked:
+		worked <- nil
+	}
+	s.stopping.Store(true)
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.StopTimeout)
+	defer cancel()
+	if shutErr := server.Shutdown(closing); shutErr != nil {
+		s.log.Warn("requests were still under way and were cut off", "error", shutErr)
+		_ = server.Close()
+	}
+	stop()
+	if workErr := <-worked; workErr != nil {
+		s.log.Warn("stopped before all was finished", "error", workErr)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		err = nil
+	}
+	return err
+}
+
+// sentence makes an answer's detail of an error.
+func sentence(err error) string {
+	text := err.Error()
+	if i := strings.LastIndex(text, "toot: "); i >= 0 {
+		text = text[i+len("toot: "):]
+	}
+	return strings.ToUpper(text[:1]) + text[1:] + ". Nothing was published."
+}
