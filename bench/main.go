@@ -124,10 +124,10 @@ func parse(args []string, stderr io.Writer) (options, error) {
 }
 
 func write(file string, format func(io.Writer) error) (err error) {
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(file), 0o750); err != nil {
 		return err
 	}
-	f, err := os.Create(file)
+	f, err := os.Create(file) //nolint:gosec // G304: the user names the file
 	if err != nil {
 		return err
 	}

@@ -82,7 +82,7 @@ func (s *stage) startProfile() (stop func() error, err error) {
 	if s.profile == "" {
 		return func() error { return nil }, nil
 	}
-	if err := os.MkdirAll(filepath.Dir(s.profile), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(s.profile), 0o750); err != nil {
 		return nil, err
 	}
 	cpu, err := os.Create(s.profile + ".cpu.pprof")

@@ -76,7 +76,7 @@ type server struct {
 }
 
 func serve(h http.Handler) (*server, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := listen()
 	if err != nil {
 		return nil, err
 	}
@@ -84,5 +84,8 @@ func serve(h http.Handler) (*server, error) {
 	go func() { _ = s.http.Serve(l) }()
 	return s, nil
 }
+
+// listen takes a free port of the loopback interface.
+func listen() (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") } //nolint:noctx // it never waits
 
 func (s *server) close() { _ = s.http.Close() }

@@ -44,14 +44,15 @@ func startRedis(ctx context.Context, dir string) (*redisServer, error) {
 }
 
 func launchRedis(ctx context.Context, program, dir string) (*redisServer, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := listen()
 	if err != nil {
 		return nil, err
 	}
 	s := &redisServer{addr: l.Addr().String(), gone: make(chan struct{})}
 	_, port, _ := net.SplitHostPort(s.addr)
 	_ = l.Close()
-	s.cmd = exec.Command(program, append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", dir, "--loglevel", "warning"}, redisSettings...)...)
+	args := append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", dir, "--loglevel", "warning"}, redisSettings...)
+	s.cmd = exec.Command(program, args...) //nolint:gosec,noctx // G204: all our own; the server outlives ctx, see stop
 	s.cmd.Stdout, s.cmd.Stderr = &s.said, &s.said
 	// Ctrl-C is for us; the server is stopped once nobody uses it.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

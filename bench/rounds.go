@@ -65,7 +65,7 @@ func (b *bench) play(ctx context.Context, r row) (sample, error) {
 	if b.profile != "" && b.stages <= len(allRows(b.options)) {
 		s.profile = filepath.Join(b.profile, strings.ReplaceAll(r.name, "/", "-"))
 	}
-	if err := os.Mkdir(s.dir, 0o755); err != nil {
+	if err := os.Mkdir(s.dir, 0o750); err != nil {
 		return sample{}, err
 	}
 	result, err := r.run(ctx, b, s)

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Every row is played for a moment: it must come to its end, count right and
+// leave nothing behind.
+func TestEveryRowCountsRight(t *testing.T) {
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		t.Skip("redis-server is not installed")
+	}
+	dir := t.TempDir()
+	jsonFile, markdownFile := filepath.Join(dir, "out", "figures.json"), filepath.Join(dir, "out", "table.md")
+	stores := filepath.Join(dir, "stores")
+	if err := os.Mkdir(stores, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	err := run(context.Background(), []string{"--quick", "--rounds", "2", "--time", "50ms", "--backlog", "2000", "--dir", stores, "--json", jsonFile, "--markdown", markdownFile}, &out, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(jsonFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r report
+	if err := json.Unmarshal(text, &r); err != nil {
+		t.Fatal(err)
+	}
+	markdown, err := os.ReadFile(markdownFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]*result{}
+	for _, row := range r.Rows {
+		got[row.Name] = row
+	}
+	for _, row := range allRows(options{}) {
+		f := got[row.name]
+		if f == nil || f.EventsPerS <= 0 || f.CPU <= 0 || f.Allocs <= 0 {
+			t.Errorf("%s: %+v", row.name, f)
+			continue
+		}
+		if !strings.Contains(out.String(), row.name) || !strings.Contains(string(markdown), "`"+row.name+"`") {
+			t.Errorf("%s is missing in a table", row.name)
+		}
+		if row.against != "" && f.AgainstRatio <= 0 {
+			t.Errorf("%s is not compared with %s", row.name, row.against)
+		}
+	}
+	if f := got["latency"]; f.P50 <= 0 || f.P99 < f.P50 {
+		t.Errorf("latency: p50 %v, p99 %v", f.P50, f.P99)
+	}
+	if left, err := os.ReadDir(stores); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestUnknownRowsAreRefused(t *testing.T) {
+	err := run(context.Background(), []string{"--only", "raw,nonsense"}, io.Discard, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "sqlite/single") {
+		t.Errorf("got %v, want the names of the rows", err)
+	}
+}
+
+func TestLedgerTellsWhatIsMissing(t *testing.T) {
+	for name, c := range map[string]struct {
+		arrivals []int
+		want     int
+		ok       bool
+	}{
+		"all":     {[]int{2, 0, 1}, 3, true},
+		"none":    {nil, 0, true},
+		"lost":    {[]int{0, 2}, 3, false},
+		"twice":   {[]int{0, 1, 1, 2}, 3, false},
+		"unasked": {[]int{0, 1, 2, 3}, 3, false},
+		"unknown": {[]int{0, 1, 2, -1}, 3, false},
+	} {
+		l := newLedger()
+		for _, n := range c.arrivals {
+			l.mark(n)
+		}
+		if err := l.check(c.want); (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestNumberIsFoundInEvents(t *testing.T) {
+	for _, n := range []int{0, 7, 123456} {
+		if got := number(wireEvent(n, 10)); got != n {
+			t.Errorf("got %d, want %d", got, n)
+		}
+	}
+	if got := number([]byte(`{}`)); got != -1 {
+		t.Errorf("got %d for an event without a number", got)
+	}
+}
+
+func TestMedian(t *testing.T) {
+	for _, c := range []struct {
+		all  []float64
+		want float64
+	}{{nil, 0}, {[]float64{3}, 3}, {[]float64{5, 1, 3}, 3}, {[]float64{4, 1, 2, 3}, 2.5}} {
+		if got := median(c.all); got != c.want {
+			t.Errorf("median(%v) = %v, want %v", c.all, got, c.want)
+		}
+	}
+}
+
+func TestPlotsAreWellFormed(t *testing.T) {
+	p := plot{Title: "a < b", X: "x", Y: "y", Series: []series{{Name: "one & only", Points: []point{{X: 1000, Y: 12}, {X: 1_000_000, Y: 130}}}}}
+	dec := xml.NewDecoder(strings.NewReader(p.svg()))
+	for {
+		_, err := dec.Token()
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
