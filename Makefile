@@ -57,10 +57,11 @@ bench: bin/bench
 bench-quick: bin/bench
 	bin/bench --quick $(BENCH)
 
-# A module of its own, so that users don't get what it compares with.
+# A module of its own, so that users don't get what it compares with. -mod=mod:
+# it follows the versions of the main module.
 .PHONY: bin/bench
 bin/bench:
-	cd bench && CGO_ENABLED=0 go build -trimpath -o ../bin/bench .
+	cd bench && CGO_ENABLED=0 go build -mod=mod -trimpath -o ../bin/bench .
 
 fuzz:
 	@scripts/fuzz $(FUZZTIME)
