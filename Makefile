@@ -4,6 +4,7 @@
 # make crash  kills processes for ROUNDS rounds on each kind of store, counts what is lost
 # make bench  how fast it is, beside the raw net/http limit; BENCH adds flags
 # make bench-quick   the same in under a minute, less exactly
+# make isolation  what sick endpoints cost the others: 1,000 endpoints, 900 of which hang
 # make fuzz   each fuzz test for FUZZTIME
 # make vuln   known vulnerabilities (asks the Go vulnerability database)
 
@@ -17,7 +18,7 @@ EVENTS ?= 1000
 ROUNDS ?= 200
 SEED ?= 0
 
-.PHONY: demo test crash setup lint fmt fuzz vuln build clean
+.PHONY: demo test crash isolation setup lint fmt fuzz vuln build clean
 
 demo:
 	go run ./cmd/toot demo --events $(EVENTS)
@@ -33,6 +34,11 @@ crash: setup
 	@mkdir -p $(TOOLS)
 	@go test -c -o $(TOOLS)/crashtest ./internal/crashtest
 	@$(TOOLS)/crashtest -test.timeout 2h -rounds $(ROUNDS) -seed $(SEED)
+
+isolation:
+	@mkdir -p $(TOOLS)
+	@go test -c -o $(TOOLS)/isolation ./internal/isolation
+	@$(TOOLS)/isolation -test.run 'TestIsolation|TestABacklog' -full
 
 # The tests start real redis-servers; the race detector needs a C compiler.
 setup:

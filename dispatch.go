@@ -182,7 +182,8 @@ func (d *dispatcher) pushed(laneName string) {
 	}
 	l := d.lane(laneName)
 	l.leave()
-	wake := l.held <= l.capacity()/2
+	now := time.Now()
+	wake := l.held <= l.capacity()/2 && !now.Before(l.restsUntil) && !l.hangs(now)
 	d.mu.Unlock()
 	if wake {
 		d.wake()

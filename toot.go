@@ -208,7 +208,7 @@ func (a *App) newClient() *http.Client {
 	} else {
 		transport := http.DefaultTransport.(*http.Transport).Clone()
 		transport.MaxIdleConns = a.opts.MaxDeliveries
-		transport.MaxIdleConnsPerHost = a.opts.MaxDeliveriesPerURL
+		transport.MaxIdleConnsPerHost = a.opts.MaxDeliveries // many callback URLs may share a host
 		client.Transport = transport
 	}
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
