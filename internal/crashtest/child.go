@@ -44,8 +44,6 @@ func Main() {
 }
 
 func play(role string) error {
-	silence := make(chan os.Signal, 1)
-	signal.Notify(silence, syscall.SIGUSR1)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	book, err := openLedger(os.Getenv(envLedger))
@@ -76,7 +74,7 @@ func play(role string) error {
 			return err
 		}
 		for range 3 {
-			others.Go(func() { publish(ctx, app, book, silence) })
+			others.Go(func() { publish(ctx, app, book) })
 		}
 	case subscriber, handler:
 		if err := subscribe(app, book); err != nil {
@@ -105,15 +103,12 @@ func openStore(ctx context.Context) (store.Store, error) {
 	}
 }
 
-// publish publishes until it is told not to, and writes down what was
+// publish publishes until it is stopped, and writes down what was
 // acknowledged.
-func publish(ctx context.Context, app *toot.App, book *ledger, silence chan os.Signal) {
+func publish(ctx context.Context, app *toot.App, book *ledger) {
 	for {
 		select {
 		case <-ctx.Done():
-			return
-		case s := <-silence:
-			silence <- s // for the others
 			return
 		case <-time.After(time.Duration(rand.IntN(20)) * time.Millisecond):
 		}

@@ -178,29 +178,41 @@ func (r *run) kill(role string) error {
 
 // finish lets the rest be done and ends all processes in an orderly way.
 func (r *run) finish(ctx context.Context) error {
-	_ = r.processes[publisher].cmd.Process.Signal(syscall.SIGUSR1) // publish no more
-	select {
-	case <-time.After(time.Second): // it may only just have been started, and not know the signal yet
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := r.stop(publisher); err != nil {
+		return err
 	}
-	_ = r.processes[publisher].cmd.Process.Signal(syscall.SIGUSR1)
 	for _, name := range []string{r.Published, r.Received} {
 		if err := waitUntilEmpty(ctx, name); err != nil {
 			return err
 		}
 	}
-	for _, role := range []string{publisher, worker, subscriber, handler} {
-		p := r.processes[role]
-		_ = p.cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-p.gone:
-		case <-time.After(patience):
-			return fmt.Errorf("%s does not stop", p.name)
+	for _, role := range []string{worker, subscriber, handler} {
+		if err := r.stop(role); err != nil {
+			return err
 		}
-		if code := p.cmd.ProcessState.ExitCode(); code != 0 {
-			return fmt.Errorf("%s ended with %v", p.name, p.cmd.ProcessState)
+	}
+	return nil
+}
+
+// stop ends a process as an administrator would.
+func (r *run) stop(role string) error {
+	p := r.processes[role]
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(r.ledger(p.name)); err == nil {
+			break // it has begun, and knows what the signal means
 		}
+		if time.Now().After(end) {
+			return fmt.Errorf("%s does not begin", p.name)
+		}
+	}
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.gone:
+	case <-time.After(patience):
+		return fmt.Errorf("%s does not stop", p.name)
+	}
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		return fmt.Errorf("%s ended with %v", p.name, p.cmd.ProcessState)
 	}
 	return nil
 }

@@ -13,12 +13,9 @@ import (
 	"github.com/watermarkchurch/toot-go/engine/sqliteengine"
 )
 
-// backlogEvents is how many events wait for a dead endpoint.
-const backlogEvents = 200_000
-
 // fillBacklog publishes events for an endpoint that refuses connections, while
 // it tries to deliver them, and prints the most memory that took, in bytes.
-func fillBacklog(file string) error {
+func fillBacklog(file string, events int) error {
 	eng, err := sqliteengine.Open(file, nil)
 	if err != nil {
 		return err
@@ -37,7 +34,7 @@ func fillBacklog(file string) error {
 	go func() { done <- app.Run(ctx) }()
 	text := strings.Repeat("x", 300)
 	batch := make([]toot.Message, 500)
-	for n := 0; n < backlogEvents; n += len(batch) {
+	for n := 0; n < events; n += len(batch) {
 		for i := range batch {
 			batch[i] = toot.Message{Channel: "a", Payload: map[string]any{"n": n + i, "text": text}}
 		}
@@ -50,7 +47,7 @@ func fillBacklog(file string) error {
 	if err != nil {
 		return err
 	}
-	if len(lanes) != 1 || lanes[0].Waiting+lanes[0].Leased != backlogEvents {
+	if len(lanes) != 1 || lanes[0].Waiting+lanes[0].Leased != events {
 		return fmt.Errorf("lanes: %+v", lanes)
 	}
 	most, err := peakMemory()

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -22,8 +23,9 @@ const (
 	failing = "/failing/" // answer 500
 	hanging = "/hanging/" // don't answer
 
-	envRole = "TOOT_ISOLATION_ROLE"
-	envFile = "TOOT_ISOLATION_FILE"
+	envRole   = "TOOT_ISOLATION_ROLE"
+	envFile   = "TOOT_ISOLATION_FILE"
+	envEvents = "TOOT_ISOLATION_EVENTS"
 )
 
 // Main plays a role, if this process was started to do so, and ends it.
@@ -35,7 +37,10 @@ func Main() {
 	case "endpoints":
 		err = serveEndpoints()
 	case "backlog":
-		err = fillBacklog(os.Getenv(envFile))
+		var events int
+		if events, err = strconv.Atoi(os.Getenv(envEvents)); err == nil {
+			err = fillBacklog(os.Getenv(envFile), events)
+		}
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

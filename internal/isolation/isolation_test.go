@@ -173,15 +173,19 @@ func TestSickEndpointsHoldNobodyUp(t *testing.T) {
 }
 
 func TestABacklogCostsNoMemory(t *testing.T) {
-	out, cmd := child(t, "backlog", envFile+"="+filepath.Join(t.TempDir(), "toot.db"))
+	events := 40_000 // the race detector makes them slow
+	if *full {
+		events = 200_000
+	}
+	out, cmd := child(t, "backlog", envFile+"="+filepath.Join(t.TempDir(), "toot.db"), envEvents+"="+strconv.Itoa(events))
 	line, err := out.ReadString('\n')
 	must(t, err)
 	must(t, cmd.Wait())
 	most, err := strconv.ParseInt(strings.TrimSpace(line), 10, 64)
 	must(t, err)
-	fmt.Printf("%d events waiting for a dead endpoint: at most %d MB\n", backlogEvents, most>>20)
+	fmt.Printf("%d events waiting for a dead endpoint: at most %d MB\n", events, most>>20)
 	if most > 200<<20 {
-		t.Errorf("%d events waiting took %d MB, want less than 200", backlogEvents, most>>20)
+		t.Errorf("%d events waiting took %d MB, want less than 200", events, most>>20)
 	}
 }
 
@@ -231,7 +235,7 @@ func offer(t testing.TB, app *toot.App, f *fleet, channels []string, d time.Dura
 // fail. Without -full it goes through the motions.
 func TestIsolation(t *testing.T) {
 	const often = 10 // events a second to each that is healthy, and one to each that is sick
-	well, failed, hung, d := 5, 5, 40, time.Second
+	well, failed, hung, d := 5, 5, 40, time.Second // no longer than to see that it works
 	if *full {
 		well, failed, hung, d = 50, 50, 900, 30*time.Second
 	}
