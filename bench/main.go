@@ -89,7 +89,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.BoolVar(&quick, "quick", false, "all rows in under 50 s, less exactly")
 	f.StringVar(&only, "only", "", "measure only these rows: `NAME,…`")
 	f.IntVar(&o.rounds, "rounds", 0, "how often each row is measured (default 5, quick 1)")
-	f.DurationVar(&o.length, "time", 0, "length of a measurement (default 1.5s, quick 1s)")
+	f.DurationVar(&o.length, "time", 0, "length of a measurement (default 1.2s, quick 800ms)")
 	f.IntVar(&o.backlog, "backlog", 0, "events of the backlog row (default 1000000, quick 50000)")
 	f.StringVar(&o.jsonFile, "json", "", "write the figures to `FILE` as JSON")
 	f.StringVar(&o.markdownFile, "markdown", "", "write the table to `FILE` as Markdown")
@@ -102,9 +102,9 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	if f.NArg() > 0 {
 		return o, fmt.Errorf("%q: there are only flags, see --help", f.Arg(0))
 	}
-	rounds, length, backlog := 5, 1500*time.Millisecond, 1_000_000
+	rounds, length, backlog := 5, 1200*time.Millisecond, 1_000_000
 	if quick {
-		rounds, length, backlog = 1, time.Second, 50_000
+		rounds, length, backlog = 1, 800*time.Millisecond, 50_000
 	}
 	if o.rounds <= 0 {
 		o.rounds = rounds
