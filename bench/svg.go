@@ -9,8 +9,8 @@ import (
 
 // The picture, in its own units.
 const (
-	svgWidth, svgHeight = 640, 360
-	svgLeft, svgRight   = 70, 150
+	svgWidth, svgHeight = 680, 360
+	svgLeft, svgRight   = 70, 190
 	svgTop, svgBottom   = 40, 50
 )
 
