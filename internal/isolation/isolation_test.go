@@ -234,7 +234,7 @@ func offer(t testing.TB, app *toot.App, f *fleet, channels []string, d time.Dura
 // TestIsolation is make isolation: 1,000 endpoints, of which 900 hang and 50
 // fail. Without -full it goes through the motions.
 func TestIsolation(t *testing.T) {
-	const often = 10 // events a second to each that is healthy, and one to each that is sick
+	const often = 10                               // events a second to each that is healthy, and one to each that is sick
 	well, failed, hung, d := 5, 5, 40, time.Second // no longer than to see that it works
 	if *full {
 		well, failed, hung, d = 50, 50, 900, 30*time.Second
