@@ -43,6 +43,19 @@ func (c *client) methods(ticket engine.Ticket, dead string) map[string]func(cont
 	if i, ok := c.Engine.(engine.Inspector); ok {
 		m["Lanes"] = func(ctx context.Context) error { _, err := i.Lanes(ctx); return err }
 	}
+	if k, ok := c.Engine.(engine.Credentials); ok {
+		m["Credential"] = func(ctx context.Context) error { _, err := k.Credential(ctx, realm, "user"); return err }
+		m["Usernames"] = func(ctx context.Context) error { _, err := k.Usernames(ctx, realm); return err }
+		m["PutCredential"] = func(ctx context.Context) error { return k.PutCredential(ctx, realm, "user", []byte("proof")) }
+		m["RemoveCredential"] = func(ctx context.Context) error { _, err := k.RemoveCredential(ctx, realm, "user"); return err }
+	}
+	if k, ok := c.Engine.(engine.Attributes); ok {
+		m["Attributes"] = func(ctx context.Context) error { _, err := k.Attributes(ctx, "group"); return err }
+		m["SwapAttribute"] = func(ctx context.Context) error {
+			_, err := k.SwapAttribute(ctx, "group", "name", nil, []byte("value"))
+			return err
+		}
+	}
 	return m
 }
 

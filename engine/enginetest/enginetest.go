@@ -47,10 +47,13 @@ type Harness struct {
 	// What the contract says about several is then skipped.
 	NotShared bool
 
-	// NoDeadLetters and NoInspector say that the engine does not implement
-	// engine.DeadLetters or engine.Inspector. Otherwise it has to.
+	// NoDeadLetters and the others say that the engine does not implement
+	// engine.DeadLetters, engine.Inspector, engine.Credentials or
+	// engine.Attributes. Otherwise it has to.
 	NoDeadLetters bool
 	NoInspector   bool
+	NoCredentials bool
+	NoAttributes  bool
 }
 
 // Opener opens an engine on one store. Each call gives another engine on the
@@ -106,6 +109,8 @@ const (
 	sharing needs = 1 << iota
 	deadLetters
 	inspector
+	credentials
+	attributes
 )
 
 // groups are in the order in which a new engine is best made to pass them.
@@ -122,6 +127,8 @@ var groups = []group{
 	{"Watch", watchChecks},
 	{"DeadLetters", deadChecks},
 	{"Inspector", inspectorChecks},
+	{"Credentials", credentialChecks},
+	{"Attributes", attributeChecks},
 	{"Context", contextChecks},
 	{"Close", closeChecks},
 	{"Many", manyChecks},
@@ -135,6 +142,10 @@ func (h Harness) lacks(n needs) string {
 		return "the harness says that the engine has no DeadLetters"
 	case n&inspector != 0 && h.NoInspector:
 		return "the harness says that the engine has no Inspector"
+	case n&credentials != 0 && h.NoCredentials:
+		return "the harness says that the engine has no Credentials"
+	case n&attributes != 0 && h.NoAttributes:
+		return "the harness says that the engine has no Attributes"
 	}
 	return ""
 }

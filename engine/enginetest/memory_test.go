@@ -31,6 +31,8 @@ type memStore struct {
 	tickets  map[engine.Ticket]*memJob
 	deferred map[engine.Lane]time.Time
 	watchers map[*memWatcher]bool
+	proofs   map[[2]string][]byte // by realm and user name
+	attrs    map[[2]string][]byte // by group and name
 }
 
 type memKey struct {
@@ -66,6 +68,8 @@ func newMemStore(b bug) *memStore {
 		tickets:  map[engine.Ticket]*memJob{},
 		deferred: map[engine.Lane]time.Time{},
 		watchers: map[*memWatcher]bool{},
+		proofs:   map[[2]string][]byte{},
+		attrs:    map[[2]string][]byte{},
 	}
 }
 

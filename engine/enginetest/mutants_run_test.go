@@ -117,6 +117,18 @@ var caughtBy = map[bug][]string{
 	closesOthers:          {"Shared/engines_may_be_closed_one_by_one"},
 	pushNotShared:         {"Shared/engines_claim_what_the_other_pushed"},
 	largeBodiesCut:        {"Push/keeps_a_body_of_1_MiB"},
+	proofsAsText:          {"Credentials/keep_every_byte"},
+	realmsRunTogether:     {"Credentials/belong_to_one_realm"},
+	putKeepsOld:           {"Credentials/are_replaced"},
+	removeNeverFinds:      {"Credentials/are_removed_once"},
+	usernamesUnordered:    {"Credentials/are_listed_in_order"},
+	credentialsNotShared:  {"Credentials/are_shared_and_survive"},
+	swapBlind:             {"Attributes/are_swapped_only_for_what_was_there"},
+	swapNotAtomic:         {"Attributes/swapped_by_many_at_once_lose_nothing"},
+	swapNeverDeletes:      {"Attributes/are_deleted"},
+	attributesAreChannels: {"Attributes/are_no_channels"},
+	attributesNotShared:   {"Attributes/are_shared_and_survive"},
+	emptyNamesTaken:       {"Credentials/without_a_name_are_refused", "Attributes/without_a_name_are_refused"},
 	emptyCallsFail:        {"Push/of_nothing_is_fine", "Settle/of_nothing_is_fine"},
 }
 

@@ -16,6 +16,7 @@
 //	merge.go        claiming from several shards
 //	ticket.go record.go   what is written where, byte for byte
 //	subscribers.go  the SETs that are shared with the Ruby original
+//	auth.go         credentials, where the Ruby original has them, and attributes
 //	watch.go        hints between processes
 //	check.go        a look at the server's configuration
 //

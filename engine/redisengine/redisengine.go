@@ -57,6 +57,8 @@ var (
 	_ engine.Engine      = (*Engine)(nil)
 	_ engine.DeadLetters = (*Engine)(nil)
 	_ engine.Inspector   = (*Engine)(nil)
+	_ engine.Credentials = (*Engine)(nil)
+	_ engine.Attributes  = (*Engine)(nil)
 )
 
 // maxShards is the default limit of shards on a cluster: every Claim asks all.

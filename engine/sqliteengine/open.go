@@ -63,6 +63,8 @@ var (
 	_ engine.Engine      = (*Engine)(nil)
 	_ engine.DeadLetters = (*Engine)(nil)
 	_ engine.Inspector   = (*Engine)(nil)
+	_ engine.Credentials = (*Engine)(nil)
+	_ engine.Attributes  = (*Engine)(nil)
 )
 
 var (

@@ -3,6 +3,7 @@ package sqliteengine
 import (
 	"fmt"
 	"math"
+	"strings"
 )
 
 const (
@@ -10,7 +11,7 @@ const (
 	// databases.
 	applicationID = 0x746f6f74
 	// schemaVersion is what this code reads and writes.
-	schemaVersion = 1
+	schemaVersion = 2
 	// never is the due time of a lane without jobs.
 	never = math.MaxInt64 >> 1
 	// bulk is how many rows one statement writes at most: those of nums.
@@ -95,8 +96,17 @@ CREATE TABLE nums (i INTEGER PRIMARY KEY);
 WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i+1 FROM n WHERE i < 1023) INSERT INTO nums SELECT i FROM n;
 `
 
+// upgrades[v-1] makes a file of version v one of version v+1. A new file is
+// made by schema and all of them.
+var upgrades = []string{
+	`
+CREATE TABLE credentials (realm TEXT NOT NULL, username TEXT NOT NULL, proof BLOB NOT NULL, PRIMARY KEY (realm, username)) WITHOUT ROWID;
+CREATE TABLE attributes (grp TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (grp, name)) WITHOUT ROWID;
+`,
+}
+
 // prepareFile makes sure that the file is one of ours, creating the schema in
-// an empty one.
+// an empty one and adding what an older version did not have.
 func prepareFile(c *conn) error {
 	if err := c.exec("BEGIN IMMEDIATE"); err != nil {
 		return err
@@ -116,12 +126,20 @@ func prepareFile(c *conn) error {
 	}
 	switch {
 	case app == 0 && version == 0 && tables == 0:
-		sql := fmt.Sprintf("%s; PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT", schema, applicationID, schemaVersion)
+		sql := fmt.Sprintf("%s; %s; PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
+			schema, strings.Join(upgrades, ";"), applicationID, schemaVersion)
 		return c.exec(sql)
 	case app != applicationID:
 		return errForeign
 	case version > schemaVersion:
 		return fmt.Errorf("%w (its version is %d, this program's %d)", errNewer, version, schemaVersion)
+	case version < 1:
+		return errForeign
+	case version < schemaVersion:
+		// A program of the older version that has the file open goes on
+		// working: an upgrade only adds.
+		sql := fmt.Sprintf("%s; PRAGMA user_version = %d; COMMIT", strings.Join(upgrades[version-1:], ";"), schemaVersion)
+		return c.exec(sql)
 	}
 	return nil
 }

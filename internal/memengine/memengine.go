@@ -28,6 +28,8 @@ type Store struct {
 	tickets  map[engine.Ticket]*job
 	deferred map[engine.Lane]time.Time
 	watchers map[*watcher]bool
+	proofs   map[[2]string][]byte // by realm and user name
+	attrs    map[[2]string][]byte // by group and name
 }
 
 type identity struct {
@@ -61,6 +63,8 @@ func NewStore() *Store {
 		tickets:  map[engine.Ticket]*job{},
 		deferred: map[engine.Lane]time.Time{},
 		watchers: map[*watcher]bool{},
+		proofs:   map[[2]string][]byte{},
+		attrs:    map[[2]string][]byte{},
 	}
 }
 
@@ -78,6 +82,8 @@ var (
 	_ engine.Engine      = (*Engine)(nil)
 	_ engine.DeadLetters = (*Engine)(nil)
 	_ engine.Inspector   = (*Engine)(nil)
+	_ engine.Credentials = (*Engine)(nil)
+	_ engine.Attributes  = (*Engine)(nil)
 )
 
 // Open opens an engine on the store.

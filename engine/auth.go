@@ -1,0 +1,39 @@
+package engine
+
+import "context"
+
+// Credentials is implemented by engines that keep user names with what proves
+// their passwords, which all of toot's own do. A realm is a set of users; its
+// name is a key such as "org.example.publisher.toot.auth.credentials_store".
+// What is empty (a realm, a user name, a proof) is ErrInvalid.
+//
+// What a method wrote is seen by every engine on the store at once.
+type Credentials interface {
+	// Credential returns the proof kept under a user name, nil if there is
+	// none.
+	Credential(ctx context.Context, realm, username string) (proof []byte, err error)
+	// Usernames returns the user names of a realm in ascending order.
+	Usernames(ctx context.Context, realm string) ([]string, error)
+	// PutCredential keeps a proof under a user name, instead of the one that
+	// was there, if any.
+	PutCredential(ctx context.Context, realm, username string, proof []byte) error
+	// RemoveCredential deletes a user name and reports whether it was there.
+	RemoveCredential(ctx context.Context, realm, username string) (removed bool, err error)
+}
+
+// Attributes is implemented by engines that can keep small values beside the
+// subscribers, which all of toot's own do. Attributes belong to groups and
+// mean nothing to the engine. They do not appear among the subscribers or the
+// channels, and stay when those are removed. A group or name that is empty is
+// ErrInvalid.
+//
+// What a method wrote is seen by every engine on the store at once.
+type Attributes interface {
+	// Attributes returns the attributes of a group by their names; none for a
+	// group that nobody knows. The caller may keep the map.
+	Attributes(ctx context.Context, group string) (map[string][]byte, error)
+	// SwapAttribute sets an attribute to a value, if its value was old until
+	// then, and reports whether it did. nil, or an empty value, means that
+	// there is no such attribute.
+	SwapAttribute(ctx context.Context, group, name string, old, value []byte) (swapped bool, err error)
+}

@@ -1,0 +1,115 @@
+package sqliteengine
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/watermarkchurch/toot-go/engine"
+)
+
+// Credential implements engine.Credentials.
+func (e *Engine) Credential(ctx context.Context, realm, username string) ([]byte, error) {
+	if realm == "" || username == "" {
+		return nil, fmt.Errorf("%w: a credential without realm or user name", engine.ErrInvalid)
+	}
+	var proof []byte
+	err := e.read(ctx, "credential", func(c *conn) error {
+		q, ok, err := c.query("SELECT proof FROM credentials WHERE realm = ?1 AND username = ?2", realm, username)
+		if err == nil && ok {
+			proof = q.bytes(0)
+			q.reset()
+		}
+		return err
+	})
+	return proof, err
+}
+
+// Usernames implements engine.Credentials.
+func (e *Engine) Usernames(ctx context.Context, realm string) ([]string, error) {
+	if realm == "" {
+		return nil, fmt.Errorf("%w: credentials without realm", engine.ErrInvalid)
+	}
+	var names []string
+	err := e.read(ctx, "user names", func(c *conn) error {
+		names = nil
+		q, ok, err := c.query("SELECT username FROM credentials WHERE realm = ?1 ORDER BY username", realm)
+		for ; ok && err == nil; ok, err = q.step() {
+			names = append(names, q.text(0))
+		}
+		return err
+	})
+	return names, err
+}
+
+// PutCredential implements engine.Credentials.
+func (e *Engine) PutCredential(ctx context.Context, realm, username string, proof []byte) error {
+	if realm == "" || username == "" || len(proof) == 0 {
+		return fmt.Errorf("%w: a credential without realm, user name or proof", engine.ErrInvalid)
+	}
+	return e.do(ctx, "put credential", &op{run: func(w *writer) error {
+		_, err := w.c.run("INSERT OR REPLACE INTO credentials (realm, username, proof) VALUES (?1, ?2, ?3)", realm, username, proof)
+		return err
+	}})
+}
+
+// RemoveCredential implements engine.Credentials.
+func (e *Engine) RemoveCredential(ctx context.Context, realm, username string) (removed bool, err error) {
+	if realm == "" || username == "" {
+		return false, fmt.Errorf("%w: a credential without realm or user name", engine.ErrInvalid)
+	}
+	err = e.do(ctx, "remove credential", &op{run: func(w *writer) error {
+		n, err := w.c.run("DELETE FROM credentials WHERE realm = ?1 AND username = ?2", realm, username)
+		removed = n > 0
+		return err
+	}})
+	return removed && err == nil, err
+}
+
+// Attributes implements engine.Attributes.
+func (e *Engine) Attributes(ctx context.Context, group string) (map[string][]byte, error) {
+	if group == "" {
+		return nil, fmt.Errorf("%w: attributes without group", engine.ErrInvalid)
+	}
+	var all map[string][]byte
+	err := e.read(ctx, "attributes", func(c *conn) error {
+		all = map[string][]byte{}
+		q, ok, err := c.query("SELECT name, value FROM attributes WHERE grp = ?1", group)
+		for ; ok && err == nil; ok, err = q.step() {
+			all[q.text(0)] = q.bytes(1)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// SwapAttribute implements engine.Attributes.
+func (e *Engine) SwapAttribute(ctx context.Context, group, name string, old, value []byte) (swapped bool, err error) {
+	if group == "" || name == "" {
+		return false, fmt.Errorf("%w: an attribute without group or name", engine.ErrInvalid)
+	}
+	err = e.do(ctx, "swap attribute", &op{run: func(w *writer) error {
+		var was []byte
+		q, ok, err := w.c.query("SELECT value FROM attributes WHERE grp = ?1 AND name = ?2", group, name)
+		if err != nil {
+			return err
+		}
+		if ok {
+			was = q.bytes(0)
+			q.reset()
+		}
+		if swapped = bytes.Equal(was, old); !swapped {
+			return nil
+		}
+		if len(value) == 0 {
+			_, err = w.c.run("DELETE FROM attributes WHERE grp = ?1 AND name = ?2", group, name)
+		} else {
+			_, err = w.c.run("INSERT OR REPLACE INTO attributes (grp, name, value) VALUES (?1, ?2, ?3)", group, name, value)
+		}
+		return err
+	}})
+	return swapped && err == nil, err
+}
