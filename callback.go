@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
 )
@@ -89,21 +91,33 @@ func (a *App) readBody(w http.ResponseWriter, r *http.Request) (body []byte, ok 
 		tooLarge(w, limit)
 		return nil, false
 	}
+	if !isPlain(r.Header) {
+		problem(w, http.StatusUnsupportedMediaType, "The body has a Content-Encoding. Expected it as it is.")
+		return nil, false
+	}
+	slow := a.limitReading(w, r)
+	var err error
 	if r.ContentLength > 0 {
 		body = make([]byte, r.ContentLength)
-		_, err := io.ReadFull(r.Body, body)
-		if err != nil {
-			problem(w, http.StatusBadRequest, "The body ended before its Content-Length was reached.")
-		}
-		return body, err == nil
+		_, err = io.ReadFull(r.Body, body)
+	} else {
+		body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if slow != nil {
+		_ = slow.SetReadDeadline(time.Time{})
+	}
 	var over *http.MaxBytesError
 	switch {
 	case errors.As(err, &over):
 		tooLarge(w, limit)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		w.Header().Set("Connection", "close")
+		problem(w, http.StatusRequestTimeout, "The body did not arrive in time.")
 	case err != nil:
-		problem(w, http.StatusBadRequest, "The body could not be read to its end.")
+		problem(w, http.StatusBadRequest, "The body ended before its end was reached.")
+	case tooDeep(body, a.wireDepth()):
+		tooNested(w, a.opts.MaxDepth)
+		return nil, false
 	}
 	return body, err == nil
 }

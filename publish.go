@@ -126,6 +126,9 @@ func (a *App) compose(m Message, now time.Time) (*Event, []byte, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("publish on %q: %w", channel, err)
 	}
+	if tooDeep(payload, a.opts.MaxDepth) {
+		return nil, nil, fmt.Errorf("publish on %q: %w: it nests deeper than %d levels (Options.MaxDepth)", channel, ErrInvalidPayload, a.opts.MaxDepth)
+	}
 	id := m.ID
 	if id == "" {
 		id = newEventID()

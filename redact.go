@@ -26,6 +26,22 @@ func redactURL(raw string) string {
 	return u.String()
 }
 
+// withoutPassword returns a URL with everything but its password, for those
+// who need to tell URLs apart.
+func withoutPassword(raw string) string {
+	if !strings.Contains(raw, "@") {
+		return raw
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.User == nil {
+		return raw
+	}
+	if _, has := u.User.Password(); has {
+		u.User = url.UserPassword(u.User.Username(), "redacted")
+	}
+	return u.String()
+}
+
 // withoutURL returns what went wrong with a request without naming its URL.
 func withoutURL(err error) error {
 	var urlErr *url.Error

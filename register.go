@@ -25,43 +25,46 @@ func (a *App) RegisterSubscriptions(ctx context.Context) error {
 		return err
 	}
 	defer a.closing.Done()
-	type pair struct{ source, channel, url string }
+	type pair struct {
+		source, channel string
+		of              Source
+	}
 	var pairs []pair
 	a.mu.RLock()
 	for channel, subscriptions := range a.handling {
 		for _, s := range subscriptions {
-			pairs = append(pairs, pair{s.Source, channel, a.sources[s.Source].SubscriptionURL})
+			pairs = append(pairs, pair{s.Source, channel, a.sources[s.Source]})
 		}
 	}
 	a.mu.RUnlock()
 	slices.SortFunc(pairs, func(a, b pair) int {
 		return cmp.Or(cmp.Compare(a.source, b.source), cmp.Compare(a.channel, b.channel))
 	})
-	pairs = slices.Compact(pairs)
+	pairs = slices.CompactFunc(pairs, func(a, b pair) bool { return a.source == b.source && a.channel == b.channel })
 	if len(pairs) > 0 && a.opts.CallbackURL == "" {
 		return errors.New("toot: RegisterSubscriptions needs Options.CallbackURL, the full URL of this app's HandlerService")
 	}
 	var failed []error
 	for _, p := range pairs {
-		if err := a.register(ctx, p.url, registration{CallbackURL: a.opts.CallbackURL, Channel: p.channel}); err != nil {
+		if err := a.register(ctx, p.of, registration{CallbackURL: a.opts.CallbackURL, Channel: p.channel}); err != nil {
 			failed = append(failed, fmt.Errorf("toot: register %q with source %q: %w", p.channel, p.source, err))
 		}
 	}
 	return errors.Join(failed...)
 }
 
-func (a *App) register(ctx context.Context, subscriptionURL string, reg registration) error {
+func (a *App) register(ctx context.Context, src Source, reg registration) error {
 	body, err := json.Marshal(reg)
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, subscriptionURL, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, src.SubscriptionURL, bytes.NewReader(body))
 	if err != nil {
 		return errors.New("the subscription URL is not a URL")
 	}
 	req.Header["Content-Type"] = jsonContentType
 	req.Header["User-Agent"] = userAgent
-	res, err := a.client.Do(req)
+	res, err := src.Client.Do(req)
 	if err != nil {
 		return withoutURL(err)
 	}

@@ -2,6 +2,7 @@ package toot
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 )
@@ -13,6 +14,10 @@ type Source struct {
 	SubscriptionURL string
 	// ChannelPrefix is the publisher's ChannelPrefix.
 	ChannelPrefix string
+	// Client registers at this source, for one that wants credentials of its
+	// own. Default: as Options.Client and Options.WrapTransport say. A user
+	// name and password in SubscriptionURL are sent by any.
+	Client *http.Client
 }
 
 // Subscription binds a handler to a channel of a source.
@@ -48,6 +53,11 @@ func (a *App) Source(name string, src Source) error {
 	}
 	if err := checkHTTPURL(src.SubscriptionURL); err != nil {
 		return fmt.Errorf("toot: source %q: SubscriptionURL: %w", name, err)
+	}
+	if src.Client != nil {
+		src.Client = a.ruled(*src.Client)
+	} else {
+		src.Client = a.sourceClient
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -1,6 +1,7 @@
 package toot
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"mime"
@@ -17,7 +18,7 @@ const maxURLBytes = 2048
 // source's subscription URL.
 //
 //	POST    {"callback_url":…,"channel":…}   201 added, 204 there already, 422 invalid
-//	GET                                      200, the channels of this app and their callback URLs
+//	GET                                      200, the channels of this app and their callback URLs, without passwords
 //	DELETE  ?channel=…&callback_url=…        204 removed, 404 not subscribed, 400 invalid
 //
 // Channels are full names. The service trusts whoever reaches it; put
@@ -69,6 +70,22 @@ func (a *App) addSubscriber(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusUnprocessableEntity, want+"invalid callback_url: "+err.Error()+".")
 		return
 	}
+	if policy := a.opts.AllowCallback; policy != nil {
+		if err := policy.check(r.Context(), reg.CallbackURL); err != nil {
+			a.log.Warn("toot: refused a callback URL that is not allowed", "channel", reg.Channel, "callback_url", redactURL(reg.CallbackURL))
+			problem(w, http.StatusUnprocessableEntity, want+strings.TrimPrefix(err.Error(), "toot: ")+".")
+			return
+		}
+	}
+	if full, err := a.channelIsFull(r.Context(), reg); full || err != nil {
+		if err != nil {
+			a.log.Error("toot: can't count the subscribers of a channel", "channel", reg.Channel, "error", err)
+			unavailable(w)
+			return
+		}
+		problem(w, http.StatusUnprocessableEntity, "This channel has as many subscribers as it may have here.")
+		return
+	}
 	added, err := a.engine.AddSubscriber(r.Context(), reg.Channel, reg.CallbackURL)
 	if err != nil {
 		a.log.Error("toot: can't add a subscriber", "channel", reg.Channel, "callback_url", redactURL(reg.CallbackURL), "error", err)
@@ -81,6 +98,17 @@ func (a *App) addSubscriber(w http.ResponseWriter, r *http.Request) {
 	}
 	a.log.Info("toot: subscriber added", "channel", reg.Channel, "callback_url", redactURL(reg.CallbackURL))
 	w.WriteHeader(http.StatusCreated)
+}
+
+// channelIsFull reports that one more subscriber would be too many. Those who
+// come at the same moment may be a few more.
+func (a *App) channelIsFull(ctx context.Context, reg registration) (bool, error) {
+	limit := a.opts.MaxSubscribersPerChannel
+	if limit < 0 {
+		return false, nil
+	}
+	urls, err := a.engine.Subscribers(ctx, reg.Channel)
+	return len(urls) >= limit && !slices.Contains(urls, reg.CallbackURL), err
 }
 
 func checkCallbackURL(raw string) error {
@@ -105,8 +133,13 @@ func (a *App) listSubscribers(w http.ResponseWriter, r *http.Request) {
 		Channels      []string            `json:"channels"`
 		Subscriptions map[string][]string `json:"subscriptions"`
 	}{make([]string, 0, len(channels)), channels}
-	for channel := range channels {
+	for channel, urls := range channels {
 		list.Channels = append(list.Channels, channel)
+		shown := slices.Clone(urls)
+		for i, u := range shown {
+			shown[i] = withoutPassword(u)
+		}
+		channels[channel] = shown
 	}
 	slices.Sort(list.Channels)
 	if list.Subscriptions == nil {

@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/watermarkchurch/toot-go/engine"
 )
@@ -28,6 +30,19 @@ type Options struct {
 	// its CheckRedirect says. Default: a client of its own with a pool of
 	// connections fit for MaxDeliveriesPerURL.
 	Client *http.Client
+
+	// WrapTransport, if set, is given the transport that makes the
+	// connections and returns the one that requests go through, such as
+	// auth.BasicTransport around it. It serves where AllowCallback keeps
+	// Client from having a Transport that is not an *http.Transport.
+	WrapTransport func(http.RoundTripper) http.RoundTripper
+
+	// AllowCallback says to which callback URLs events may be sent; it is
+	// looked at when one is registered and whenever a connection is made.
+	// Client's Transport must then be an *http.Transport, or none; its
+	// DialContext is replaced, and proxies are not used for callbacks.
+	// Default: to any.
+	AllowCallback *CallbackPolicy
 
 	// RequestTimeout bounds each outgoing request, from dialling to the end
 	// of the answer. The lease on a delivery is derived from it, so it is
@@ -50,6 +65,21 @@ type Options struct {
 	// and out, and of every other request body. Default 1 MiB, which is also
 	// what other apps accept unless told otherwise.
 	MaxEventBytes int
+
+	// MaxDepth bounds how deep the JSON of a payload may nest, in and out.
+	// Default 512; negative means no bound but that of encoding/json, 10,000.
+	// Ruby's default is 100.
+	MaxDepth int
+
+	// MaxSubscribersPerChannel bounds the callback URLs of one channel;
+	// registrations beyond it are refused. Default 10,000; negative means no
+	// bound.
+	MaxSubscribersPerChannel int
+
+	// ReadTimeout bounds how long the body of a request to the services may
+	// take to arrive, where the http.Server has no ReadTimeout of its own.
+	// Default 30 s; negative means no bound.
+	ReadTimeout time.Duration
 
 	// MaxDeliveries bounds the POSTs in flight. Endpoints that fail, hang or
 	// have not answered yet never take up more than half of them. Default
@@ -108,6 +138,15 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.ProbeInterval, time.Minute)
 	setDefault(&o.MaxRetryAfter, time.Hour)
 	setDefault(&o.DrainTimeout, 25*time.Second)
+	if o.MaxDepth == 0 {
+		o.MaxDepth = 512
+	}
+	if o.MaxSubscribersPerChannel == 0 {
+		o.MaxSubscribersPerChannel = 10_000
+	}
+	if o.ReadTimeout == 0 {
+		o.ReadTimeout = 30 * time.Second
+	}
 	if o.MaxRetries == 0 {
 		o.MaxRetries = 25
 	}
@@ -134,8 +173,11 @@ func setDefault[T int | time.Duration](field *T, value T) {
 type App struct {
 	engine engine.Engine
 	opts   Options
-	client *http.Client
+	client *http.Client // for callbacks
 	log    *slog.Logger
+
+	sourceClient *http.Client
+	transports   []*http.Transport // that are this app's own
 
 	mu       sync.RWMutex // guards what follows
 	sources  map[string]Source
@@ -188,7 +230,9 @@ func New(eng engine.Engine, opts *Options) (*App, error) {
 			return nil, fmt.Errorf("toot: Options.CallbackURL: %w", err)
 		}
 	}
-	a.client = a.newClient()
+	if err := a.newClients(); err != nil {
+		return nil, err
+	}
 	a.retries = retryPolicy{max: max(a.opts.MaxRetries, 0), delay: a.opts.RetryDelay, keep: a.opts.KeepTries}
 	a.publishes = newBatcher(publishBatch, a.flushPublications)
 	a.callbacks = newBatcher(callbackBatch, a.flushArrivals)
@@ -198,24 +242,6 @@ func New(eng engine.Engine, opts *Options) (*App, error) {
 	a.deliveries = newDeliveries(a)
 	a.handlers = newHandlers(a)
 	return a, nil
-}
-
-// newClient returns the caller's client with toot's rules laid over it.
-func (a *App) newClient() *http.Client {
-	var client http.Client
-	if a.opts.Client != nil {
-		client = *a.opts.Client
-	} else {
-		transport := http.DefaultTransport.(*http.Transport).Clone()
-		transport.MaxIdleConns = a.opts.MaxDeliveries
-		transport.MaxIdleConnsPerHost = a.opts.MaxDeliveries // many callback URLs may share a host
-		client.Transport = transport
-	}
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	if client.Timeout <= 0 || client.Timeout > a.opts.RequestTimeout {
-		client.Timeout = a.opts.RequestTimeout
-	}
-	return &client
 }
 
 // enter begins a call that Close waits for; its caller calls closing.Done.
@@ -242,9 +268,7 @@ func (a *App) Close() error {
 	a.closing.Wait()
 	a.publishes.wait()
 	a.callbacks.wait()
-	if a.opts.Client == nil {
-		a.client.CloseIdleConnections()
-	}
+	a.closeIdle()
 	return nil
 }
 
@@ -325,6 +349,9 @@ func checkHTTPURL(raw string) error {
 	}
 	if u.Scheme != "http" && u.Scheme != "https" {
 		return fmt.Errorf("its scheme is neither http nor https (%s)", want)
+	}
+	if !utf8.ValidString(raw) || strings.IndexFunc(raw, isControl) >= 0 {
+		return errors.New("it has control characters or is not UTF-8")
 	}
 	if u.Hostname() == "" {
 		return fmt.Errorf("it has no host (%s)", want)

@@ -1,0 +1,64 @@
+package toot
+
+import (
+	"errors"
+	"net/http"
+)
+
+// newClients makes the clients for callbacks and for sources: the caller's
+// with toot's rules laid over it. They differ if there is a policy on
+// callbacks: where the sources are is for this app alone to say.
+func (a *App) newClients() error {
+	var client http.Client
+	if a.opts.Client != nil {
+		client = *a.opts.Client
+	} else {
+		transport := http.DefaultTransport.(*http.Transport).Clone()
+		transport.MaxIdleConns = a.opts.MaxDeliveries
+		transport.MaxIdleConnsPerHost = a.opts.MaxDeliveries // many callback URLs may share a host
+		client.Transport = transport
+		a.transports = append(a.transports, transport)
+	}
+	base := client.Transport
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	wrap := a.opts.WrapTransport
+	if wrap == nil {
+		wrap = func(t http.RoundTripper) http.RoundTripper { return t }
+	} else {
+		client.Transport = wrap(base)
+	}
+	a.sourceClient = a.ruled(client)
+	a.client = a.sourceClient
+	if policy := a.opts.AllowCallback; policy != nil {
+		transport, ok := base.(*http.Transport)
+		if !ok {
+			return errors.New("toot: Options.AllowCallback needs a Client whose Transport is an *http.Transport, or none, since it dials by itself: put what wraps it into Options.WrapTransport")
+		}
+		guarded, err := policy.guard(transport)
+		if err != nil {
+			return err
+		}
+		a.transports = append(a.transports, guarded)
+		client.Transport = wrap(guarded)
+		a.client = a.ruled(client)
+	}
+	return nil
+}
+
+// ruled lays the rules over a client.
+func (a *App) ruled(client http.Client) *http.Client {
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	if client.Timeout <= 0 || client.Timeout > a.opts.RequestTimeout {
+		client.Timeout = a.opts.RequestTimeout
+	}
+	return &client
+}
+
+// closeIdle closes the idle connections that are nobody else's.
+func (a *App) closeIdle() {
+	for _, t := range a.transports {
+		t.CloseIdleConnections()
+	}
+}
