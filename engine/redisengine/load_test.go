@@ -2,7 +2,6 @@ package redisengine_test
 
 import (
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,7 +16,7 @@ import (
 // backlog is how many jobs wait in TestNoCallIsSlow: 1,000,000 with
 // TOOT_TEST_LONG set.
 func backlog() int {
-	if os.Getenv("TOOT_TEST_LONG") != "" {
+	if long {
 		return 1_000_000
 	}
 	return 100_000
@@ -203,7 +202,7 @@ func TestMemory(t *testing.T) {
 func TestManyProcesses(t *testing.T) {
 	t.Parallel()
 	n := 40_000
-	if os.Getenv("TOOT_TEST_LONG") != "" {
+	if long {
 		n = 200_000
 	}
 	s := redistest.Start(t)

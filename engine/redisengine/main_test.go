@@ -3,8 +3,10 @@ package redisengine_test
 import (
 	"context"
 	"flag"
+	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"testing"
 	"time"
 
@@ -15,6 +17,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if url := os.Getenv(workerURL); url != "" {
+		if err := work(url, os.Getenv(workerLog)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	flag.Parse()
 	// The tests wait for servers more than they work.
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
