@@ -75,7 +75,9 @@ func (a *App) post(ctx context.Context, callbackURL string, body []byte, content
 		return v, nil
 	}
 	defer func() { _ = res.Body.Close() }()
-	answer, err = io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes))
+	if res.ContentLength != 0 {
+		answer, err = io.ReadAll(io.LimitReader(res.Body, maxAnswerBytes))
+	}
 	v = judge(res.StatusCode, res.Header, time.Now(), a.opts.MaxRetryAfter)
 	v.answered, v.batch, v.cutOff = true, takesBatch(res.Header), err != nil
 	return v, answer

@@ -164,6 +164,17 @@ func parseObject(body []byte) (*Event, error) {
 	return e, nil
 }
 
+// parseStored is parseEvent for what was found to be JSON before it was
+// stored, and need not be looked through again.
+func parseStored(body []byte) (e *Event, err error) {
+	defer func() {
+		if recover() != nil { // another program wrote to the store
+			e, err = nil, errNotJSON
+		}
+	}()
+	return parseObject(body)
+}
+
 // identify is parseObject for who needs to know no more than which event it is.
 func identify(body []byte) (id, channel string, err error) {
 	err = eachMember(body, func(key, value []byte) {
@@ -248,12 +259,7 @@ func skipValue(b []byte, i int) int {
 	for depth := 0; ; {
 		switch b[i] {
 		case '"':
-			for i++; b[i] != '"'; i++ {
-				if b[i] == '\\' {
-					i++
-				}
-			}
-			i++
+			i = skipString(b, i)
 		case '{', '[':
 			depth++
 			i++
@@ -270,6 +276,18 @@ func skipValue(b []byte, i int) int {
 		if depth == 0 {
 			return i
 		}
+	}
+}
+
+// skipString returns the index behind the string that starts at b[i].
+func skipString(b []byte, i int) int {
+	for i++; ; i++ {
+		n := bytes.IndexByte(b[i:], '"')
+		escape := bytes.IndexByte(b[i:i+n], '\\')
+		if escape < 0 {
+			return i + n + 1
+		}
+		i += escape + 1 // the escaped character
 	}
 }
 

@@ -146,6 +146,18 @@ func TestWhatIsNoEvent(t *testing.T) {
 	}
 }
 
+func TestWhatAnotherProgramStoredDoesNoHarm(t *testing.T) {
+	_, body := readWire(t, "event-escaped-basic-auth.http")
+	for n := range body {
+		if e, err := parseStored(body[:n:n]); err == nil && e.Channel == "" {
+			t.Errorf("%s: %+v", body[:n], e)
+		}
+	}
+	if e, err := parseStored(body); err != nil || len(e.ID) != 36 {
+		t.Errorf("%+v, %v", e, err)
+	}
+}
+
 func TestPayloads(t *testing.T) {
 	for _, tc := range []struct {
 		payload any

@@ -39,7 +39,7 @@ func (a *App) handleOne(ctx context.Context, j *job) verdict {
 	if lost := lostClaims(j.claim); lost >= maxLostClaims {
 		return verdict{action: tryAgain, lost: lost, reason: fmt.Sprintf("the process that handled it died, or lost its lease, %d times", lost)}
 	}
-	event, err := parseEvent(j.claim.Event.Body)
+	event, err := parseStored(j.claim.Event.Body)
 	if err != nil { // it was read before it was stored
 		return verdict{action: bury, reason: err.Error()}
 	}
@@ -54,7 +54,7 @@ func (a *App) handleOne(ctx context.Context, j *job) verdict {
 	a.handlers.mu.Unlock()
 	if s.Timeout > 0 {
 		var stop context.CancelFunc
-		ctx, stop = context.WithTimeoutCause(ctx, s.Timeout, fmt.Errorf("toot: handler ran longer than its timeout of %v: %w", s.Timeout, context.DeadlineExceeded))
+		ctx, stop = context.WithTimeoutCause(ctx, s.Timeout, s.overstayed)
 		defer stop()
 	}
 	err = run(ctx, a.wrapped(s), event)

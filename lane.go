@@ -60,10 +60,13 @@ func (l *lane) capacity() int {
 	if l.health.sick() {
 		return l.health.limit
 	}
-	if l.batch > 0 {
-		return 4096
+	switch {
+	case l.batch > 0:
+		return 8192
+	case !l.adapts:
+		return 1024
 	}
-	return min(max(8*l.health.limit, 16), 1024)
+	return min(32*l.health.limit, 1024)
 }
 
 // leave notes that jobs of the lane are left to the store.

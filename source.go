@@ -1,6 +1,7 @@
 package toot
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -42,7 +43,8 @@ type Subscription struct {
 	// Options.HandlerTimeout; negative means no bound.
 	Timeout time.Duration
 
-	channel string // full name
+	channel    string // full name
+	overstayed error  // the cause with which a run's context ends after Timeout
 }
 
 // Source defines a source. Defining a name again replaces it for
@@ -110,6 +112,7 @@ func (a *App) AddSubscription(s Subscription) error {
 	if s.Timeout == 0 {
 		s.Timeout = a.opts.HandlerTimeout
 	}
+	s.overstayed = fmt.Errorf("toot: handler ran longer than its timeout of %v: %w", s.Timeout, context.DeadlineExceeded)
 	// Readers hold what they got without the lock, so slices are never
 	// changed in place.
 	a.handling[s.channel] = append(slices.Clone(a.handling[s.channel]), &s)
