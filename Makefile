@@ -2,6 +2,7 @@
 # make test   everything, with the race detector; installs what it needs
 # make lint   gofmt, go vet and golangci-lint
 # make crash  kills processes for ROUNDS rounds on each kind of store, counts what is lost
+# make long   the tests on Redis at full length: 200,000 events, a million jobs, 30 s outages
 # make bench  how fast it is, beside the raw net/http limit; BENCH adds flags
 # make bench-quick   the same in under a minute, less exactly
 # make isolation  what sick endpoints cost the others: 1,000 endpoints, 900 of which hang
@@ -18,7 +19,7 @@ EVENTS ?= 1000
 ROUNDS ?= 200
 SEED ?= 0
 
-.PHONY: demo test crash isolation setup lint fmt fuzz vuln build clean
+.PHONY: demo test long crash isolation setup lint fmt fuzz vuln build clean
 
 demo:
 	go run ./cmd/toot demo --events $(EVENTS)
@@ -29,6 +30,9 @@ build:
 test: setup
 	CGO_ENABLED=0 go build ./...
 	CGO_ENABLED=1 go test -race -timeout 20m ./...
+
+long: setup
+	TOOT_TEST_LONG=1 go test -count=1 -timeout 30m -v -run 'TestApps|TestNoCallIsSlow|TestManyProcesses' ./engine/redisengine
 
 crash: setup
 	@mkdir -p $(TOOLS)
