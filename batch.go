@@ -89,7 +89,7 @@ func (a *App) deliverBatch(ctx context.Context, jobs []*job, verdicts []verdict)
 	}
 	body[0] = '['
 	body = append(body, ']')
-	v, answer := a.post(ctx, jobs[0].lane.name, body, batchContentType, nil)
+	v, answer := a.post(ctx, jobs[0].lane.name, "", body, batchContentType, nil)
 	if refused := v.status >= 400 && v.status <= 499 && v.status != http.StatusRequestTimeout && v.status != http.StatusTooManyRequests ||
 		v.action == finish && v.batch == 0; refused {
 		// It takes no batches (any more): the events go one by one, and the
@@ -126,6 +126,7 @@ func (a *App) deliverBatch(ctx context.Context, jobs []*job, verdicts []verdict)
 func (a *App) serveBatch(w http.ResponseWriter, r *http.Request, body []byte) {
 	var answer batchAnswer
 	item := &arrival{waiter: newWaiter()}
+	signed := signed{header: r.Header, body: body}
 	err := eachElement(body, func(i int, element []byte) {
 		id, channel, err := identify(element)
 		if err != nil {
@@ -135,6 +136,10 @@ func (a *App) serveBatch(w http.ResponseWriter, r *http.Request, body []byte) {
 		subscriptions := a.subscriptionsTo(channel)
 		if len(subscriptions) == 0 {
 			answer.Results = append(answer.Results, batchResult{Index: i, Status: http.StatusOK, Unsubscribe: true})
+			return
+		}
+		if err := signed.allows(subscriptions); err != nil {
+			answer.Results = append(answer.Results, batchResult{Index: i, Status: http.StatusUnauthorized, Detail: err.Error()})
 			return
 		}
 		item.add(&engine.Event{ID: id, Channel: channel, Body: element}, subscriptions)
@@ -149,6 +154,7 @@ func (a *App) serveBatch(w http.ResponseWriter, r *http.Request, body []byte) {
 	}
 	ends(err)
 	if err != nil {
+		signed.failed()
 		a.log.Error("toot: can't store incoming events; their publisher will send them again", "events", len(item.events), "error", err)
 		unavailable(w)
 		return

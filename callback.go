@@ -70,9 +70,17 @@ func (a *App) serveCallback(w http.ResponseWriter, r *http.Request) {
 		end(StepResult{Outcome: OutcomeUnwanted})
 		return
 	}
+	signed := signed{header: r.Header, body: body}
+	if err := signed.allows(subscriptions); err != nil {
+		end(StepResult{Outcome: OutcomeFailed, Reason: err.Error()})
+		a.log.Warn("toot: refused an event", "event", id, "channel", channel, "error", err)
+		unsigned(w, err)
+		return
+	}
 	item := &arrival{waiter: newWaiter()}
 	item.add(&engine.Event{ID: id, Channel: channel, Body: body, Meta: encodeMeta(step.Header)}, subscriptions)
 	if err := submitAndWait(ctx, a.callbacks, item, &item.waiter); err != nil {
+		signed.failed()
 		end(StepResult{Outcome: OutcomeFailed, Reason: err.Error()})
 		if r.Context().Err() == nil {
 			a.log.Error("toot: can't store an incoming event; its publisher will send it again", "event", id, "channel", channel, "error", err)

@@ -35,7 +35,8 @@ func (a *App) lease() time.Duration {
 func (a *App) deliver(ctx context.Context, jobs []*job, verdicts []verdict) {
 	if len(jobs) == 1 {
 		ctx, trace := a.beginTry(ctx, StepDeliver, jobs[0])
-		verdicts[0], _ = a.post(ctx, jobs[0].lane.name, jobs[0].claim.Event.Body, jsonContentType, trace)
+		event := jobs[0].claim.Event
+		verdicts[0], _ = a.post(ctx, jobs[0].lane.name, event.ID, event.Body, jsonContentType, trace)
 	} else {
 		for _, j := range jobs {
 			_, _ = a.beginTry(ctx, StepDeliver, j)
@@ -50,8 +51,9 @@ func (a *App) deliver(ctx context.Context, jobs []*job, verdicts []verdict) {
 }
 
 // post sends a body to a callback URL and judges what comes back. The answer's
-// body is returned up to a bound.
-func (a *App) post(ctx context.Context, callbackURL string, body []byte, contentType []string, trace http.Header) (v verdict, answer []byte) {
+// body is returned up to a bound. The ID is that of the request, should it be
+// signed; the same for each try, or none for one that is not made again.
+func (a *App) post(ctx context.Context, callbackURL, id string, body []byte, contentType []string, trace http.Header) (v verdict, answer []byte) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, callbackURL, bytes.NewReader(body))
 	if err != nil { // from a store that another program wrote to
 		return verdict{action: bury, reason: "the callback URL is not a URL"}, nil
@@ -62,6 +64,18 @@ func (a *App) post(ctx context.Context, callbackURL string, body []byte, content
 		if values := trace[name]; values != nil {
 			req.Header[name] = values
 		}
+	}
+	now := time.Now()
+	keys, err := a.signers.keys(ctx, callbackURL, now)
+	if err != nil { // rather late than unsigned
+		a.log.Warn("toot: can't read the signing secrets; will try again", "error", err)
+		return verdict{action: giveBack, after: storeRetry}, nil
+	}
+	if len(keys) > 0 {
+		if id == "" {
+			id = newEventID()
+		}
+		sign(req.Header, keys, id, now, body)
 	}
 	res, err := a.client.Do(req)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"time"
 )
 
 // RegisterSubscriptions tells every publisher of this app's subscriptions to
@@ -54,6 +55,9 @@ func (a *App) RegisterSubscriptions(ctx context.Context) error {
 }
 
 func (a *App) register(ctx context.Context, src Source, reg registration) error {
+	if len(src.SigningSecrets) > 0 {
+		reg.SigningSecret = src.SigningSecrets[0]
+	}
 	body, err := json.Marshal(reg)
 	if err != nil {
 		return err
@@ -64,6 +68,9 @@ func (a *App) register(ctx context.Context, src Source, reg registration) error 
 	}
 	req.Header["Content-Type"] = jsonContentType
 	req.Header["User-Agent"] = userAgent
+	if src.signatures != nil { // which shows that the secrets before it were ours, too
+		sign(req.Header, src.signatures.keys, newEventID(), time.Now(), body)
+	}
 	res, err := src.Client.Do(req)
 	if err != nil {
 		return withoutURL(err)

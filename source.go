@@ -19,6 +19,14 @@ type Source struct {
 	// own. Default: as Options.Client and Options.WrapTransport say. A user
 	// name and password in SubscriptionURL are sent by any.
 	Client *http.Client
+	// SigningSecrets, as NewSigningSecret returns them, make the publisher sign
+	// what it sends, and HandlerService refuse events on this source's
+	// channels that are not signed. RegisterSubscriptions hands over the first;
+	// all are taken. To change it, put a new one before it, register, and
+	// remove the old one a day later. Default: none, and nothing is checked.
+	SigningSecrets []string
+
+	signatures *Signatures
 }
 
 // Subscription binds a handler to a channel of a source.
@@ -45,6 +53,7 @@ type Subscription struct {
 
 	channel    string // full name
 	overstayed error  // the cause with which a run's context ends after Timeout
+	signatures *Signatures
 }
 
 // Source defines a source. Defining a name again replaces it for
@@ -55,6 +64,13 @@ func (a *App) Source(name string, src Source) error {
 	}
 	if err := checkHTTPURL(src.SubscriptionURL); err != nil {
 		return fmt.Errorf("toot: source %q: SubscriptionURL: %w", name, err)
+	}
+	if len(src.SigningSecrets) > 0 {
+		var err error
+		if src.signatures, err = NewSignatures(src.SigningSecrets...); err != nil {
+			return fmt.Errorf("toot: source %q: SigningSecrets: %w", name, err)
+		}
+		src.SigningSecrets = slices.Clone(src.SigningSecrets)
 	}
 	if src.Client != nil {
 		src.Client = a.ruled(*src.Client)
@@ -96,6 +112,7 @@ func (a *App) AddSubscription(s Subscription) error {
 		return fmt.Errorf("toot: subscription to %q of source %q has no handler", s.Channel, s.Source)
 	}
 	s.channel = src.ChannelPrefix + s.Channel
+	s.signatures = src.signatures
 	if err := checkChannel(s.channel); err != nil {
 		return fmt.Errorf("toot: subscription to source %q: %w", s.Source, err)
 	}

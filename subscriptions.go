@@ -3,6 +3,7 @@ package toot
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"mime"
 	"net/http"
@@ -49,6 +50,8 @@ func (a *App) serveSubscriptions(w http.ResponseWriter, r *http.Request) {
 type registration struct {
 	CallbackURL string `json:"callback_url"`
 	Channel     string `json:"channel"`
+	// SigningSecret is for signatures after Standard Webhooks.
+	SigningSecret string `json:"signing_secret,omitempty"`
 }
 
 func (a *App) addSubscriber(w http.ResponseWriter, r *http.Request) {
@@ -86,6 +89,9 @@ func (a *App) addSubscriber(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusUnprocessableEntity, "This channel has as many subscribers as it may have here.")
 		return
 	}
+	if reg.SigningSecret != "" && !a.registerSecret(w, r, body, reg) {
+		return
+	}
 	added, err := a.engine.AddSubscriber(r.Context(), reg.Channel, reg.CallbackURL)
 	if err != nil {
 		a.log.Error("toot: can't add a subscriber", "channel", reg.Channel, "callback_url", redactURL(reg.CallbackURL), "error", err)
@@ -98,6 +104,26 @@ func (a *App) addSubscriber(w http.ResponseWriter, r *http.Request) {
 	}
 	a.log.Info("toot: subscriber added", "channel", reg.Channel, "callback_url", redactURL(reg.CallbackURL))
 	w.WriteHeader(http.StatusCreated)
+}
+
+// registerSecret keeps a subscriber's signing secret, or answers why not.
+func (a *App) registerSecret(w http.ResponseWriter, r *http.Request, body []byte, reg registration) (ok bool) {
+	if _, err := parseSecret(reg.SigningSecret); err != nil {
+		problem(w, http.StatusUnprocessableEntity, "Invalid signing_secret: "+strings.TrimPrefix(err.Error(), "toot: ")+".")
+		return false
+	}
+	err := a.takeSecret(r, body, reg)
+	switch {
+	case errors.Is(err, errOtherSecret):
+		a.log.Warn("toot: refused a signing secret: there is another", "channel", reg.Channel, "callback_url", redactURL(reg.CallbackURL))
+		problem(w, http.StatusForbidden, "Nothing was changed: "+err.Error()+".")
+	case errors.Is(err, ErrUnsupported):
+		problem(w, http.StatusUnprocessableEntity, "This publisher can't sign: leave out signing_secret.")
+	case err != nil:
+		a.log.Error("toot: can't keep a signing secret", "callback_url", redactURL(reg.CallbackURL), "error", err)
+		unavailable(w)
+	}
+	return err == nil
 }
 
 // channelIsFull reports that one more subscriber would be too many. Those who

@@ -177,6 +177,7 @@ type App struct {
 	log    *slog.Logger
 
 	sourceClient *http.Client
+	signers      signers
 	transports   []*http.Transport // that are this app's own
 
 	mu       sync.RWMutex // guards what follows
@@ -233,6 +234,7 @@ func New(eng engine.Engine, opts *Options) (*App, error) {
 	if err := a.newClients(); err != nil {
 		return nil, err
 	}
+	a.signers.store, _ = eng.(engine.Attributes)
 	a.retries = retryPolicy{max: max(a.opts.MaxRetries, 0), delay: a.opts.RetryDelay, keep: a.opts.KeepTries}
 	a.publishes = newBatcher(publishBatch, a.flushPublications)
 	a.callbacks = newBatcher(callbackBatch, a.flushArrivals)
