@@ -41,7 +41,7 @@ func (e *Engine) Claim(ctx context.Context, req engine.ClaimRequest) (engine.Cla
 }
 
 func claimArgs(s *shard, req *engine.ClaimRequest, window string, look bool) []string {
-	args := make([]string, 0, 9+2*len(req.Limits)+len(req.Only))
+	args := make([]string, 0, 10+2*len(req.Limits)+len(req.Only))
 	args = append(args,
 		s.lanePrefix(req.Kind), strconv.Itoa(int(req.Kind)), strconv.Itoa(req.Max), strconv.Itoa(req.MaxPerLane),
 		span(req.Lease), flag(look), strconv.Itoa(len(req.Limits)))
@@ -54,12 +54,12 @@ func claimArgs(s *shard, req *engine.ClaimRequest, window string, look bool) []s
 		args = append(args, strconv.Itoa(len(req.Only)))
 		args = append(args, req.Only...)
 	}
-	return append(args, window)
+	return append(args, window, "") // the last one is execSoon's
 }
 
 // claim claims from one shard. due has the scores that the jobs had before.
 func (e *Engine) claim(ctx context.Context, s *shard, req *engine.ClaimRequest) (res engine.ClaimResult, due []int64, err error) {
-	answer, err := e.exec(ctx, s, claimScript, nil, claimArgs(s, req, e.window, false))
+	answer, err := e.execSoon(ctx, s, claimScript, nil, claimArgs(s, req, e.window, false))
 	if err != nil {
 		return res, nil, err
 	}

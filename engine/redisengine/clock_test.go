@@ -53,15 +53,12 @@ func TestClocksOfProcessesDoNotMatter(t *testing.T) {
 	// server: in the bubble there is no other way to wait.
 	claims := func(t *testing.T, e *redisengine.Engine) {
 		t.Helper()
-		if ids := claim(t, e); len(ids) != 1 || ids[0] != "now" {
-			t.Errorf("claimed %v, want what is due now", ids)
-		}
-		got := map[string]bool{"now": true}
+		got := map[string]bool{}
 		for n := 0; len(got) < 4; n++ {
 			for _, id := range claim(t, e) {
 				got[id] = true
 			}
-			if n > 1_000_000 {
+			if n > 200_000 {
 				t.Fatalf("claimed only %v", got)
 			}
 		}

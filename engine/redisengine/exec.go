@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -17,14 +18,50 @@ const patience = 5 * time.Second
 
 // exec runs a script on a shard. lanes are the lane keys that it is to use.
 func (e *Engine) exec(ctx context.Context, s *shard, script *rueidis.Lua, lanes, args []string) ([]rueidis.RedisMessage, error) {
+	return e.execUntil(ctx, s, script, lanes, args, 0)
+}
+
+// execUntil is exec, but if limit is more than 0 the last argument is replaced
+// by the server's time that long from each attempt.
+func (e *Engine) execUntil(ctx context.Context, s *shard, script *rueidis.Lua, lanes, args []string, limit time.Duration) ([]rueidis.RedisMessage, error) {
 	keys := make([]string, 0, len(s.fixed)+len(lanes))
 	keys = append(append(keys, s.fixed...), lanes...)
 	var answer []rueidis.RedisMessage
 	err := e.try(ctx, func(ctx context.Context) (err error) {
+		if limit > 0 {
+			args[len(args)-1] = strconv.FormatInt(s.serverTime()+limit.Microseconds(), 10)
+		}
 		answer, err = script.Exec(ctx, e.client, keys, args).ToArray()
 		return err
 	})
 	return answer, err
+}
+
+// tooLate is how long after it was sent a script of execSoon is carried out at
+// the latest.
+const tooLate = 2 * time.Second
+
+// execSoon is exec for what had better not be done than done late. A server
+// that stood still has commands waiting whose callers have long given up: a
+// claim among them would keep jobs from everybody until its lease ends, and
+// an extension would make a ticket stale that somebody holds.
+//
+// The last argument is replaced by the time from which it is too late. The
+// script then does nothing and answers with its time alone, and if the caller
+// is still there it is called again.
+func (e *Engine) execSoon(ctx context.Context, s *shard, script *rueidis.Lua, lanes, args []string) ([]rueidis.RedisMessage, error) {
+	for patience := tooLate; ; patience *= 2 { // the server may be that slow
+		answer, err := e.execUntil(ctx, s, script, lanes, args, patience)
+		if err != nil || len(answer) != 1 {
+			return answer, err
+		}
+		r := parse(answer, 1)
+		now := r.int(0)
+		if r.err != nil {
+			return nil, r.err
+		}
+		s.setTime(now)
+	}
 }
 
 // try calls f until it succeeds, fails for good, or the outage lasts.

@@ -150,7 +150,7 @@ func inOrder(found []engine.ClaimResult, dues [][]int64) []engine.Claimed {
 
 // look asks a shard what a claim would find there.
 func (e *Engine) look(ctx context.Context, s *shard, req *engine.ClaimRequest) ([]offer, time.Duration, error) {
-	answer, err := e.exec(ctx, s, claimScript, nil, claimArgs(s, req, e.window, true))
+	answer, err := e.execSoon(ctx, s, claimScript, nil, claimArgs(s, req, e.window, true))
 	if err != nil {
 		return nil, 0, err
 	}

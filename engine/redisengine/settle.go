@@ -210,7 +210,7 @@ func (e *Engine) settle(ctx context.Context, s *settlement, outcomes []engine.Ou
 		args = append(args, strconv.FormatUint(c.score, 10))
 	}
 	var further []string
-	buried := false
+	buried, extends := false, len(s.events) == 0
 	place := make(map[int]int, len(s.events)) // of an outcome in order, from 1
 	for i, c := range order {
 		if len(s.events) > 0 {
@@ -225,6 +225,7 @@ func (e *Engine) settle(ctx context.Context, s *settlement, outcomes []engine.Ou
 			op |= 16
 			further = append(further, c.event)
 		}
+		extends = extends && o.Result == engine.Extend
 		switch o.Result {
 		case engine.Retry:
 			further = append(further, micros(o.After), c.record(c.claims, o.Attempt, string(o.History)))
@@ -255,7 +256,11 @@ func (e *Engine) settle(ctx context.Context, s *settlement, outcomes []engine.Ou
 		args = s.lanes.appendArgs(args)
 		args = s.appendArgs(args, true)
 	}
-	answer, err := e.exec(ctx, s.shard, run, s.lanes.keys(s.shard), args)
+	exec := e.exec
+	if extends {
+		exec = e.execSoon
+	}
+	answer, err := exec(ctx, s.shard, run, s.lanes.keys(s.shard), append(args, ""))
 	if err != nil {
 		return err
 	}

@@ -168,7 +168,8 @@ func unpackEvent(stored string) (e *engine.Event, ok bool) {
 }
 
 // serverTime is about what the server's clock says, in microseconds. Only the
-// ages of jobs depend on it: whatever decides is done by the server itself.
+// ages of jobs depend on it, and what execSoon takes for late: whatever decides
+// is done by the server itself.
 func (s *shard) serverTime() int64 {
 	return time.Since(processStart).Microseconds() + s.offset.Load()
 }

@@ -3,6 +3,10 @@
 --   the number of limits, then lane and limit of each
 --   -1, or the number of lanes that are asked for, then their names
 --   the dedupe window, for the old to be forgotten where nothing is pushed
+--   the time from which it is too late
+if now > tonumber(ARGV[#ARGV]) then
+  return {format('%d', now)}
+end
 local prefix, kind = ARGV[1], tonumber(ARGV[2])
 local most, perLane, lease = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local look = ARGV[6] == '1'
@@ -255,5 +259,5 @@ else
     call('HSET', META, 'wait' .. kind, bound == math.huge and '1e300' or format('%d', bound))
   end
 end
-rotate(tonumber(ARGV[#ARGV]))
+rotate(tonumber(ARGV[#ARGV - 1]))
 return {format('%d', now), format('%d', next), lost, names, jobs}

@@ -7,9 +7,13 @@
 --   keys and scores, and unless they are, operations, ordered by group
 --   further arguments of the operations, as they come
 --   the follow-up jobs, if any, as store reads them, with the same lanes
+--   the time from which it is too late, empty for never
 --
 -- An operation is the engine.Result, plus 8 if the job has a record, plus 16
 -- if its event key is not its job key and comes as the first further argument.
+if now > (tonumber(ARGV[#ARGV]) or math.huge) then
+  return {format('%d', now)}
+end
 local DONE, RETRY, BURY, RELEASE, EXTEND = 1, 2, 3, 4, 5
 
 local p = 7
