@@ -69,8 +69,8 @@ type Fault struct {
 // Script decides on each call. It may be called concurrently.
 type Script func(Call) Fault
 
-// Engine is an engine with faults. It implements engine.DeadLetters and
-// engine.Inspector; where the engine inside does not, these methods fail with
+// Engine is an engine with faults. It implements the optional interfaces, too;
+// where the engine inside does not, their methods fail with
 // errors.ErrUnsupported.
 type Engine struct {
 	inner engine.Engine
@@ -255,36 +255,20 @@ func (e *Engine) Close() error {
 
 // Dead implements engine.DeadLetters.
 func (e *Engine) Dead(ctx context.Context, q engine.DeadQuery) ([]engine.Dead, error) {
-	inner, ok := e.inner.(engine.DeadLetters)
-	if !ok {
-		return nil, errors.ErrUnsupported
-	}
-	return get(ctx, e, Call{Method: Dead}, func() ([]engine.Dead, error) { return inner.Dead(ctx, q) })
+	return of(ctx, e, Dead, func(d engine.DeadLetters) ([]engine.Dead, error) { return d.Dead(ctx, q) })
 }
 
 // Redrive implements engine.DeadLetters.
 func (e *Engine) Redrive(ctx context.Context, ids []string) (int, error) {
-	inner, ok := e.inner.(engine.DeadLetters)
-	if !ok {
-		return 0, errors.ErrUnsupported
-	}
-	return get(ctx, e, Call{Method: Redrive}, func() (int, error) { return inner.Redrive(ctx, ids) })
+	return of(ctx, e, Redrive, func(d engine.DeadLetters) (int, error) { return d.Redrive(ctx, ids) })
 }
 
 // Discard implements engine.DeadLetters.
 func (e *Engine) Discard(ctx context.Context, ids []string) (int, error) {
-	inner, ok := e.inner.(engine.DeadLetters)
-	if !ok {
-		return 0, errors.ErrUnsupported
-	}
-	return get(ctx, e, Call{Method: Discard}, func() (int, error) { return inner.Discard(ctx, ids) })
+	return of(ctx, e, Discard, func(d engine.DeadLetters) (int, error) { return d.Discard(ctx, ids) })
 }
 
 // Lanes implements engine.Inspector.
 func (e *Engine) Lanes(ctx context.Context) ([]engine.LaneStats, error) {
-	inner, ok := e.inner.(engine.Inspector)
-	if !ok {
-		return nil, errors.ErrUnsupported
-	}
-	return get(ctx, e, Call{Method: Lanes}, func() ([]engine.LaneStats, error) { return inner.Lanes(ctx) })
+	return of(ctx, e, Lanes, func(i engine.Inspector) ([]engine.LaneStats, error) { return i.Lanes(ctx) })
 }

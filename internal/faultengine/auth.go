@@ -1,0 +1,66 @@
+package faultengine
+
+import (
+	"context"
+	"errors"
+
+	"github.com/watermarkchurch/toot-go/engine"
+)
+
+// The methods of engine.Credentials and engine.Attributes.
+const (
+	Credential       Method = "Credential"
+	Usernames        Method = "Usernames"
+	PutCredential    Method = "PutCredential"
+	RemoveCredential Method = "RemoveCredential"
+	Attributes       Method = "Attributes"
+	SwapAttribute    Method = "SwapAttribute"
+)
+
+var (
+	_ engine.Credentials = (*Engine)(nil)
+	_ engine.Attributes  = (*Engine)(nil)
+)
+
+// of is get for a method of an optional interface of the engine inside.
+func of[I, T any](ctx context.Context, e *Engine, m Method, call func(inner I) (T, error)) (T, error) {
+	inner, ok := e.inner.(I)
+	if !ok {
+		var none T
+		return none, errors.ErrUnsupported
+	}
+	return get(ctx, e, Call{Method: m}, func() (T, error) { return call(inner) })
+}
+
+// Credential implements engine.Credentials.
+func (e *Engine) Credential(ctx context.Context, realm, username string) ([]byte, error) {
+	return of(ctx, e, Credential, func(c engine.Credentials) ([]byte, error) { return c.Credential(ctx, realm, username) })
+}
+
+// Usernames implements engine.Credentials.
+func (e *Engine) Usernames(ctx context.Context, realm string) ([]string, error) {
+	return of(ctx, e, Usernames, func(c engine.Credentials) ([]string, error) { return c.Usernames(ctx, realm) })
+}
+
+// PutCredential implements engine.Credentials.
+func (e *Engine) PutCredential(ctx context.Context, realm, username string, proof []byte) error {
+	_, err := of(ctx, e, PutCredential, func(c engine.Credentials) (struct{}, error) {
+		return struct{}{}, c.PutCredential(ctx, realm, username, proof)
+	})
+	return err
+}
+
+// RemoveCredential implements engine.Credentials.
+func (e *Engine) RemoveCredential(ctx context.Context, realm, username string) (bool, error) {
+	return of(ctx, e, RemoveCredential, func(c engine.Credentials) (bool, error) { return c.RemoveCredential(ctx, realm, username) })
+}
+
+// Attributes implements engine.Attributes.
+func (e *Engine) Attributes(ctx context.Context, group string) (map[string][]byte, error) {
+	return of(ctx, e, Attributes, func(c engine.Attributes) (map[string][]byte, error) { return c.Attributes(ctx, group) })
+}
+
+// SwapAttribute implements engine.Attributes.
+func (e *Engine) SwapAttribute(ctx context.Context, group, name string, old, value []byte) (bool, error) {
+	return of(ctx, e, SwapAttribute, func(c engine.Attributes) (bool, error) { return c.SwapAttribute(ctx, group, name, old, value) })
+}
