@@ -21,12 +21,18 @@ const callbackBatch = 512
 // each subscription to its channel; Run does the handling.
 //
 // An event on a channel without a subscription is answered with 200 and the
-// header X-Toot-Unsubscribe, upon which the publisher stops sending.
+// header X-Toot-Unsubscribe, upon which the publisher stops sending. An OPTIONS
+// request that asks whether events are wanted (WebHook-Request-Origin) is
+// answered for the channels that are subscribed to.
 func (a *App) HandlerService() http.Handler {
 	return http.HandlerFunc(a.serveCallback)
 }
 
 func (a *App) serveCallback(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodOptions {
+		a.serveConsent(w, r)
+		return
+	}
 	if r.Method != http.MethodPost {
 		methodNotAllowed(w, http.MethodPost)
 		return

@@ -33,6 +33,9 @@ func (a *App) lease() time.Duration {
 
 // deliver POSTs events to the callback URL of their lane.
 func (a *App) deliver(ctx context.Context, jobs []*job, verdicts []verdict) {
+	if a.opts.RequireConsent && !a.withConsent(ctx, jobs, verdicts) {
+		return
+	}
 	if len(jobs) == 1 {
 		ctx, trace := a.beginTry(ctx, StepDeliver, jobs[0])
 		event := jobs[0].claim.Event
@@ -64,6 +67,9 @@ func (a *App) post(ctx context.Context, callbackURL, id string, body []byte, con
 		if values := trace[name]; values != nil {
 			req.Header[name] = values
 		}
+	}
+	if a.opts.RequireConsent {
+		req.Header[requestOriginHeader] = []string{a.opts.Origin}
 	}
 	now := time.Now()
 	keys, err := a.signers.keys(ctx, callbackURL, now)
@@ -110,5 +116,7 @@ func (a *App) unsubscribe(ctx context.Context, channel, callbackURL string, v *v
 		a.log.Warn("toot: can't remove a subscriber; will try again", "channel", channel, "callback_url", redactURL(callbackURL), "error", err)
 		return
 	}
+	a.dropLease(ctx, channel, callbackURL)
+	a.withdrawConsent(ctx, channel, callbackURL)
 	a.log.Info("toot: subscriber removed at its own wish", "channel", channel, "callback_url", redactURL(callbackURL), "status", v.status)
 }

@@ -28,6 +28,9 @@ func (a *App) fanOut(ctx context.Context, jobs []*job, verdicts []verdict) {
 	for i, j := range jobs {
 		event := j.claim.Event
 		urls, err := a.engine.Subscribers(ctx, event.Channel)
+		if err == nil {
+			urls, err = a.live(ctx, event.Channel, urls)
+		}
 		for err == nil && len(urls) > fanOutStep {
 			var h handOff
 			for _, url := range urls[:fanOutStep] {

@@ -164,7 +164,9 @@ func (a *App) flushPublications(items []*publication) {
 		for _, e := range p.events {
 			urls, known := subscribers[e.Channel]
 			if !known && err == nil {
-				urls, err = a.engine.Subscribers(ctx, e.Channel)
+				if urls, err = a.engine.Subscribers(ctx, e.Channel); err == nil {
+					urls, err = a.live(ctx, e.Channel, urls)
+				}
 				subscribers[e.Channel] = urls
 			}
 			if len(urls) > inlineFanOut {

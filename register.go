@@ -46,25 +46,31 @@ func (a *App) RegisterSubscriptions(ctx context.Context) error {
 		return errors.New("toot: RegisterSubscriptions needs Options.CallbackURL, the full URL of this app's HandlerService")
 	}
 	var failed []error
+	var shortest time.Duration
 	for _, p := range pairs {
-		if err := a.register(ctx, p.of, registration{CallbackURL: a.opts.CallbackURL, Channel: p.channel}); err != nil {
+		lease, err := a.register(ctx, p.of, registration{CallbackURL: a.opts.CallbackURL, Channel: p.channel})
+		if lease > 0 && (shortest == 0 || lease < shortest) {
+			shortest = lease
+		}
+		if err != nil {
 			failed = append(failed, fmt.Errorf("toot: register %q with source %q: %w", p.channel, p.source, err))
 		}
 	}
+	a.renewals.note(shortest)
 	return errors.Join(failed...)
 }
 
-func (a *App) register(ctx context.Context, src Source, reg registration) error {
+func (a *App) register(ctx context.Context, src Source, reg registration) (lease time.Duration, err error) {
 	if len(src.SigningSecrets) > 0 {
 		reg.SigningSecret = src.SigningSecrets[0]
 	}
 	body, err := json.Marshal(reg)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, src.SubscriptionURL, bytes.NewReader(body))
 	if err != nil {
-		return errors.New("the subscription URL is not a URL")
+		return 0, errors.New("the subscription URL is not a URL")
 	}
 	req.Header["Content-Type"] = jsonContentType
 	req.Header["User-Agent"] = userAgent
@@ -73,12 +79,12 @@ func (a *App) register(ctx context.Context, src Source, reg registration) error 
 	}
 	res, err := src.Client.Do(req)
 	if err != nil {
-		return withoutURL(err)
+		return 0, withoutURL(err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	_, _ = io.CopyN(io.Discard, res.Body, maxAnswerBytes)
 	if res.StatusCode < 200 || res.StatusCode > 299 {
-		return &StatusError{StatusCode: res.StatusCode}
+		return 0, &StatusError{StatusCode: res.StatusCode}
 	}
-	return nil
+	return leaseOf(res.Header), nil
 }

@@ -8,7 +8,9 @@ import (
 	"mime"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // maxURLBytes bounds a callback URL.
@@ -89,8 +91,27 @@ func (a *App) addSubscriber(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusUnprocessableEntity, "This channel has as many subscribers as it may have here.")
 		return
 	}
+	if a.opts.RequireConsent {
+		if err := a.consent(r.Context(), reg.Channel, reg.CallbackURL); err != nil {
+			if !errors.Is(err, errNoConsent) {
+				a.log.Error("toot: can't keep a consent", "callback_url", redactURL(reg.CallbackURL), "error", err)
+				unavailable(w)
+				return
+			}
+			problem(w, http.StatusUnprocessableEntity, "Nothing was stored: "+errNoConsent.Error()+".")
+			return
+		}
+	}
 	if reg.SigningSecret != "" && !a.registerSecret(w, r, body, reg) {
 		return
+	}
+	if a.opts.RegistrationLease > 0 {
+		if err := a.grantLease(r.Context(), reg.Channel, reg.CallbackURL); err != nil {
+			a.log.Error("toot: can't keep when a registration ends", "channel", reg.Channel, "callback_url", redactURL(reg.CallbackURL), "error", err)
+			unavailable(w)
+			return
+		}
+		w.Header().Set(leaseHeader, strconv.FormatInt(int64(a.opts.RegistrationLease/time.Second), 10))
 	}
 	added, err := a.engine.AddSubscriber(r.Context(), reg.Channel, reg.CallbackURL)
 	if err != nil {
@@ -160,6 +181,15 @@ func (a *App) listSubscribers(w http.ResponseWriter, r *http.Request) {
 		Subscriptions map[string][]string `json:"subscriptions"`
 	}{make([]string, 0, len(channels)), channels}
 	for channel, urls := range channels {
+		if urls, err = a.live(r.Context(), channel, urls); err != nil {
+			a.log.Error("toot: can't list subscribers", "error", err)
+			unavailable(w)
+			return
+		}
+		if len(urls) == 0 {
+			delete(channels, channel)
+			continue
+		}
 		list.Channels = append(list.Channels, channel)
 		shown := slices.Clone(urls)
 		for i, u := range shown {
@@ -209,6 +239,8 @@ func (a *App) removeSubscriber(w http.ResponseWriter, r *http.Request) {
 	case !removed:
 		problem(w, http.StatusNotFound, "That callback_url is not subscribed to that channel.")
 	default:
+		a.dropLease(r.Context(), channel, callbackURL)
+		a.withdrawConsent(r.Context(), channel, callbackURL)
 		a.log.Info("toot: subscriber removed", "channel", channel, "callback_url", redactURL(callbackURL))
 		w.WriteHeader(http.StatusNoContent)
 	}

@@ -44,6 +44,27 @@ type Options struct {
 	// Default: to any.
 	AllowCallback *CallbackPolicy
 
+	// RequireConsent makes this app ask a callback URL whether it wants a
+	// channel's events, by the handshake of the CloudEvents specification for
+	// web hooks, when it is registered and before the first delivery of those
+	// that were there before. HandlerService answers it. Registering then
+	// needs the callback to be served. Default: nobody is asked.
+	RequireConsent bool
+
+	// Origin is the DNS name of this app in that handshake. Default: the host
+	// of CallbackURL.
+	Origin string
+
+	// RegistrationLease is how long a registration at this app lasts unless it
+	// is renewed, which HandlerService's apps do by themselves while they run.
+	// Registrations made before this was set have no end. Default: none has.
+	RegistrationLease time.Duration
+
+	// RegisterOnRun makes Run call RegisterSubscriptions when it begins, and
+	// again before a registration ends. Without it, Run renews what
+	// RegisterSubscriptions has registered in the same process.
+	RegisterOnRun bool
+
 	// RequestTimeout bounds each outgoing request, from dialling to the end
 	// of the answer. The lease on a delivery is derived from it, so it is
 	// also what a delivery may be late by when a process dies. Default 15 s.
@@ -178,6 +199,8 @@ type App struct {
 
 	sourceClient *http.Client
 	signers      signers
+	consents     consents
+	renewals     renewals
 	transports   []*http.Transport // that are this app's own
 
 	mu       sync.RWMutex // guards what follows
@@ -235,6 +258,13 @@ func New(eng engine.Engine, opts *Options) (*App, error) {
 		return nil, err
 	}
 	a.signers.store, _ = eng.(engine.Attributes)
+	a.renewals.noted = make(chan struct{}, 1)
+	if err := a.setOrigin(); err != nil {
+		return nil, err
+	}
+	if a.opts.RegistrationLease > 0 && a.signers.store == nil {
+		return nil, fmt.Errorf("%w: Options.RegistrationLease needs one that implements engine.Attributes", ErrUnsupported)
+	}
 	a.retries = retryPolicy{max: max(a.opts.MaxRetries, 0), delay: a.opts.RetryDelay, keep: a.opts.KeepTries}
 	a.publishes = newBatcher(publishBatch, a.flushPublications)
 	a.callbacks = newBatcher(callbackBatch, a.flushArrivals)
@@ -320,8 +350,11 @@ func (a *App) Run(ctx context.Context) error {
 			}
 		}
 	})
+	var renewing sync.WaitGroup
+	renewing.Go(func() { a.renew(ctx) })
 	<-ctx.Done()
 	stop()
+	renewing.Wait()
 
 	// The order of the path: what one hands on, the next still takes or
 	// leaves in the store.
