@@ -195,7 +195,7 @@ func newServer(t *testing.T, credential string, work bool) *testServer {
 	t.Cleanup(func() {
 		server.Close()
 		cancel()
-		<-ended
+		_ = <-ended
 		_ = app.Close()
 		_ = store.Close()
 	})
