@@ -126,7 +126,9 @@ func start(t testing.TB, f *fleet, opts toot.Options, well, failed, hung int) (a
 	go func() { done <- app.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		_ = <-done // what hangs may have to be cancelled
+		if err := <-done; err != nil {
+			t.Log(err) // what hangs may have to be cancelled
+		}
 		must(t, app.Close())
 		must(t, eng.Close())
 	})

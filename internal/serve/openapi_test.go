@@ -195,7 +195,9 @@ func newServer(t *testing.T, credential string, work bool) *testServer {
 	t.Cleanup(func() {
 		server.Close()
 		cancel()
-		_ = <-ended
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
 		_ = app.Close()
 		_ = store.Close()
 	})
