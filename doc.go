@@ -28,8 +28,9 @@
 // # What is promised
 //
 // Delivery is at least once. A duplicate that reaches a subscriber within the
-// dedupe window (an hour, see engine.Retention) runs no handler twice; only a
-// process that dies in the middle of a handler makes that handler run again.
+// dedupe window (an hour, see engine.Retention) runs no handler twice; a
+// handler that succeeded runs again only if its process died, or was cut off
+// from its store for longer than a lease, before the success was recorded.
 // Events are not ordered, though a subscription with a concurrency of 1 gets
 // them as they arrived while nothing fails.
 //
