@@ -30,6 +30,7 @@ build:
 test: setup
 	CGO_ENABLED=0 go build ./...
 	CGO_ENABLED=1 go test -race -timeout 20m ./...
+	@scripts/fuzz 2s
 
 long: setup
 	TOOT_TEST_LONG=1 go test -count=1 -timeout 30m -v -run 'TestApps|TestNoCallIsSlow|TestManyProcesses' ./engine/redisengine
