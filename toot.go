@@ -109,7 +109,7 @@ type Options struct {
 
 	// MaxDeliveriesPerURL bounds the POSTs in flight to one callback URL. How
 	// many there are adapts: one at first, more while answers are good, fewer
-	// when they are not. Default 32.
+	// when they are not. Default 64.
 	MaxDeliveriesPerURL int
 
 	// MaxRatePerURL bounds the POSTs to one callback URL, in requests per
@@ -154,7 +154,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.MaxEventBytes, 1<<20)
 	setDefault(&o.KeepTries, 10)
 	setDefault(&o.MaxDeliveries, 2048)
-	setDefault(&o.MaxDeliveriesPerURL, 32)
+	setDefault(&o.MaxDeliveriesPerURL, 64)
 	setDefault(&o.MaxHandlers, 256)
 	setDefault(&o.ProbeInterval, time.Minute)
 	setDefault(&o.MaxRetryAfter, time.Hour)
