@@ -111,6 +111,8 @@ var (
 // unsubscribe takes a callback URL off a channel, as its answer asked. If the
 // store refuses, the delivery is tried again, and so is this.
 func (a *App) unsubscribe(ctx context.Context, channel, callbackURL string, v *verdict) {
+	ctx, cancel := context.WithTimeout(ctx, engineTimeout)
+	defer cancel()
 	if _, err := a.engine.RemoveSubscriber(ctx, channel, callbackURL); err != nil {
 		*v = verdict{action: giveBack, after: storeRetry}
 		a.log.Warn("toot: can't remove a subscriber; will try again", "channel", channel, "callback_url", redactURL(callbackURL), "error", err)

@@ -25,6 +25,8 @@ func newFanOuts(a *App) *dispatcher {
 // The last step's deliveries appear together with the end of the job; those
 // of earlier steps are recognised should the job be run again.
 func (a *App) fanOut(ctx context.Context, jobs []*job, verdicts []verdict) {
+	ctx, cancel := context.WithTimeout(ctx, engineTimeout)
+	defer cancel()
 	for i, j := range jobs {
 		event := j.claim.Event
 		urls, err := a.engine.Subscribers(ctx, event.Channel)

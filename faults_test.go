@@ -427,3 +427,37 @@ func TestABatchWhoseAnswerIsCutOffIsNotTakenForSuccess(t *testing.T) {
 		})
 	}
 }
+
+// A call to the store that never comes back must not take a worker with it.
+func TestCallsThatNeverReturnAreGivenUp(t *testing.T) {
+	for _, method := range []faultengine.Method{faultengine.Subscribers, faultengine.Push, faultengine.RemoveSubscriber} {
+		t.Run(string(method), func(t *testing.T) {
+			inBubble(t, func(b *bubble) {
+				store := memengine.NewStore()
+				peer := &far{}
+				var hosts []string
+				for i := range 1100 { // a fan-out in two steps
+					hosts = append(hosts, fmt.Sprint("peer", i))
+					b.net.serve(hosts[i], peer)
+				}
+				p := b.publisher(toot.Options{}, store, hosts...)
+				n := 2 // the first is of Publish itself
+				if method == faultengine.RemoveSubscriber {
+					n = 1
+					peer.set(func(n int, w http.ResponseWriter, _ *http.Request) {
+						if n == 1 {
+							w.WriteHeader(410)
+						}
+					})
+				}
+				p.engine.Play(faultengine.Nth(method, n, faultengine.Fault{Hang: true}))
+				p.publish(1, 0)
+				b.empty(3*time.Minute, store)
+				p.stop()
+				if calls, _ := peer.seen(); len(calls) < len(hosts) {
+					b.Errorf("%d of %d subscribers were called", len(calls), len(hosts))
+				}
+			})
+		})
+	}
+}
