@@ -141,7 +141,7 @@ func scene(dir string, confine func(dir string) (more func() error, err error)) 
 		if err != nil {
 			return err
 		}
-		defer res.Body.Close()
+		defer func() { _ = res.Body.Close() }()
 		detail, _ := io.ReadAll(res.Body)
 		switch {
 		case res.StatusCode == 200:

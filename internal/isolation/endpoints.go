@@ -4,6 +4,7 @@
 package isolation
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -71,7 +72,7 @@ type endpoints struct {
 }
 
 func serveEndpoints() error {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
