@@ -1,0 +1,120 @@
+package main_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// TestDeployAsksForMetricsThatExist: every metric that a dashboard or an alert
+// refers to is one that the server has, with the labels it is asked for.
+func TestDeployAsksForMetricsThatExist(t *testing.T) {
+	var alerts struct {
+		Groups []struct {
+			Rules []struct {
+				Alert, Expr string
+				Annotations map[string]string
+			}
+		}
+	}
+	if err := yaml.Unmarshal([]byte(readFile(t, "../../deploy/alerts.yaml")), &alerts); err != nil {
+		t.Fatal(err)
+	}
+	var dashboard struct {
+		Panels []struct {
+			Title   string
+			Targets []struct{ Expr string }
+		}
+	}
+	if err := json.Unmarshal([]byte(readFile(t, "../../deploy/grafana.json")), &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	asked := map[string]string{} // by where
+	for _, g := range alerts.Groups {
+		for _, r := range g.Rules {
+			asked["alert "+r.Alert] = r.Expr
+			if r.Annotations["summary"] == "" || r.Annotations["description"] == "" {
+				t.Errorf("alert %s says not what is wrong and what to do", r.Alert)
+			}
+		}
+	}
+	for _, p := range dashboard.Panels {
+		for _, target := range p.Targets {
+			asked["panel "+p.Title+": "+target.Expr] = target.Expr
+		}
+	}
+	if len(asked) < 20 {
+		t.Fatalf("only %d queries were found", len(asked))
+	}
+
+	source := readFile(t, "../../observe/prometheus/prometheus.go") + readFile(t, "../../observe/prometheus/store.go")
+	for where, expr := range asked {
+		names := regexp.MustCompile(`toot_[a-z_]+`).FindAllString(expr, -1)
+		if len(names) == 0 {
+			t.Errorf("%s asks for nothing", where)
+		}
+		for _, name := range names {
+			name = strings.TrimSuffix(strings.TrimPrefix(name, "toot_"), "_bucket")
+			if !strings.Contains(source, `"`+name+`"`) {
+				t.Errorf("%s asks for toot_%s, which nobody measures", where, name)
+			}
+		}
+	}
+}
+
+// TestDeploySettingsExist: what the unit, the image and the composition set is
+// what toot serve understands.
+func TestDeploySettingsExist(t *testing.T) {
+	settings := objects(t, command(t, "config", "check", "--json").stdout)
+	var known []string
+	for _, s := range settings {
+		known = append(known, "TOOT_"+strings.ToUpper(strings.ReplaceAll(s["setting"].(string), "-", "_")))
+	}
+	for _, file := range []string{"Dockerfile", "compose.yaml", "toot.service"} {
+		text := readFile(t, filepath.Join("../../deploy", file))
+		for _, name := range regexp.MustCompile(`TOOT_[A-Z_]+`).FindAllString(text, -1) {
+			if !slices.Contains(known, name) {
+				t.Errorf("deploy/%s sets %s, which is no setting", file, name)
+			}
+		}
+	}
+	var composition map[string]any
+	if err := yaml.Unmarshal([]byte(readFile(t, "../../deploy/compose.yaml")), &composition); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestServerPageFile starts a server with the file that docs/server.md prints,
+// but for the store, and with credentials in the files it names.
+func TestServerPageFile(t *testing.T) {
+	page := readFile(t, "../../docs/server.md")
+	m := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindStringSubmatch(page)
+	if m == nil {
+		t.Fatal("docs/server.md has no file of settings")
+	}
+	dir := t.TempDir()
+	for _, name := range []string{"publishers", "subscribers", "scrapers"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(name+":secret\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text := strings.ReplaceAll(m[1], "/etc/toot", dir)
+	text = regexp.MustCompile(`(?m)^store: .*$`).ReplaceAllString(text, "store: sqlite:"+filepath.Join(dir, "toot.db"))
+	file := filepath.Join(dir, "toot.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, "--config", file, "--listen", "127.0.0.1:0")
+	for user, want := range map[string]string{"scrapers": "200", "publishers": "401"} {
+		if status, body := curl(t, "-u", user+":secret", s.url+"/metrics"); status != want {
+			t.Errorf("%s: /metrics answers %s, want %s: %s", user, status, want, body)
+		}
+	}
+	s.stop()
+}
