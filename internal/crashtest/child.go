@@ -52,7 +52,7 @@ func play(role string) error {
 	}
 	eng, err := openStore(ctx)
 	if err != nil {
-		return err
+		return unlessStopped(ctx, err)
 	}
 	defer func() { _ = eng.Close() }()
 	url := "http://" + net.JoinHostPort("127.0.0.1", os.Getenv(envPort)) + "/callbacks"
@@ -71,7 +71,7 @@ func play(role string) error {
 	switch role {
 	case publisher:
 		if _, err := eng.AddSubscriber(ctx, channel, url); err != nil {
-			return err
+			return unlessStopped(ctx, err)
 		}
 		for range 3 {
 			others.Go(func() { publish(ctx, app, book) })
@@ -91,6 +91,15 @@ func play(role string) error {
 	err = app.Run(ctx)
 	others.Wait()
 	return errors.Join(err, app.Close())
+}
+
+// unlessStopped forgives what failed because this process was told to stop
+// before it had begun.
+func unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
 }
 
 // openStore keeps trying while the store's server is being started again.

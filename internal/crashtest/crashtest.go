@@ -176,8 +176,12 @@ func (r *run) kill(role string) error {
 	return nil
 }
 
-// finish lets the rest be done and ends all processes in an orderly way.
+// finish sees that the last publisher publishes, lets the rest be done, and
+// ends all processes in an orderly way.
 func (r *run) finish(ctx context.Context) error {
+	if err := r.waitForEvent(); err != nil {
+		return err
+	}
 	if err := r.stop(publisher); err != nil {
 		return err
 	}
@@ -192,6 +196,24 @@ func (r *run) finish(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// waitForEvent returns when the publisher that runs now has published.
+func (r *run) waitForEvent() error {
+	p := r.processes[publisher]
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		if book, _ := os.ReadFile(r.ledger(p.name)); len(book) > 0 {
+			return nil
+		}
+		select {
+		case <-p.gone:
+			return fmt.Errorf("%s ended by itself: %v", p.name, p.cmd.ProcessState)
+		default:
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("%s does not publish", p.name)
+		}
+	}
 }
 
 // stop ends a process as an administrator would.
