@@ -58,7 +58,7 @@ func play(role string) error {
 	url := "http://" + net.JoinHostPort("127.0.0.1", os.Getenv(envPort)) + "/callbacks"
 	app, err := toot.New(eng, &toot.Options{
 		CallbackURL:    url,
-		RequestTimeout: time.Second, // and with it the leases of processes that die
+		RequestTimeout: 5 * time.Second, // half of a lease, which is to outlast what a busy machine stalls
 		MaxRetries:     10_000,
 		RetryDelay:     func(int) time.Duration { return 50 * time.Millisecond },
 		ProbeInterval:  300 * time.Millisecond,
