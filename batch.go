@@ -89,7 +89,7 @@ func (a *App) deliverBatch(ctx context.Context, jobs []*job, verdicts []verdict)
 	}
 	body[0] = '['
 	body = append(body, ']')
-	v, answer := a.post(ctx, jobs[0].lane.name, "", body, batchContentType, nil)
+	v, answer := a.post(ctx, jobs[0].lane, "", body, batchContentType, nil)
 	if refused := v.status >= 400 && v.status <= 499 && v.status != http.StatusRequestTimeout && v.status != http.StatusTooManyRequests ||
 		v.action == finish && v.batch == 0; refused {
 		// It takes no batches (any more): the events go one by one, and the

@@ -16,6 +16,7 @@ func (a *App) newClients() error {
 		transport := http.DefaultTransport.(*http.Transport).Clone()
 		transport.MaxIdleConns = a.opts.MaxDeliveries
 		transport.MaxIdleConnsPerHost = a.opts.MaxDeliveries // many callback URLs may share a host
+		transport.DisableCompression = true                  // answers are a few bytes
 		client.Transport = transport
 		a.transports = append(a.transports, transport)
 	}
@@ -26,9 +27,8 @@ func (a *App) newClients() error {
 	wrap := a.opts.WrapTransport
 	if wrap == nil {
 		wrap = func(t http.RoundTripper) http.RoundTripper { return t }
-	} else {
-		client.Transport = wrap(base)
 	}
+	client.Transport = wrap(base)
 	a.sourceClient = a.ruled(client)
 	a.client = a.sourceClient
 	if policy := a.opts.AllowCallback; policy != nil {

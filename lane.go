@@ -34,6 +34,7 @@ type lane struct {
 
 	batch         int // events that the endpoint takes in one request; 0: one
 	noBatchBefore time.Time
+	endpoint      endpoint
 	spacing       time.Duration // the least time between two tries
 	nextStart     time.Time
 	paced         bool // a timer is to make it ready at nextStart
