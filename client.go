@@ -3,6 +3,8 @@ package toot
 import (
 	"errors"
 	"net/http"
+
+	"github.com/watermarkchurch/toot-go/internal/h1"
 )
 
 // newClients makes the clients for callbacks and for sources: the caller's
@@ -12,17 +14,18 @@ func (a *App) newClients() error {
 	var client http.Client
 	if a.opts.Client != nil {
 		client = *a.opts.Client
-	} else {
-		transport := http.DefaultTransport.(*http.Transport).Clone()
-		transport.MaxIdleConns = a.opts.MaxDeliveries
-		transport.MaxIdleConnsPerHost = a.opts.MaxDeliveries // many callback URLs may share a host
-		transport.DisableCompression = true                  // answers are a few bytes
-		client.Transport = transport
-		a.transports = append(a.transports, transport)
 	}
 	base := client.Transport
 	if base == nil {
 		base = http.DefaultTransport
+	}
+	plain, isPlain := base.(*http.Transport)
+	if a.opts.Client == nil && isPlain {
+		plain = plain.Clone()
+		plain.MaxIdleConns = a.opts.MaxDeliveries
+		plain.MaxIdleConnsPerHost = a.opts.MaxDeliveries // many callback URLs may share a host
+		plain.DisableCompression = true                  // answers are a few bytes
+		base = a.own(plain)
 	}
 	wrap := a.opts.WrapTransport
 	if wrap == nil {
@@ -32,19 +35,24 @@ func (a *App) newClients() error {
 	a.sourceClient = a.ruled(client)
 	a.client = a.sourceClient
 	if policy := a.opts.AllowCallback; policy != nil {
-		transport, ok := base.(*http.Transport)
-		if !ok {
+		if !isPlain {
 			return errors.New("toot: Options.AllowCallback needs a Client whose Transport is an *http.Transport, or none, since it dials by itself: put what wraps it into Options.WrapTransport")
 		}
-		guarded, err := policy.guard(transport)
+		guarded, err := policy.guard(plain)
 		if err != nil {
 			return err
 		}
-		a.transports = append(a.transports, guarded)
-		client.Transport = wrap(guarded)
+		client.Transport = wrap(a.own(guarded))
 		a.client = a.ruled(client)
 	}
 	return nil
+}
+
+// own takes charge of a transport, and makes it quick.
+func (a *App) own(t *http.Transport) http.RoundTripper {
+	quick := h1.New(t)
+	a.transports = append(a.transports, quick)
+	return quick
 }
 
 // ruled lays the rules over a client.

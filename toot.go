@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/internal/h1"
 )
 
 // Options configures an App. The zero value of each field means its default.
@@ -201,7 +202,7 @@ type App struct {
 	signers      signers
 	consents     consents
 	renewals     renewals
-	transports   []*http.Transport // that are this app's own
+	transports   []*h1.Transport // that are this app's own
 
 	mu       sync.RWMutex // guards what follows
 	sources  map[string]Source
