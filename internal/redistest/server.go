@@ -109,7 +109,7 @@ func (s *Server) launch() error {
 	file := filepath.Join(s.dir, "redis.conf")
 	// Sentinels and cluster nodes write to it; what they wrote is kept.
 	if _, err := os.Stat(file); err != nil || s.cmd == nil {
-		text := strings.Join(append([]string{"port " + strconv.Itoa(s.port), "dir " + s.dir}, s.config...), "\n")
+		text := strings.Join(append([]string{"port " + strconv.Itoa(s.port), "dir " + s.dir, "unixsocket " + s.socket()}, s.config...), "\n")
 		text = strings.ReplaceAll(text, "$BUSPORT", strconv.Itoa(s.busPort))
 		if err := os.WriteFile(file, []byte(text+"\n"), 0o600); err != nil {
 			return err
@@ -135,13 +135,30 @@ func (s *Server) launch() error {
 			return fmt.Errorf("it ended: %s", tail(s.log.String(), 3))
 		default:
 		}
-		if c, err := net.Dial("tcp", s.Addr()); err == nil {
-			_ = c.Close()
+		if s.answers() {
 			return nil
 		}
 	}
 	return fmt.Errorf("it does not listen on %s", s.Addr())
 }
+
+// answers asks the server over a socket in its own directory. Who listens on its
+// port may be another one that was given the same port as free.
+func (s *Server) answers() bool {
+	c, err := net.DialTimeout("unix", s.socket(), time.Second)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = c.Close() }()
+	_ = c.SetDeadline(time.Now().Add(time.Second))
+	if _, err := c.Write([]byte("PING\r\n")); err != nil {
+		return false
+	}
+	_, err = c.Read(make([]byte, 1)) // an error, such as LOADING, is an answer
+	return err == nil
+}
+
+func (s *Server) socket() string { return filepath.Join(s.dir, "socket") }
 
 // Addr is host and port.
 func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
