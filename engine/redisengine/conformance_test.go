@@ -29,7 +29,7 @@ func TestConformance(t *testing.T) {
 	t.Run("on_a_pair_with_a_Sentinel", func(t *testing.T) {
 		t.Parallel()
 		enginetest.Run(t, harness(t, 4, nil, func(t testing.TB) (string, []*redistest.Server) {
-			p := redistest.StartPair(t)
+			p := redistest.StartSteadyPair(t)
 			return p.URL(), []*redistest.Server{p.Master}
 		}))
 	})

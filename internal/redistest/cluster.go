@@ -31,9 +31,13 @@ func startCluster(t testing.TB, replicas bool, settings []string) *Cluster {
 	t.Helper()
 	const masters, slots = 3, 16384
 	c := &Cluster{t: t}
+	timeout := 15000 // a node that a busy machine lets wait is not taken for dead
+	if replicas {
+		timeout = 1000
+	}
 	node := func() *Server {
 		return Start(t, append([]string{
-			"cluster-enabled yes", "cluster-config-file nodes.conf", "cluster-node-timeout 1000", "cluster-port $BUSPORT",
+			"cluster-enabled yes", "cluster-config-file nodes.conf", "cluster-node-timeout " + strconv.Itoa(timeout), "cluster-port $BUSPORT",
 		}, settings...)...)
 	}
 	for i := range masters {

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Pair is a master with a replica, and the Sentinel that watches them.
@@ -18,6 +19,18 @@ type Pair struct {
 // a second is replaced.
 func StartPair(t testing.TB, settings ...string) *Pair {
 	t.Helper()
+	return startPair(t, time.Second, settings)
+}
+
+// StartSteadyPair starts a pair in which nothing is replaced, however long a
+// busy machine lets a server wait.
+func StartSteadyPair(t testing.TB, settings ...string) *Pair {
+	t.Helper()
+	return startPair(t, 24*time.Hour, settings)
+}
+
+func startPair(t testing.TB, downAfter time.Duration, settings []string) *Pair {
+	t.Helper()
 	p := &Pair{t: t}
 	p.Master = Start(t, settings...)
 	p.Replica = Start(t, append([]string{"replicaof 127.0.0.1 " + strconv.Itoa(p.Master.port)}, settings...)...)
@@ -27,7 +40,7 @@ func StartPair(t testing.TB, settings ...string) *Pair {
 	p.Sentinel.config = []string{
 		"bind 127.0.0.1",
 		fmt.Sprintf("sentinel monitor master 127.0.0.1 %d 1", p.Master.port),
-		"sentinel down-after-milliseconds master 1000",
+		fmt.Sprintf("sentinel down-after-milliseconds master %d", downAfter.Milliseconds()),
 		"sentinel failover-timeout master 3000",
 	}
 	p.Sentinel.launchOnFreePort()
