@@ -23,6 +23,7 @@ const (
 // outcomes. No job key comes twice in a batch.
 type batch struct {
 	shard   *shard
+	stamp   int64 // what the contents of the events say
 	lanes   laneTable
 	classes []class
 	events  []batchEvent
@@ -32,6 +33,8 @@ type batch struct {
 	bytes   int
 }
 
+func newBatch(s *shard) *batch { return &batch{shard: s, stamp: s.serverTime()} }
+
 // class is what jobs have in common that wait or are leased for as long.
 type class struct{ delay, lease string }
 
@@ -40,7 +43,7 @@ type batchEvent struct {
 	event   *engine.Event
 	stored  string // event key of one that is in the store, else empty
 	owner   int    // outcome that it follows
-	content string
+	content string // empty if it is in the store
 	jobs    []batchJob
 }
 
@@ -112,6 +115,9 @@ func (b *batch) add(ev batchEvent, jobs []engine.Job, at []int) {
 		b.has = make(map[string]bool)
 	}
 	b.has[ev.key] = true
+	if ev.stored == "" {
+		ev.content = packEvent(ev.event, b.stamp)
+	}
 	var lanes map[int]bool
 	if len(jobs) > 1 {
 		lanes = make(map[int]bool, len(jobs))

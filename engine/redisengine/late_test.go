@@ -75,3 +75,33 @@ func TestServerClockMayJump(t *testing.T) {
 		t.Errorf("claimed %d jobs, %v", len(res.Jobs), err)
 	}
 }
+
+// The age of a job is what the server says, however long its last answer was on
+// its way.
+func TestAgesAreByTheServersClock(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	e := open(t, s.URL(), nil)
+	oldest := func(what string) {
+		t.Helper()
+		stats, err := e.Lanes(t.Context())
+		if err != nil || len(stats) != 1 {
+			t.Fatal(stats, err)
+		}
+		if age := stats[0].Oldest; age > time.Minute {
+			t.Errorf("%s that was pushed just now is %v old", what, age)
+		}
+	}
+	e.SetServerTime(time.Now().Add(-time.Hour))
+	tickets, err := e.Push(t.Context(), []engine.Job{{Event: newEvent(), Lane: deliver("l"), Lease: time.Hour}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	oldest("a leased job")
+	e.SetServerTime(time.Now().Add(-time.Hour))
+	_, err = e.Settle(t.Context(), []engine.Outcome{{Ticket: tickets[0], Result: engine.Done, Follow: []engine.Job{{Event: newEvent(), Lane: deliver("l"), Lease: time.Hour}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	oldest("a follow-up job")
+}

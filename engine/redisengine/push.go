@@ -24,13 +24,12 @@ func (e *Engine) Push(ctx context.Context, jobs []engine.Job) ([]engine.Ticket, 
 	for _, g := range byEvent(jobs) {
 		key := jobKey(g.event.ID)
 		n := shardOf(key, len(e.shards))
-		content := packEvent(g.event, e.shards[n].serverTime())
 		bs := batches[n]
-		if len(bs) == 0 || bs[len(bs)-1].full(key, len(g.jobs), len(content)) {
-			bs = append(bs, &batch{shard: e.shards[n]})
+		if len(bs) == 0 || bs[len(bs)-1].full(key, len(g.jobs), packedSize(g.event)) {
+			bs = append(bs, newBatch(e.shards[n]))
 			batches[n] = bs
 		}
-		bs[len(bs)-1].add(batchEvent{key: key, event: g.event, content: content}, g.jobs, g.at)
+		bs[len(bs)-1].add(batchEvent{key: key, event: g.event}, g.jobs, g.at)
 	}
 	err := onShards(e.shards, func(s *shard) error {
 		for _, b := range batches[s.number] {
@@ -55,6 +54,7 @@ func (e *Engine) Push(ctx context.Context, jobs []engine.Job) ([]engine.Ticket, 
 func (e *Engine) push(ctx context.Context, b *batch, put func(event, at int, t engine.Ticket)) error {
 	args := make([]string, 0, 8+3*len(b.lanes.lanes)+2*len(b.classes)+3*len(b.events)+b.njobs)
 	args = append(args, e.watch.channel, e.watch.sender, e.window)
+	args = append(args, strconv.FormatInt(b.stamp, 10))
 	args = b.lanes.appendArgs(args)
 	args = b.appendArgs(args, false)
 	answer, err := e.exec(ctx, b.shard, pushScript, b.lanes.keys(b.shard), args)

@@ -107,7 +107,7 @@ func (e *Engine) planSettle(outcomes []engine.Outcome, results []engine.Settled)
 		}
 		s := open[c.shard][with]
 		if s == nil || s.n >= batchJobs || len(s.lanes.lanes) >= batchLanes || s.fullOf(events) {
-			s = &settlement{batch: batch{shard: e.shards[c.shard]}}
+			s = &settlement{batch: *newBatch(e.shards[c.shard])}
 			open[c.shard][with] = s
 			plan[c.shard] = append(plan[c.shard], s)
 		}
@@ -143,7 +143,7 @@ func (e *Engine) following(c *claim, jobs []engine.Job) []followed {
 		if g.event == nil {
 			f.ev = batchEvent{key: c.key, stored: c.event, event: &engine.Event{Channel: c.channel}}
 		} else {
-			f.ev = batchEvent{key: jobKey(g.event.ID), event: g.event, content: packEvent(g.event, e.shards[c.shard].serverTime())}
+			f.ev = batchEvent{key: jobKey(g.event.ID), event: g.event}
 		}
 		all = append(all, f)
 	}
@@ -172,7 +172,11 @@ func (s *settlement) fullOf(events []followed) bool {
 		return true
 	}
 	for _, f := range events {
-		if s.full(f.ev.key, len(f.jobs), len(f.ev.content)) {
+		size := 0
+		if f.ev.stored == "" {
+			size = packedSize(f.ev.event)
+		}
+		if s.full(f.ev.key, len(f.jobs), size) {
 			return true
 		}
 	}
@@ -253,6 +257,7 @@ func (e *Engine) settle(ctx context.Context, s *settlement, outcomes []engine.Ou
 			s.events[i].owner = place[s.events[i].owner]
 		}
 		// The place where the lanes are given again: store reads them.
+		args = append(args, strconv.FormatInt(s.stamp, 10))
 		args = s.lanes.appendArgs(args)
 		args = s.appendArgs(args, true)
 	}

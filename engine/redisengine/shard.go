@@ -137,13 +137,18 @@ func laneCode(l engine.Lane) string {
 // packEvent is how an event is stored: when it was pushed, by the server's
 // clock, then everything else.
 func packEvent(e *engine.Event, stamp int64) string {
-	b := make([]byte, 0, stampSize+3*binary.MaxVarintLen32+len(e.ID)+len(e.Channel)+len(e.Meta)+len(e.Body))
+	b := make([]byte, 0, packedSize(e))
 	b = binary.BigEndian.AppendUint64(b, uint64(stamp)) //nolint:gosec // a time
 	b = appendString(b, e.ID)
 	b = appendString(b, e.Channel)
 	b = append(binary.AppendUvarint(b, uint64(len(e.Meta))), e.Meta...)
 	b = append(b, e.Body...)
 	return bytesAsString(b)
+}
+
+// packedSize is how long a stored event is, at the most.
+func packedSize(e *engine.Event) int {
+	return stampSize + 3*binary.MaxVarintLen32 + len(e.ID) + len(e.Channel) + len(e.Meta) + len(e.Body)
 }
 
 // stampSize is the length of the time before a stored event.

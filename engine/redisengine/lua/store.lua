@@ -2,6 +2,7 @@
 --
 -- The arguments from p on are, each list in one piece so that it can be
 -- handed on to a command as it is:
+--   the time that the contents below say, as the caller reckons it
 --   the number of lanes, then kind, name and code of each
 --   the number of classes, then delay and lease of each
 --   the number of runs, then lane (from 0), class (from 0) and size of each;
@@ -31,10 +32,26 @@ local function lookup(a, b)
   return set
 end
 
+-- OFF is by how much a caller may be mistaken about the time. It reckons from
+-- answers, and those may have been long on their way.
+local OFF = 3000
+
+-- restamp writes down the right time in n contents.
+local function restamp(contents, n)
+  local stamp = pack('>I8', now)
+  for i = contents + 2, contents + 2 * n, 2 do
+    if ARGV[i] ~= '' then
+      ARGV[i] = stamp .. string.sub(ARGV[i], 9)
+    end
+  end
+end
+
 -- store returns which jobs are new, as a string of 0 (not), 1 and 2 (and its
 -- event is not under the job key), empty if all are 1; and the score of each
 -- class's lease.
 local function store(p, window, stale)
+  local off = now - tonumber(ARGV[p])
+  p = p + 1
   local lanes, nlanes = p, tonumber(ARGV[p])
   p = p + 3 * nlanes + 1
   local nclasses = tonumber(ARGV[p])
@@ -66,6 +83,9 @@ local function store(p, window, stale)
   local owners = p + 2 * nrefs
   local stored = owners + n
 
+  if off > OFF or off < -OFF then
+    restamp(contents, n)
+  end
   local broad, offset = nruns < 0, -1 - nruns
   if broad then
     nruns, njobs = nlanes - offset, nlanes - offset
