@@ -159,39 +159,29 @@ func (b *batch) appendArgs(args []string, follow bool) []string {
 		for _, r := range b.runs {
 			args = append(args, strconv.Itoa(r.lane), strconv.Itoa(r.class), strconv.Itoa(len(r.jobs)))
 		}
-		args = append(args, strconv.Itoa(b.njobs))
-		for _, r := range b.runs {
-			for _, j := range r.jobs {
-				args = append(args, b.events[j.event].key)
+		if single {
+			args = append(args, "-1")
+		} else {
+			args = append(args, strconv.Itoa(b.njobs))
+			for _, r := range b.runs {
+				for _, j := range r.jobs {
+					args = append(args, b.events[j.event].key)
+				}
 			}
 		}
 	}
-	args = append(args, strconv.Itoa(len(b.events)), flag(single && !broad))
-	if !single || broad {
-		for i := range b.events {
-			args = append(args, b.events[i].key)
-		}
-	}
-	for i := range b.events {
-		args = append(args, b.events[i].key, b.events[i].content)
-	}
-	codes := make([]string, len(b.lanes.lanes))
-	for i, l := range b.lanes.lanes {
-		codes[i] = laneCode(l)
-	}
+	args = append(args, strconv.Itoa(len(b.events)))
 	several := 0
 	for i := range b.events {
 		ev := &b.events[i]
-		args = append(args, ev.key, ev.codes(codes))
+		args = append(args, ev.key, ev.content)
 		if len(ev.jobs) > 1 {
 			several++
 		}
 	}
 	args = append(args, strconv.Itoa(several))
-	for i := range b.events {
-		if ev := &b.events[i]; len(ev.jobs) > 1 {
-			args = append(args, ev.key, strconv.Itoa(len(ev.jobs)))
-		}
+	if several > 0 {
+		args = b.appendSeveral(args)
 	}
 	if follow {
 		for i := range b.events {
@@ -199,6 +189,25 @@ func (b *batch) appendArgs(args []string, follow bool) []string {
 		}
 		for i := range b.events {
 			args = append(args, b.events[i].stored)
+		}
+	}
+	return args
+}
+
+// appendSeveral appends what is to be said of events with several jobs.
+func (b *batch) appendSeveral(args []string) []string {
+	for i := range b.events {
+		if ev := &b.events[i]; len(ev.jobs) > 1 {
+			args = append(args, ev.key, strconv.Itoa(len(ev.jobs)))
+		}
+	}
+	codes := make([]string, len(b.lanes.lanes))
+	for i, l := range b.lanes.lanes {
+		codes[i] = laneCode(l)
+	}
+	for i := range b.events {
+		if ev := &b.events[i]; len(ev.jobs) > 1 {
+			args = append(args, ev.key, ev.codes(codes))
 		}
 	}
 	return args
@@ -220,9 +229,6 @@ func (b *batch) broad() bool {
 
 // codes strings together the codes of an event's lanes.
 func (ev *batchEvent) codes(codes []string) string {
-	if len(ev.jobs) == 1 {
-		return codes[ev.jobs[0].lane]
-	}
 	var all strings.Builder
 	for _, j := range ev.jobs {
 		all.WriteString(codes[j.lane])

@@ -210,9 +210,7 @@ func (e *Engine) settle(ctx context.Context, s *settlement, outcomes []engine.Ou
 	for _, c := range order {
 		args = append(args, c.key)
 	}
-	for _, c := range order {
-		args = append(args, strconv.FormatUint(c.score, 10))
-	}
+	args = appendScores(args, order)
 	var further []string
 	buried, extends := false, len(s.events) == 0
 	place := make(map[int]int, len(s.events)) // of an outcome in order, from 1
@@ -305,6 +303,32 @@ func (e *Engine) settle(ctx context.Context, s *settlement, outcomes []engine.Ou
 		return e.trimDead(ctx)
 	}
 	return nil
+}
+
+// appendScores appends the scores. Jobs that were claimed together have the same.
+func appendScores(args []string, order []*settling) []string {
+	rows := 0
+	for i, c := range order {
+		if i == 0 || c.score != order[i-1].score {
+			rows++
+		}
+	}
+	if 2*rows >= len(order) {
+		args = append(args, strconv.Itoa(len(order)))
+		for _, c := range order {
+			args = append(args, strconv.FormatUint(c.score, 10))
+		}
+		return args
+	}
+	args = append(args, strconv.Itoa(rows))
+	for i := 0; i < len(order); {
+		from, score := i, order[i].score
+		for i < len(order) && order[i].score == score {
+			i++
+		}
+		args = append(args, strconv.FormatUint(score, 10), strconv.Itoa(i-from))
+	}
+	return args
 }
 
 func (c *claim) record(claims tally, attempt int, history string) string {

@@ -7,6 +7,7 @@
 if now > tonumber(ARGV[#ARGV]) then
   return {format('%d', now)}
 end
+know()
 local prefix, kind = ARGV[1], tonumber(ARGV[2])
 local most, perLane, lease = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local look = ARGV[6] == '1'

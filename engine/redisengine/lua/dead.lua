@@ -2,6 +2,7 @@
 -- lanes, then kind, name and code of each; the number of dead letters, then
 -- for each its ID and event key, and to redrive it its lane (from 0, or -1 to
 -- discard it), job key and new record.
+know()
 local p = 3
 local lanes = p
 p = p + 3 * tonumber(ARGV[p]) + 1

@@ -1,5 +1,6 @@
 -- Defer. Arguments: channel and sender of hints, kind and name of the lane,
 -- for how long.
+know()
 local kind, name, wait = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 local ripe = now * 2 + 1
 call('ZREMRANGEBYSCORE', REST[kind], '-inf', ripe)

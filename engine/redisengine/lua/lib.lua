@@ -43,8 +43,15 @@ local RELEASED = 2 ^ 24
 
 local time = call('TIME')
 local now = time[1] * 1e6 + time[2]
-local meta = call('HMGET', META, 'clock', 'turn', 'since', 'wait1', 'wait2', 'wait3', 'told1', 'told2', 'told3')
-local clock = tonumber(meta[1] or 0)
+
+-- know reads META, once and only where it matters.
+local meta, clock = nil, 0
+local function know()
+  if not meta then
+    meta = call('HMGET', META, 'clock', 'turn', 'since', 'wait1', 'wait2', 'wait3', 'told1', 'told2', 'told3')
+    clock = tonumber(meta[1] or 0)
+  end
+end
 
 -- Lua's stack bounds the arguments of one call.
 local CHUNK = 4000
@@ -97,6 +104,7 @@ end
 -- to be told.
 local earliest = {math.huge, math.huge, math.huge}
 local function due(kind, lane, score)
+  know()
   touch(kind, lane, score)
   if score < earliest[kind] then
     earliest[kind] = score
@@ -133,7 +141,7 @@ local function finish(channel, sender)
   if kinds ~= '' then
     call('PUBLISH', channel, sender .. ' ' .. kinds)
   end
-  if clock > tonumber(meta[1] or 0) then
+  if meta and clock > tonumber(meta[1] or 0) then
     call('HSET', META, 'clock', clock)
   end
   return kinds
@@ -144,9 +152,9 @@ local function release(list, first, last)
   if last < first then
     return
   end
-  local counts = read('HMGET', REFS, list, first, last)
+  local counts = call('EXISTS', REFS) == 1 and read('HMGET', REFS, list, first, last)
   local rest = nil
-  for i = 1, last - first + 1 do
+  for i = 1, counts and last - first + 1 or 0 do
     if counts[i] then
       rest = rest or {}
       local key = list[first + i - 1]
@@ -184,6 +192,7 @@ end
 -- rotate sees to it that what was pushed is remembered for one to two windows,
 -- and returns the hash in use and the one before.
 local function rotate(window)
+  know()
   local turn, since = tonumber(meta[2] or 1), tonumber(meta[3] or 0)
   local over = floor((now - since) / window)
   if over >= 1 then

@@ -4,7 +4,10 @@
 --   the number of lanes, then kind, name and code of each
 --   the number of groups, then the lane (from 0) and the size of each
 --   the number of outcomes, and 1 if all are plainly Done; then their job
---   keys and scores, and unless they are, operations, ordered by group
+--   keys, ordered by group
+--   the number of scores, then the scores, ordered as the job keys; if there
+--   are fewer than outcomes, behind each for how many in a row it is
+--   the operations, unless all are plainly Done, ordered as the job keys
 --   further arguments of the operations, as they come
 --   the follow-up jobs, if any, as store reads them, with the same lanes
 --   the time from which it is too late, empty for never
@@ -22,8 +25,22 @@ p = p + 3 * nlanes + 1
 local groups, ngroups = p, tonumber(ARGV[p])
 p = p + 2 * ngroups + 1
 local n, plain = tonumber(ARGV[p]), ARGV[p + 1] == '1'
-p = p + 1
-local K, T, O = p, p + n, p + 2 * n
+local K = p + 1
+p = K + n + 1
+local T, scores, rows = p, ARGV, tonumber(ARGV[p])
+if rows == n then
+  p = p + n
+else
+  T, scores = 0, {}
+  for r = p + 1, p + 2 * rows, 2 do
+    local score, m = ARGV[r], #scores
+    for j = m + 1, m + tonumber(ARGV[r + 1]) do
+      scores[j] = score
+    end
+  end
+  p = p + 2 * rows
+end
+local O = p
 p = (plain and O or O + n) + 1
 
 local stale, anyStale = {}, false
@@ -55,6 +72,7 @@ local function apply(i, kind, name, code, gone, again)
     if result == DONE then
       drop[#drop + 1] = event
     else
+      know()
       clock = max(clock + 1, now)
       local id = format('%d', clock)
       call('ZADD', DEAD, clock, id)
@@ -85,10 +103,10 @@ local i = 0
 for g = 1, ngroups do
   local lane, size = tonumber(ARGV[groups + 2 * g - 1]), tonumber(ARGV[groups + 2 * g])
   local key = KEYS[LANES + 1 + lane]
-  local scores = read('ZMSCORE', key, ARGV, K + i + 1, K + i + size)
+  local real = read('ZMSCORE', key, ARGV, K + i + 1, K + i + size)
   local good = true
   for m = 1, size do
-    if scores[m] ~= ARGV[T + i + m] then
+    if real[m] ~= scores[T + i + m] then
       stale[i + m], anyStale, good = true, true, false
     end
   end

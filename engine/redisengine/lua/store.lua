@@ -7,12 +7,11 @@
 --   the number of classes, then delay and lease of each
 --   the number of runs, then lane (from 0), class (from 0) and size of each;
 --   or -1-x if there is one event, with a job of class 0 in each lane from x on
---   the number of jobs, then their job keys, ordered by run; -1 as above
---   the number of events, and 1 if each has one job: then theirs are the job
---   keys above, else they follow
---   the events' job keys with their contents, then with the codes of all
---   lanes that they have jobs for
---   the number of events with several jobs, then their keys with that number
+--   the number of jobs, then their job keys, ordered by run; -1 as above, or if
+--   there is one run and each event has one job, in the order of the events
+--   the number of events, then their job keys with their contents
+--   the number of events with several jobs, then their keys with that number,
+--   then their keys with the codes of all lanes that they have jobs for
 --   if they follow outcomes (stale tells which have failed): their numbers, then
 --   the event keys of those that are stored already, whose content is empty
 --
@@ -68,33 +67,33 @@ local function store(p, window, stale)
   p = p + 1
   local runs, nruns = p, tonumber(ARGV[p])
   p = p + 3 * max(nruns, 0) + 1
-  local J, njobs = p, tonumber(ARGV[p])
+  local jobs, J, njobs = ARGV, p, tonumber(ARGV[p])
   p = p + max(njobs, 0) + 1
-  local K, n = J, tonumber(ARGV[p])
-  p = p + 1
-  if ARGV[p] == '0' then
-    K = p
-    p = p + n
-  end
+  local n = tonumber(ARGV[p])
   local contents = p
-  local codes = contents + 2 * n
-  p = codes + 2 * n + 1
+  p = p + 2 * n + 1
   local refs, nrefs = p, tonumber(ARGV[p])
-  local owners = p + 2 * nrefs
+  local codes = refs + 2 * nrefs
+  local owners = codes + 2 * nrefs
   local stored = owners + n
-
+  local events = {} -- their job keys
+  for e = 1, n do
+    events[e] = ARGV[contents + 2 * e - 1]
+  end
   if off > OFF or off < -OFF then
     restamp(contents, n)
   end
   local broad, offset = nruns < 0, -1 - nruns
   if broad then
     nruns, njobs = nlanes - offset, nlanes - offset
+  elseif njobs < 0 then
+    jobs, J, njobs = events, 0, n
   end
 
   local recent, before = rotate(window)
-  local seen1 = read('HMGET', recent, ARGV, K + 1, K + n)
-  local seen2 = read('HMGET', before, ARGV, K + 1, K + n)
-  local there = stale and {} or read('HMGET', EVENTS, ARGV, K + 1, K + n)
+  local seen1 = read('HMGET', recent, events, 1, n)
+  local seen2 = read('HMGET', before, events, 1, n)
+  local there = stale and {} or read('HMGET', EVENTS, events, 1, n)
   local plain = not stale -- nothing is known of any of these events
   for e = 1, n do
     if seen1[e] or seen2[e] or there[e] then
@@ -110,7 +109,7 @@ local function store(p, window, stale)
   if not plain then
     skip = {}
     for e = 1, n do
-      local key, content = ARGV[K + e], ARGV[contents + 2 * e]
+      local key, content = events[e], ARGV[contents + 2 * e]
       index[key] = e
       if stale then
         if content == '' then
@@ -131,27 +130,42 @@ local function store(p, window, stale)
     end
   end
 
+  -- A job may be in its lane although nothing is known of its event only if
+  -- that has another key, which is in the job's record.
+  local unknown = plain and call('EXISTS', RECORDS) == 0
+
   -- Each waiting job has a time stamp of its own, so that those of a lane keep
   -- their order. Stamps lie in the past where there is room.
   local base, last = max(clock, now - njobs), clock
-  local records = {}
+  local records, told = {}, {}
+  local several = nil
+  if nrefs > 0 then
+    several = {}
+    for i = codes + 1, codes + 2 * nrefs, 2 do
+      several[ARGV[i]] = true
+      told[i - codes], told[i - codes + 1] = ARGV[i], ARGV[i + 1]
+    end
+  end
+  local ntold = 2 * nrefs
   local q = 0
   for r = 1, nruns do
-    local lane, class, size, j = offset + r - 1, 1, 1, K
+    local lane, class, size, list, j = offset + r - 1, 1, 1, events, 0
     if not broad then
       lane, class, size = tonumber(ARGV[runs + 3 * r - 2]), tonumber(ARGV[runs + 3 * r - 1]) + 1, tonumber(ARGV[runs + 3 * r])
-      j = J + q
+      list, j = jobs, J + q
     end
     local key, code = KEYS[LANES + 1 + lane], ARGV[lanes + 3 * lane + 3]
     local live
-    if size > 1 then
-      live = read('ZMSCORE', key, ARGV, j + 1, j + size)
+    if unknown then
+      live = {}
+    elseif size > 1 then
+      live = read('ZMSCORE', key, list, j + 1, j + size)
     end
     local token, delay = leases[class] and tokens[class], delays[class]
     local args, m, first = {}, 0, nil
     for i = 1, size do
       q = q + 1
-      local k, old = ARGV[j + i], live and live[i]
+      local k, old = list[j + i], live and live[i]
       local e = index[k]
       if e and not old then
         old = known[e] and known[e][code] or stale and stale[tonumber(ARGV[owners + e])]
@@ -165,6 +179,10 @@ local function store(p, window, stale)
         else
           old = call('ZADD', key, 'NX', score, k) == 0
         end
+      end
+      if not (several and several[k]) then
+        told[ntold + 1], told[ntold + 2] = k, code
+        ntold = ntold + 2
       end
       if old then
         skip = skip or {}
@@ -197,18 +215,19 @@ local function store(p, window, stale)
   if not skip then
     write('HSET', EVENTS, nil, ARGV, contents + 1, contents + 2 * n)
     write('HSET', REFS, nil, ARGV, refs + 1, refs + 2 * nrefs)
-    write('HSET', recent, nil, ARGV, codes + 1, codes + 2 * n)
+    write('HSET', recent, nil, told, 1, ntold)
     return '', tokens
   end
 
   -- The same where only some jobs are new.
   if plain then
     for e = 1, n do
-      index[ARGV[K + e]] = e
-      keys[e] = ARGV[K + e]
+      index[events[e]] = e
+      keys[e] = events[e]
     end
   end
-  local new, fresh, told = {}, {}, {}
+  local new, fresh = {}, {}
+  told = {}
   q = 0
   for r = 1, nruns do
     local lane = broad and offset + r - 1 or tonumber(ARGV[runs + 3 * r - 2])
@@ -218,7 +237,7 @@ local function store(p, window, stale)
       if skip[q] then
         new[q] = '0'
       else
-        local k = broad and ARGV[K + 1] or ARGV[J + q]
+        local k = broad and events[1] or jobs[J + q]
         local e = index[k]
         new[q] = keys[e] == k and '1' or '2'
         fresh[e] = (fresh[e] or 0) + 1
@@ -231,14 +250,14 @@ local function store(p, window, stale)
       end
     end
   end
-  local events, counts, seen = {}, {}, {}
+  local fill, counts, seen = {}, {}, {}
   for e = 1, n do
     local f = fresh[e]
     if f then
       local key = keys[e]
       if not stand[e] then
-        events[#events + 1] = key
-        events[#events + 1] = ARGV[contents + 2 * e]
+        fill[#fill + 1] = key
+        fill[#fill + 1] = ARGV[contents + 2 * e]
       else
         f = tonumber(call('HGET', REFS, key) or 1) + f
       end
@@ -247,11 +266,11 @@ local function store(p, window, stale)
         counts[#counts + 1] = f
       end
       local list = table.concat(told[e])
-      seen[#seen + 1] = ARGV[K + e]
+      seen[#seen + 1] = events[e]
       seen[#seen + 1] = seen1[e] and seen1[e] .. list or list
     end
   end
-  write('HSET', EVENTS, nil, events, 1, #events)
+  write('HSET', EVENTS, nil, fill, 1, #fill)
   write('HSET', REFS, nil, counts, 1, #counts)
   write('HSET', recent, nil, seen, 1, #seen)
   return table.concat(new), tokens
