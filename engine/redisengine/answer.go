@@ -2,6 +2,7 @@ package redisengine
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/redis/rueidis"
 )
@@ -57,4 +58,13 @@ func (a *answer) list(i int) []rueidis.RedisMessage {
 		a.err = errForeign
 	}
 	return l
+}
+
+// numbers are separated by blanks.
+type numbers struct{ text string }
+
+func (n *numbers) next() (int64, error) {
+	first, rest, _ := strings.Cut(n.text, " ")
+	n.text = rest
+	return strconv.ParseInt(first, 10, 64)
 }

@@ -63,8 +63,10 @@ func (e *Engine) claim(ctx context.Context, s *shard, req *engine.ClaimRequest) 
 	if err != nil {
 		return res, nil, err
 	}
-	r := parse(answer, 5)
-	now, next, lost, lanes, jobs := r.int(0), r.int(1), r.int(2), r.list(3), r.list(4)
+	r := parse(answer, claimParts)
+	now, next, lost := r.int(0), r.int(1), r.int(2)
+	h := haul{kind: req.Kind, shard: s.number, now: now, scores: numbers{r.string(4)}, events: r.list(5), first: r.int(6), special: r.list(7)}
+	lanes := r.list(3)
 	if r.err != nil {
 		return res, nil, r.err
 	}
@@ -76,73 +78,110 @@ func (e *Engine) claim(ctx context.Context, s *shard, req *engine.ClaimRequest) 
 	if next < 0 {
 		res.Next = -1
 	}
-	res.Jobs = make([]engine.Claimed, 0, len(jobs)/4)
-	due = make([]int64, 0, len(jobs)/4)
-	events := make(map[string]*engine.Event)
+	res.Jobs = make([]engine.Claimed, 0, len(h.events))
+	due = make([]int64, 0, len(h.events))
+	if len(lanes) > 2 {
+		h.seen = make(map[string]*engine.Event)
+	}
 	for i := 0; i+1 < len(lanes); i += 2 {
 		name, err := lanes[i].ToString()
 		if err != nil {
 			return res, nil, errForeign
 		}
 		n, err := lanes[i+1].AsInt64()
-		if err != nil || int64(len(jobs)) < 4*n {
+		if err != nil {
 			return res, nil, errForeign
 		}
-		lane := engine.Lane{Kind: req.Kind, Name: name}
 		for range n {
-			c, err := e.claimed(s, lane, now, jobs[:4], events)
+			job, before, err := h.next(name)
 			if err != nil {
 				return res, nil, err
 			}
-			at, err := jobs[0].AsInt64()
-			if err != nil {
-				return res, nil, errForeign
-			}
-			res.Jobs, due = append(res.Jobs, c), append(due, at)
-			jobs = jobs[4:]
+			res.Jobs, due = append(res.Jobs, job), append(due, before)
 		}
 	}
 	return res, due, nil
 }
 
-// claimed makes a job of what the script says of one: score before, score now,
-// record, event.
-func (e *Engine) claimed(s *shard, lane engine.Lane, now int64, parts []rueidis.RedisMessage, events map[string]*engine.Event) (engine.Claimed, error) {
-	r := parse(parts, 4)
-	c := claim{shard: s.number, lane: lane, stamp: r.int(0) / 2, score: uint64(r.int(1)), claims: 1} //nolint:gosec // a time
-	job := engine.Claimed{Lane: lane}
-	if text := r.string(2); text != "" {
-		rec, ok := unpackRecord(text)
-		if !ok {
-			return job, errForeign
-		}
-		c.hasRecord, c.claims, c.stamp = true, rec.claims, rec.stamp
-		if rec.event != "" {
-			c.event = rec.event
-		}
-		job.Attempt = rec.attempt
-		if rec.history != "" {
-			job.History = []byte(rec.history)
+// claimParts is how many parts the script's answer has: the time, when to come
+// again, how many jobs were lost, lanes with their numbers of jobs; then the
+// scores that the jobs had, separated by blanks, their events, the score that
+// they have now, and what is special: number of a job, its score, its record.
+const claimParts = 8
+
+// haul is the jobs of an answer, which are taken from it one after another.
+type haul struct {
+	kind    engine.Kind
+	shard   int
+	now     int64
+	taken   int
+	scores  numbers
+	events  []rueidis.RedisMessage
+	first   int64
+	special []rueidis.RedisMessage
+	seen    map[string]*engine.Event // by event key; nil if none comes twice
+}
+
+func (h *haul) next(lane string) (job engine.Claimed, before int64, err error) {
+	if h.taken >= len(h.events) {
+		return job, 0, errForeign
+	}
+	stored, err1 := h.events[h.taken].ToString()
+	before, err2 := h.scores.next()
+	if err1 != nil || err2 != nil {
+		return job, 0, errForeign
+	}
+	h.taken++
+	job.Lane = engine.Lane{Kind: h.kind, Name: lane}
+	c := claim{shard: h.shard, lane: job.Lane, stamp: before / 2, score: uint64(h.first), claims: 1} //nolint:gosec // a time
+	if len(h.special) > 0 {
+		if err := h.specially(&c, &job); err != nil {
+			return job, 0, err
 		}
 	}
-	stored := r.string(3)
-	if r.err != nil {
-		return job, errForeign
+	id, ok := storedID(stored)
+	if !ok {
+		return job, 0, errForeign
 	}
-	// Jobs of one event are likely to share it.
-	ev := events[stored]
-	if ev == nil {
-		var ok bool
-		if ev, ok = unpackEvent(stored); !ok {
-			return job, errForeign
-		}
-		events[stored] = ev
-	}
-	c.key, c.channel = jobKey(ev.ID), ev.Channel
+	c.key = jobKey(id)
 	if c.event == "" {
 		c.event = c.key
 	}
+	// Jobs of one event in several lanes share it.
+	ev := h.seen[c.event]
+	if ev == nil {
+		if ev, ok = unpackEvent(stored); !ok {
+			return job, 0, errForeign
+		}
+		if h.seen != nil {
+			h.seen[c.event] = ev
+		}
+	}
+	c.channel = ev.Channel
 	job.Ticket, job.Event, job.Claims = c.ticket(), ev, c.claims.claims()
-	job.Age = time.Duration(max(now-c.stamp, 0)) * time.Microsecond
-	return job, nil
+	job.Age = time.Duration(max(h.now-c.stamp, 0)) * time.Microsecond
+	return job, before, nil
+}
+
+// specially adds what is special about a job, if anything is.
+func (h *haul) specially(c *claim, job *engine.Claimed) error {
+	r := answer{parts: h.special}
+	if r.int(0) != int64(h.taken) {
+		return r.err
+	}
+	if len(h.special) < 3 {
+		return errForeign
+	}
+	score, text := r.int(1), r.string(2)
+	rec, ok := unpackRecord(text)
+	if !ok || r.err != nil {
+		return errForeign
+	}
+	h.special = h.special[3:]
+	c.score, c.hasRecord, c.claims, c.stamp, c.event = uint64(score), true, rec.claims, rec.stamp, rec.event //nolint:gosec // a time
+	job.Attempt = rec.attempt
+	if rec.history != "" {
+		job.History = []byte(rec.history)
+	}
+	return nil
 }

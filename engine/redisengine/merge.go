@@ -154,8 +154,8 @@ func (e *Engine) look(ctx context.Context, s *shard, req *engine.ClaimRequest) (
 	if err != nil {
 		return nil, 0, err
 	}
-	r := parse(answer, 5)
-	next, lanes, scores := r.int(1), r.list(3), r.list(4)
+	r := parse(answer, claimParts)
+	next, lanes, scores := r.int(1), r.list(3), numbers{r.string(4)}
 	if r.err != nil {
 		return nil, 0, r.err
 	}
@@ -166,16 +166,15 @@ func (e *Engine) look(ctx context.Context, s *shard, req *engine.ClaimRequest) (
 			return nil, 0, errForeign
 		}
 		n, err := lanes[i+1].AsInt64()
-		if err != nil || int64(len(scores)) < n {
+		if err != nil || n < 0 || n > batchJobs {
 			return nil, 0, errForeign
 		}
 		o := offer{shard: s, lane: name, scores: make([]int64, n)}
 		for j := range o.scores {
-			if o.scores[j], err = scores[j].AsInt64(); err != nil {
+			if o.scores[j], err = scores.next(); err != nil {
 				return nil, 0, errForeign
 			}
 		}
-		scores = scores[n:]
 		offers = append(offers, o)
 	}
 	if next < 0 {

@@ -154,6 +154,16 @@ func packedSize(e *engine.Event) int {
 // stampSize is the length of the time before a stored event.
 const stampSize = 8
 
+// storedID returns the ID of a stored event.
+func storedID(stored string) (id string, ok bool) {
+	if len(stored) < stampSize {
+		return "", false
+	}
+	r := reader{rest: stored[stampSize:]}
+	id = r.string()
+	return id, !r.bad && id != ""
+}
+
 // unpackEvent is the reverse; ok is false for something else.
 func unpackEvent(stored string) (e *engine.Event, ok bool) {
 	if len(stored) < stampSize {

@@ -134,7 +134,10 @@ while room > 0 and #hungry > 0 do
   hungry = more
 end
 
-local names, jobs = {}, {}
+-- Of the jobs, lane by lane: scores before, events; and number, score now and
+-- record of those whose score now is not first or that have a record.
+local names, scores, events, special = {}, {}, {}, {}
+local first = format('%d', leaseEnd(lease, 1))
 local lost = 0
 if look then
   -- The caller wants to see the scores, to merge them with other shards'.
@@ -142,7 +145,7 @@ if look then
     names[#names + 1] = lane.name
     names[#names + 1] = lane.taken
     for i = 1, lane.taken do
-      jobs[#jobs + 1] = lane.scores[i]
+      scores[#scores + 1] = lane.scores[i]
     end
     left = left or (lane.next ~= nil and lane.next <= ripe)
   end
@@ -178,16 +181,16 @@ else
       end
     end
   end
-  local events = read('HMGET', EVENTS, keys, 1, n)
+  local stored = read('HMGET', EVENTS, keys, 1, n)
   local update, i, m = {}, 0, 0
-  local first = format('%d', leaseEnd(lease, 1))
   for _, lane in ipairs(lanes) do
     local leases, missing = {}, {}
     left = left or lane.next ~= nil and lane.next <= ripe
     for j = 1, lane.taken do
       i = i + 1
       local k, before, record = lane.keys[j], lane.scores[j], records[i]
-      if not events[i] then
+      local event = stored[i]
+      if not event then
         -- Only a server that evicts keys, or a foreign hand, does this.
         missing[#missing + 1] = k
         lost = lost + 1
@@ -199,17 +202,19 @@ else
           score = format('%d', leaseEnd(lease, claims % RELEASED + floor(claims / RELEASED)))
         elseif string.byte(before, -1) % 2 == 1 then
           -- Its first lease, which left no record, has ended.
-          record = pack(RECORD, 2, 0, fields('>I8', events[i]), 0)
+          record = pack(RECORD, 2, 0, fields('>I8', event), 0)
           score = format('%d', leaseEnd(lease, 2))
         end
         if record then
           update[#update + 1] = id(lane, k)
           update[#update + 1] = record
+          local s = #special
+          special[s + 1], special[s + 2], special[s + 3] = m + 1, score, record
         end
         local l = #leases
         leases[l + 1], leases[l + 2] = score, k
-        jobs[m + 1], jobs[m + 2], jobs[m + 3], jobs[m + 4] = before, score, record or '', events[i]
-        m = m + 4
+        m = m + 1
+        scores[m], events[m] = before, event
       end
     end
     write('ZADD', lane.key, 'XX', leases, 1, #leases)
@@ -261,4 +266,4 @@ else
   end
 end
 rotate(tonumber(ARGV[#ARGV - 1]))
-return {format('%d', now), format('%d', next), lost, names, jobs}
+return {format('%d', now), format('%d', next), lost, names, table.concat(scores, ' '), events, first, special}
