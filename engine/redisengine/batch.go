@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/rueidis"
 
@@ -24,19 +25,27 @@ const (
 type batch struct {
 	shard   *shard
 	stamp   int64 // what the contents of the events say
+	arena   arena // of keys and contents
 	lanes   laneTable
 	classes []class
 	events  []batchEvent
+	jobs    []batchJob
 	has     map[string]bool // job keys
 	runs    []run
-	njobs   int
 	bytes   int
 }
 
-func newBatch(s *shard) *batch { return &batch{shard: s, stamp: s.serverTime()} }
+// newBatch makes a batch for about so many events.
+func newBatch(s *shard, events int) *batch {
+	events = min(events, batchJobs)
+	return &batch{
+		shard: s, stamp: s.serverTime(),
+		events: make([]batchEvent, 0, events), jobs: make([]batchJob, 0, events), has: make(map[string]bool, events),
+	}
+}
 
 // class is what jobs have in common that wait or are leased for as long.
-type class struct{ delay, lease string }
+type class struct{ delay, lease time.Duration }
 
 type batchEvent struct {
 	key     string // job key
@@ -44,7 +53,8 @@ type batchEvent struct {
 	stored  string // event key of one that is in the store, else empty
 	owner   int    // outcome that it follows
 	content string // empty if it is in the store
-	jobs    []batchJob
+	first   int    // of its jobs among those of the batch
+	n       int    // how many they are
 }
 
 type batchJob struct {
@@ -94,11 +104,9 @@ func (b *batch) class(j *engine.Job) int {
 	var c class
 	switch {
 	case j.Lease > 0:
-		c = class{"0", span(j.Lease)}
+		c.lease = max(j.Lease.Truncate(time.Microsecond), time.Microsecond)
 	case j.Delay > 0:
-		c = class{micros(j.Delay), "0"}
-	default:
-		c = class{"0", "0"}
+		c.delay = j.Delay.Truncate(time.Microsecond)
 	}
 	for i := len(b.classes) - 1; i >= 0; i-- {
 		if b.classes[i] == c {
@@ -111,18 +119,15 @@ func (b *batch) class(j *engine.Job) int {
 
 // add adds an event with its jobs. Of a lane that comes twice the first counts.
 func (b *batch) add(ev batchEvent, jobs []engine.Job, at []int) {
-	if b.has == nil {
-		b.has = make(map[string]bool)
-	}
 	b.has[ev.key] = true
 	if ev.stored == "" {
-		ev.content = packEvent(ev.event, b.stamp)
+		ev.content = packEvent(&b.arena, ev.event, b.stamp)
 	}
 	var lanes map[int]bool
 	if len(jobs) > 1 {
 		lanes = make(map[int]bool, len(jobs))
 	}
-	ev.jobs = make([]batchJob, 0, len(jobs))
+	ev.first = len(b.jobs)
 	for i := range jobs {
 		lane := b.lanes.add(jobs[i].Lane)
 		if lanes[lane] {
@@ -131,29 +136,31 @@ func (b *batch) add(ev batchEvent, jobs []engine.Job, at []int) {
 		if lanes != nil {
 			lanes[lane] = true
 		}
-		ev.jobs = append(ev.jobs, batchJob{lane, b.class(&jobs[i]), at[i]})
+		b.jobs = append(b.jobs, batchJob{lane, b.class(&jobs[i]), at[i]})
 	}
+	ev.n = len(b.jobs) - ev.first
 	b.events = append(b.events, ev)
-	b.njobs += len(ev.jobs)
 	b.bytes += len(ev.content)
 }
 
+func (b *batch) jobsOf(ev *batchEvent) []batchJob { return b.jobs[ev.first : ev.first+ev.n] }
+
 // full tells whether an event had better go into another batch.
 func (b *batch) full(key string, jobs, bytes int) bool {
-	return b.has[key] || b.njobs > 0 && (b.njobs+jobs > batchJobs || len(b.lanes.lanes) >= batchLanes || b.bytes+bytes > batchBytes)
+	return b.has[key] || len(b.jobs) > 0 && (len(b.jobs)+jobs > batchJobs || len(b.lanes.lanes) >= batchLanes || b.bytes+bytes > batchBytes)
 }
 
 // appendArgs appends the arguments of store in lua/store.lua behind the lanes.
 func (b *batch) appendArgs(args []string, follow bool) []string {
 	args = append(args, strconv.Itoa(len(b.classes)))
 	for _, c := range b.classes {
-		args = append(args, c.delay, c.lease)
+		args = append(args, micros(c.delay), micros(c.lease))
 	}
 	b.makeRuns()
-	single := len(b.runs) == 1 && b.njobs == len(b.events) // then runs[0] has them in order
+	single := len(b.runs) == 1 && len(b.jobs) == len(b.events) // then runs[0] has them in order
 	broad := b.broad()
 	if broad {
-		args = append(args, strconv.Itoa(-1-(len(b.lanes.lanes)-b.njobs)), "-1")
+		args = append(args, strconv.Itoa(-1-(len(b.lanes.lanes)-len(b.jobs))), "-1")
 	} else {
 		args = append(args, strconv.Itoa(len(b.runs)))
 		for _, r := range b.runs {
@@ -162,7 +169,7 @@ func (b *batch) appendArgs(args []string, follow bool) []string {
 		if single {
 			args = append(args, "-1")
 		} else {
-			args = append(args, strconv.Itoa(b.njobs))
+			args = append(args, strconv.Itoa(len(b.jobs)))
 			for _, r := range b.runs {
 				for _, j := range r.jobs {
 					args = append(args, b.events[j.event].key)
@@ -175,7 +182,7 @@ func (b *batch) appendArgs(args []string, follow bool) []string {
 	for i := range b.events {
 		ev := &b.events[i]
 		args = append(args, ev.key, ev.content)
-		if len(ev.jobs) > 1 {
+		if ev.n > 1 {
 			several++
 		}
 	}
@@ -197,8 +204,8 @@ func (b *batch) appendArgs(args []string, follow bool) []string {
 // appendSeveral appends what is to be said of events with several jobs.
 func (b *batch) appendSeveral(args []string) []string {
 	for i := range b.events {
-		if ev := &b.events[i]; len(ev.jobs) > 1 {
-			args = append(args, ev.key, strconv.Itoa(len(ev.jobs)))
+		if ev := &b.events[i]; ev.n > 1 {
+			args = append(args, ev.key, strconv.Itoa(ev.n))
 		}
 	}
 	codes := make([]string, len(b.lanes.lanes))
@@ -206,8 +213,8 @@ func (b *batch) appendSeveral(args []string) []string {
 		codes[i] = laneCode(l)
 	}
 	for i := range b.events {
-		if ev := &b.events[i]; len(ev.jobs) > 1 {
-			args = append(args, ev.key, ev.codes(codes))
+		if ev := &b.events[i]; ev.n > 1 {
+			args = append(args, ev.key, b.codes(ev, codes))
 		}
 	}
 	return args
@@ -216,11 +223,11 @@ func (b *batch) appendSeveral(args []string) []string {
 // broad tells whether there is one event with a job in each lane from some on,
 // all of one class: a fan-out to many, whose arguments are worth saving.
 func (b *batch) broad() bool {
-	if len(b.events) != 1 || len(b.classes) != 1 || len(b.runs) != b.njobs {
+	if len(b.events) != 1 || len(b.classes) != 1 || len(b.runs) != len(b.jobs) {
 		return false
 	}
 	for i, r := range b.runs {
-		if r.lane != len(b.lanes.lanes)-b.njobs+i {
+		if r.lane != len(b.lanes.lanes)-len(b.jobs)+i {
 			return false
 		}
 	}
@@ -228,9 +235,9 @@ func (b *batch) broad() bool {
 }
 
 // codes strings together the codes of an event's lanes.
-func (ev *batchEvent) codes(codes []string) string {
+func (b *batch) codes(ev *batchEvent, codes []string) string {
 	var all strings.Builder
-	for _, j := range ev.jobs {
+	for _, j := range b.jobsOf(ev) {
 		all.WriteString(codes[j.lane])
 	}
 	return all.String()
@@ -249,7 +256,7 @@ func (b *batch) makeRuns() {
 	number := make(map[place]int)
 	last, lastPlace := -1, place{}
 	for i := range b.events {
-		for _, j := range b.events[i].jobs {
+		for _, j := range b.jobsOf(&b.events[i]) {
 			p := place{j.lane, j.class}
 			if last < 0 || p != lastPlace {
 				n, ok := number[p]
@@ -257,6 +264,9 @@ func (b *batch) makeRuns() {
 					n = len(b.runs)
 					number[p] = n
 					b.runs = append(b.runs, run{lane: j.lane, class: j.class})
+					if n == 0 && len(b.lanes.lanes) == 1 {
+						b.runs[0].jobs = make([]runJob, 0, len(b.jobs))
+					}
 				}
 				last, lastPlace = n, p
 			}
@@ -286,9 +296,10 @@ func (b *batch) tickets(now int64, fresh string, leases []rueidis.RedisMessage, 
 			}
 		}
 	}
-	if fresh != "" && len(fresh) != b.njobs || len(scores) != len(b.classes) {
+	if fresh != "" && len(fresh) != len(b.jobs) || len(scores) != len(b.classes) {
 		return errForeign
 	}
+	var strings arena // not the other one: tickets are kept
 	n := -1
 	for _, r := range b.runs {
 		for _, j := range r.jobs {
@@ -312,7 +323,7 @@ func (b *batch) tickets(now int64, fresh string, leases []rueidis.RedisMessage, 
 					c.event = variantKey(ev.key, ev.content)
 				}
 			}
-			put(j.event, j.at, c.ticket())
+			put(j.event, j.at, c.ticket(&strings))
 		}
 	}
 	return nil

@@ -120,6 +120,7 @@ type haul struct {
 	first   int64
 	special []rueidis.RedisMessage
 	seen    map[string]*engine.Event // by event key; nil if none comes twice
+	arena   arena                    // of keys and tickets
 }
 
 func (h *haul) next(lane string) (job engine.Claimed, before int64, err error) {
@@ -143,7 +144,7 @@ func (h *haul) next(lane string) (job engine.Claimed, before int64, err error) {
 	if !ok {
 		return job, 0, errForeign
 	}
-	c.key = jobKey(id)
+	c.key = jobKey(&h.arena, id)
 	if c.event == "" {
 		c.event = c.key
 	}
@@ -158,7 +159,7 @@ func (h *haul) next(lane string) (job engine.Claimed, before int64, err error) {
 		}
 	}
 	c.channel = ev.Channel
-	job.Ticket, job.Event, job.Claims = c.ticket(), ev, c.claims.claims()
+	job.Ticket, job.Event, job.Claims = c.ticket(&h.arena), ev, c.claims.claims()
 	job.Age = time.Duration(max(h.now-c.stamp, 0)) * time.Microsecond
 	return job, before, nil
 }

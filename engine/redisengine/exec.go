@@ -159,3 +159,18 @@ func onShards(shards []*shard, f func(*shard) error) error {
 	}
 	return nil
 }
+
+// argsBuffer is for the arguments of a script call, to be used again.
+type argsBuffer struct{ args []string }
+
+var argsBuffers = sync.Pool{New: func() any { return new(argsBuffer) }}
+
+func takeArgs() *argsBuffer { return argsBuffers.Get().(*argsBuffer) }
+
+// giveBack is called when the script has been called: the client has made a
+// copy of the arguments.
+func (b *argsBuffer) giveBack() {
+	clear(b.args)
+	b.args = b.args[:0]
+	argsBuffers.Put(b)
+}

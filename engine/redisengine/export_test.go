@@ -4,7 +4,7 @@ import "time"
 
 // For tests outside of the package.
 var (
-	JobKey       = jobKey
+	JobKey       = func(id string) string { return jobKey(new(arena), id) }
 	ClientOption = clientOption
 )
 

@@ -21,12 +21,14 @@ func (e *Engine) Push(ctx context.Context, jobs []engine.Job) ([]engine.Ticket, 
 	}
 	tickets := make([]engine.Ticket, len(jobs))
 	batches := make([][]*batch, len(e.shards))
-	for _, g := range byEvent(jobs) {
-		key := jobKey(g.event.ID)
+	var keys arena
+	groups := byEvent(jobs)
+	for i, g := range groups {
+		key := jobKey(&keys, g.event.ID)
 		n := shardOf(key, len(e.shards))
 		bs := batches[n]
 		if len(bs) == 0 || bs[len(bs)-1].full(key, len(g.jobs), packedSize(g.event)) {
-			bs = append(bs, newBatch(e.shards[n]))
+			bs = append(bs, newBatch(e.shards[n], (len(groups)-i)/len(e.shards)+1))
 			batches[n] = bs
 		}
 		bs[len(bs)-1].add(batchEvent{key: key, event: g.event}, g.jobs, g.at)
@@ -52,11 +54,14 @@ func (e *Engine) Push(ctx context.Context, jobs []engine.Job) ([]engine.Ticket, 
 }
 
 func (e *Engine) push(ctx context.Context, b *batch, put func(event, at int, t engine.Ticket)) error {
-	args := make([]string, 0, 8+3*len(b.lanes.lanes)+2*len(b.classes)+3*len(b.events)+b.njobs)
+	buffer := takeArgs()
+	defer buffer.giveBack()
+	args := buffer.args
 	args = append(args, e.watch.channel, e.watch.sender, e.window)
 	args = append(args, strconv.FormatInt(b.stamp, 10))
 	args = b.lanes.appendArgs(args)
 	args = b.appendArgs(args, false)
+	buffer.args = args
 	answer, err := e.exec(ctx, b.shard, pushScript, b.lanes.keys(b.shard), args)
 	if err != nil {
 		return err

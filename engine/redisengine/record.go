@@ -161,3 +161,41 @@ func (r *reader) string() string { return r.take(int(min(r.uvarint(), 1<<40))) }
 func bytesAsString(b []byte) string {
 	return unsafe.String(unsafe.SliceData(b), len(b))
 }
+
+// stringAsBytes is the reverse. Who writes to the bytes changes the string.
+//
+//nolint:gosec // that is what it is for
+func stringAsBytes(s string) []byte {
+	return unsafe.Slice(unsafe.StringData(s), len(s))
+}
+
+// arena is where the strings of one call lie together, so that each does not
+// have to be allocated.
+type arena struct {
+	free []byte
+	next int // size of the next piece
+}
+
+// pieceOfItsOwn is from when on a string is not worth the company.
+const pieceOfItsOwn = 4 << 10
+
+// room returns an empty slice that may grow to size. The next call is after
+// keep.
+func (a *arena) room(size int) []byte {
+	if size > pieceOfItsOwn {
+		return make([]byte, 0, size)
+	}
+	if size > len(a.free) {
+		a.next = max(min(2*a.next, 32<<10), 512, size)
+		a.free = make([]byte, a.next)
+	}
+	return a.free[:0:size]
+}
+
+// keep makes a string of what room has become.
+func (a *arena) keep(b []byte) string {
+	if len(b) > 0 && len(a.free) > 0 && &b[0] == &a.free[0] {
+		a.free = a.free[len(b):]
+	}
+	return bytesAsString(b)
+}

@@ -90,6 +90,7 @@ func (e *Engine) planSettle(outcomes []engine.Outcome, results []engine.Settled)
 	// They are kept apart since a server that is out of memory takes the latter.
 	open := make([][2]*settlement, len(e.shards))
 	seen := make(map[engine.Ticket]bool, len(outcomes))
+	var keys arena
 	for i := range outcomes {
 		o := &outcomes[i]
 		if len(o.Follow) > 0 {
@@ -100,20 +101,24 @@ func (e *Engine) planSettle(outcomes []engine.Outcome, results []engine.Settled)
 			continue // stale
 		}
 		seen[o.Ticket] = true
-		events := e.following(&c, o.Follow)
+		events := following(&keys, &c, o.Follow)
 		with := 0
 		if len(events) > 0 {
 			with = 1
 		}
 		s := open[c.shard][with]
 		if s == nil || s.n >= batchJobs || len(s.lanes.lanes) >= batchLanes || s.fullOf(events) {
-			s = &settlement{batch: *newBatch(e.shards[c.shard])}
+			s = &settlement{batch: *newBatch(e.shards[c.shard], with*len(outcomes))}
 			open[c.shard][with] = s
 			plan[c.shard] = append(plan[c.shard], s)
 		}
 		lane := s.lanes.add(c.lane)
 		for len(s.byLane) <= lane {
-			s.byLane = append(s.byLane, nil)
+			var group []settling
+			if len(s.byLane) == 0 { // often the only one
+				group = make([]settling, 0, min((len(outcomes)-i)/len(e.shards)+1, batchJobs))
+			}
+			s.byLane = append(s.byLane, group)
 		}
 		s.byLane[lane] = append(s.byLane[lane], settling{c, i})
 		s.n++
@@ -133,7 +138,7 @@ type followed struct {
 	at   []int
 }
 
-func (e *Engine) following(c *claim, jobs []engine.Job) []followed {
+func following(keys *arena, c *claim, jobs []engine.Job) []followed {
 	if len(jobs) == 0 {
 		return nil
 	}
@@ -143,7 +148,7 @@ func (e *Engine) following(c *claim, jobs []engine.Job) []followed {
 		if g.event == nil {
 			f.ev = batchEvent{key: c.key, stored: c.event, event: &engine.Event{Channel: c.channel}}
 		} else {
-			f.ev = batchEvent{key: jobKey(g.event.ID), event: g.event}
+			f.ev = batchEvent{key: jobKey(keys, g.event.ID), event: g.event}
 		}
 		all = append(all, f)
 	}
@@ -184,7 +189,9 @@ func (s *settlement) fullOf(events []followed) bool {
 }
 
 func (e *Engine) settle(ctx context.Context, s *settlement, outcomes []engine.Outcome, results []engine.Settled) error {
-	args := make([]string, 0, 16+3*len(s.lanes.lanes)+6*s.n+3*len(s.events)+s.njobs)
+	buffer := takeArgs()
+	defer buffer.giveBack()
+	args := buffer.args
 	args = append(args, e.watch.channel, e.watch.sender, e.window, e.deadMax(), micros(e.retention.DeadAge), flag(len(s.events) > 0))
 	args = s.lanes.appendArgs(args)
 	order := make([]*settling, 0, s.n)
@@ -263,7 +270,9 @@ func (e *Engine) settle(ctx context.Context, s *settlement, outcomes []engine.Ou
 	if extends {
 		exec = e.execSoon
 	}
-	answer, err := exec(ctx, s.shard, run, s.lanes.keys(s.shard), append(args, ""))
+	args = append(args, "")
+	buffer.args = args
+	answer, err := exec(ctx, s.shard, run, s.lanes.keys(s.shard), buffer.args)
 	if err != nil {
 		return err
 	}
@@ -277,6 +286,7 @@ func (e *Engine) settle(ctx context.Context, s *settlement, outcomes []engine.Ou
 	}
 	s.shard.setTime(now)
 	e.wakeTold(told)
+	var extended arena
 	for i, c := range order {
 		results[c.at].OK = ok == "" || ok[i] == '1'
 		if outcomes[c.at].Result != engine.Extend {
@@ -287,7 +297,7 @@ func (e *Engine) settle(ctx context.Context, s *settlement, outcomes []engine.Ou
 		}
 		if token, err := tokens[0].ToString(); err == nil && token != "" {
 			c.score, _ = strconv.ParseUint(token, 10, 64)
-			results[c.at].Ticket = c.ticket()
+			results[c.at].Ticket = c.ticket(&extended)
 		}
 		tokens = tokens[1:]
 	}

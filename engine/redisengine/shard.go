@@ -4,7 +4,6 @@ import (
 	"crypto/sha1" //nolint:gosec // names, not secrets; the server has no other hash
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"hash/crc32"
 	"strconv"
 	"sync/atomic"
@@ -95,26 +94,33 @@ const jobKeySize = 16
 
 // jobKey makes a key of an event's ID: the bytes of a UUID as toot writes
 // them, a hash of anything else.
-func jobKey(id string) string {
+func jobKey(a *arena, id string) string {
+	key := a.room(jobKeySize)
 	if len(id) == 36 && id[8] == '-' && id[13] == '-' && id[18] == '-' && id[23] == '-' {
-		var digits [32]byte
-		n := copy(digits[:], id[:8])
-		n += copy(digits[n:], id[9:13])
-		n += copy(digits[n:], id[14:18])
-		n += copy(digits[n:], id[19:23])
-		copy(digits[n:], id[24:])
-		var key [jobKeySize]byte
-		lower := true
-		for _, d := range digits {
-			lower = lower && (d < 'A' || d > 'F')
+		wrong := byte(0)
+		for _, i := range [jobKeySize]int{0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34} {
+			high, low := digits[id[i]], digits[id[i+1]]
+			wrong |= high | low
+			key = append(key, high<<4|low)
 		}
-		if _, err := hex.Decode(key[:], digits[:]); err == nil && lower {
-			return string(key[:])
+		if wrong < 16 {
+			return a.keep(key)
 		}
 	}
-	sum := sha256.Sum256([]byte(id))
-	return string(sum[:jobKeySize])
+	sum := sha256.Sum256(stringAsBytes(id))
+	return a.keep(append(key[:0], sum[:jobKeySize]...))
 }
+
+// digits are those of hexadecimal numbers, in lower case. Others are 16.
+var digits = func() (d [256]byte) {
+	for i := range d {
+		d[i] = 16
+	}
+	for i, c := range "0123456789abcdef" {
+		d[c] = byte(i) //nolint:gosec // it fits
+	}
+	return d
+}()
 
 // shardOf tells which of n shards a job key belongs to.
 func shardOf(key string, n int) int {
@@ -122,7 +128,7 @@ func shardOf(key string, n int) int {
 		return 0
 	}
 	// A UUID's bytes are not all random.
-	return int(crc32.ChecksumIEEE([]byte(key)) % uint32(n)) //nolint:gosec // n is small
+	return int(crc32.ChecksumIEEE(stringAsBytes(key)) % uint32(n)) //nolint:gosec // n is small
 }
 
 // laneCode stands for a lane where space is scarce.
@@ -136,14 +142,14 @@ func laneCode(l engine.Lane) string {
 
 // packEvent is how an event is stored: when it was pushed, by the server's
 // clock, then everything else.
-func packEvent(e *engine.Event, stamp int64) string {
-	b := make([]byte, 0, packedSize(e))
+func packEvent(a *arena, e *engine.Event, stamp int64) string {
+	b := a.room(packedSize(e))
 	b = binary.BigEndian.AppendUint64(b, uint64(stamp)) //nolint:gosec // a time
 	b = appendString(b, e.ID)
 	b = appendString(b, e.Channel)
 	b = append(binary.AppendUvarint(b, uint64(len(e.Meta))), e.Meta...)
 	b = append(b, e.Body...)
-	return bytesAsString(b)
+	return a.keep(b)
 }
 
 // packedSize is how long a stored event is, at the most.
@@ -164,7 +170,8 @@ func storedID(stored string) (id string, ok bool) {
 	return id, !r.bad && id != ""
 }
 
-// unpackEvent is the reverse; ok is false for something else.
+// unpackEvent is the reverse; ok is false for something else. The event keeps
+// what stored holds, which must be nobody else's.
 func unpackEvent(stored string) (e *engine.Event, ok bool) {
 	if len(stored) < stampSize {
 		return nil, false
@@ -176,9 +183,9 @@ func unpackEvent(stored string) (e *engine.Event, ok bool) {
 		return nil, false
 	}
 	if meta != "" {
-		e.Meta = []byte(meta)
+		e.Meta = stringAsBytes(meta)
 	}
-	e.Body = []byte(r.rest)
+	e.Body = stringAsBytes(r.rest)
 	return e, true
 }
 

@@ -26,8 +26,8 @@ type claim struct {
 const checksumSize = 4
 
 //nolint:gosec // they fit: counts, times, lengths of keys
-func (c *claim) ticket() engine.Ticket {
-	b := make([]byte, checksumSize, 64+len(c.lane.Name)+len(c.channel))
+func (c *claim) ticket(a *arena) engine.Ticket {
+	b := a.room(96 + len(c.event) + len(c.lane.Name) + len(c.channel))[:checksumSize]
 	flags := byte(c.lane.Kind)
 	if c.hasRecord {
 		flags |= 8
@@ -47,7 +47,7 @@ func (c *claim) ticket() engine.Ticket {
 	b = appendString(b, c.lane.Name)
 	b = append(b, c.channel...)
 	binary.BigEndian.PutUint32(b, crc32.ChecksumIEEE(b[checksumSize:]))
-	return engine.Ticket(bytesAsString(b))
+	return engine.Ticket(a.keep(b))
 }
 
 // parseTicket is the reverse; ok is false for what is no ticket.
@@ -57,8 +57,8 @@ func parseTicket(t engine.Ticket) (c claim, ok bool) {
 	if len(t) < checksumSize+1+jobKeySize {
 		return c, false
 	}
-	sum := binary.BigEndian.Uint32([]byte(t[:checksumSize]))
-	if sum != crc32.ChecksumIEEE([]byte(t[checksumSize:])) {
+	b := stringAsBytes(string(t))
+	if binary.BigEndian.Uint32(b) != crc32.ChecksumIEEE(b[checksumSize:]) {
 		return c, false
 	}
 	r := reader{rest: string(t[checksumSize:])}
