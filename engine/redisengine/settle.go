@@ -1,8 +1,10 @@
 package redisengine
 
 import (
+	"cmp"
 	"context"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/watermarkchurch/toot-go/engine"
@@ -204,6 +206,7 @@ func (e *Engine) settle(ctx context.Context, s *settlement, outcomes []engine.Ou
 		}
 		groups++
 		args = append(args, strconv.Itoa(lane), strconv.Itoa(len(group)))
+		slices.SortStableFunc(group, func(a, b settling) int { return cmp.Compare(a.score, b.score) })
 		for i := range group {
 			order = append(order, &group[i])
 		}

@@ -99,17 +99,45 @@ local function apply(i, kind, name, code, gone, again)
   end
 end
 
+-- held finds out which outcomes from i+1 to i+size are not stale, and returns
+-- whether all are. Jobs that were claimed together have the same score: asking
+-- who has it is cheaper than asking each for its score, which the server prints
+-- for each with all digits.
+local function held(key, i, size)
+  local ask, asked, m = {}, {}, 1
+  while m <= size do
+    local score, last = scores[T + i + m], m
+    while last < size and scores[T + i + last + 1] == score do
+      last = last + 1
+    end
+    local has, run = {}, last - m + 1
+    if run >= 8 then
+      for _, k in ipairs(call('ZRANGE', key, score, score, 'BYSCORE', 'LIMIT', 0, 2 * run)) do
+        has[k] = true
+      end
+    end
+    for j = m, last do
+      local k = ARGV[K + i + j]
+      if not has[k] then
+        ask[#ask + 1], asked[#asked + 1] = k, i + j
+      end
+    end
+    m = last + 1
+  end
+  local good = true
+  for j, score in ipairs(read('ZMSCORE', key, ask, 1, #ask)) do
+    if score ~= scores[T + asked[j]] then
+      stale[asked[j]], anyStale, good = true, true, false
+    end
+  end
+  return good
+end
+
 local i = 0
 for g = 1, ngroups do
   local lane, size = tonumber(ARGV[groups + 2 * g - 1]), tonumber(ARGV[groups + 2 * g])
   local key = KEYS[LANES + 1 + lane]
-  local real = read('ZMSCORE', key, ARGV, K + i + 1, K + i + size)
-  local good = true
-  for m = 1, size do
-    if real[m] ~= scores[T + i + m] then
-      stale[i + m], anyStale, good = true, true, false
-    end
-  end
+  local good = held(key, i, size)
   if plain and good then
     -- What most calls are made of: nothing has to be picked out.
     write('ZREM', key, nil, ARGV, K + i + 1, K + i + size)
