@@ -1,15 +1,20 @@
 package toot
 
 import (
+	"bufio"
 	"bytes"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
+
+	"github.com/watermarkchurch/toot-go/engine"
 )
 
 // Event is something that happened, as publishers send it and handlers get it.
@@ -116,8 +121,16 @@ func appendString(b []byte, s string) []byte {
 // newEventID returns a UUID of version 7. Those of one process ascend, which
 // keeps the indexes of every store compact.
 func newEventID() string {
-	return uuid.Must(uuid.NewV7()).String()
+	randomness.Lock()
+	defer randomness.Unlock()
+	return uuid.Must(uuid.NewV7FromReader(randomness.reader)).String()
 }
+
+// randomness is the system's, fetched for many IDs at once.
+var randomness = struct {
+	sync.Mutex
+	reader *bufio.Reader
+}{reader: bufio.NewReaderSize(rand.Reader, 1024)}
 
 // What a body must be to be taken for an event.
 var (
@@ -143,13 +156,10 @@ func parseObject(body []byte) (*Event, error) {
 		switch string(key) {
 		case "id":
 			e.ID = text(value)
-		case "timestamp":
-			e.TimestampText = text(value)
-			e.Timestamp = parseTimestamp(e.TimestampText)
-		case "payload":
-			e.Payload = value
 		case "channel":
 			e.Channel = channelOf(value)
+		default:
+			e.member(key, value)
 		}
 	})
 	if err == nil && e.Channel == "" {
@@ -164,15 +174,30 @@ func parseObject(body []byte) (*Event, error) {
 	return e, nil
 }
 
-// parseStored is parseEvent for what was found to be JSON before it was
+// member takes what is neither ID nor channel.
+func (e *Event) member(key, value []byte) {
+	switch string(key) {
+	case "timestamp":
+		e.TimestampText = text(value)
+		e.Timestamp = parseTimestamp(e.TimestampText)
+	case "payload":
+		e.Payload = value
+	}
+}
+
+// parseStored is parseEvent for what was found to be an event before it was
 // stored, and need not be looked through again.
-func parseStored(body []byte) (e *Event, err error) {
+func parseStored(stored *engine.Event) (e *Event, err error) {
 	defer func() {
 		if recover() != nil { // another program wrote to the store
 			e, err = nil, errNotJSON
 		}
 	}()
-	return parseObject(body)
+	e = &Event{ID: stored.ID, Channel: stored.Channel, Payload: emptyPayload}
+	if err := eachMember(stored.Body, e.member); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 // identify is parseObject for who needs to know no more than which event it is.
@@ -319,35 +344,6 @@ func parseTimestamp(s string) time.Time {
 		return time.Time{}
 	}
 	return t
-}
-
-// encodePayload returns the JSON of a payload given to Publish.
-func encodePayload(payload any) (json.RawMessage, error) {
-	var raw []byte
-	switch p := payload.(type) {
-	case nil:
-		return emptyPayload, nil
-	case json.RawMessage:
-		if len(p) == 0 {
-			return emptyPayload, nil
-		}
-		if !json.Valid(p) {
-			return nil, fmt.Errorf("%w: the json.RawMessage is not JSON", ErrInvalidPayload)
-		}
-		raw = p
-	default:
-		var buf bytes.Buffer
-		enc := json.NewEncoder(&buf)
-		enc.SetEscapeHTML(false)
-		if err := enc.Encode(payload); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrInvalidPayload, err)
-		}
-		raw = bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
-	}
-	if !utf8.Valid(raw) {
-		return nil, fmt.Errorf("%w: it is not UTF-8", ErrInvalidPayload)
-	}
-	return raw, nil
 }
 
 // maxChannelBytes bounds a channel's full name.

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/watermarkchurch/toot-go/engine"
 	"unicode/utf8"
 )
 
@@ -149,11 +151,11 @@ func TestWhatIsNoEvent(t *testing.T) {
 func TestWhatAnotherProgramStoredDoesNoHarm(t *testing.T) {
 	_, body := readWire(t, "event-escaped-basic-auth.http")
 	for n := range body {
-		if e, err := parseStored(body[:n:n]); err == nil && e.Channel == "" {
+		if e, err := parseStored(&engine.Event{ID: "id", Channel: "channel", Body: body[:n:n]}); err == nil {
 			t.Errorf("%s: %+v", body[:n], e)
 		}
 	}
-	if e, err := parseStored(body); err != nil || len(e.ID) != 36 {
+	if e, err := parseStored(&engine.Event{ID: "id", Channel: "channel", Body: body}); err != nil || e.ID != "id" || e.Channel != "channel" || len(e.Payload) < 10 || e.Timestamp.IsZero() {
 		t.Errorf("%+v, %v", e, err)
 	}
 }

@@ -39,11 +39,10 @@ func (a *App) handleOne(ctx context.Context, j *job) verdict {
 	if lost := lostClaims(j.claim); lost >= maxLostClaims {
 		return verdict{action: tryAgain, lost: lost, reason: fmt.Sprintf("the process that handled it died, or lost its lease, %d times", lost)}
 	}
-	event, err := parseStored(j.claim.Event.Body)
+	event, err := parseStored(j.claim.Event)
 	if err != nil { // it was read before it was stored
 		return verdict{action: bury, reason: err.Error()}
 	}
-	event.ID = j.claim.Event.ID
 	event.Attempt = j.claim.Attempt
 
 	ctx, _ = a.beginTry(ctx, StepHandle, j)
