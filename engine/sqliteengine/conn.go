@@ -25,6 +25,7 @@ import (
 type conn struct {
 	tls    *libc.TLS
 	db     uintptr
+	wal    uintptr          // the open log, see wal.go; 0: not known
 	cached map[string]*stmt // by SQL text
 }
 
@@ -43,6 +44,10 @@ var patchLibrary = sync.OnceFunc(sqlite3.PatchIssue199)
 
 func openConn(path string, flags openFlags) (*conn, error) {
 	patchLibrary()
+	vfs, err := openVFS()
+	if err != nil {
+		return nil, err
+	}
 	c := &conn{tls: libc.NewTLS(), cached: map[string]*stmt{}}
 	name, err := libc.CString(path)
 	if err != nil {
@@ -52,7 +57,7 @@ func openConn(path string, flags openFlags) (*conn, error) {
 	defer libc.Xfree(c.tls, name)
 	out := c.tls.Alloc(int(unsafe.Sizeof(uintptr(0))))
 	defer c.tls.Free(int(unsafe.Sizeof(uintptr(0))))
-	rc := sqlite3.Xsqlite3_open_v2(c.tls, name, out, int32(flags), 0)
+	rc := sqlite3.Xsqlite3_open_v2(c.tls, name, out, int32(flags), vfs)
 	c.db = *(*uintptr)(ptr(out))
 	if rc != sqlite3.SQLITE_OK {
 		err := c.fail(rc)

@@ -140,6 +140,9 @@ func (e *Engine) open() error {
 	if err := prepareFile(write); err != nil {
 		return err
 	}
+	if err := write.findWAL(); err != nil {
+		return err
+	}
 	if e.subs.c, err = e.connect(openExisting, readCache); err != nil {
 		return err
 	}

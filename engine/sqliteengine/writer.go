@@ -257,8 +257,7 @@ func (w *writer) finish(ops []*op) error {
 		if err := w.flushLanes(); err != nil {
 			return err
 		}
-		_, err := w.c.run("COMMIT")
-		return err
+		return w.c.commit()
 	}()
 	if err != nil {
 		w.rollback()
