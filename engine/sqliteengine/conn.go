@@ -65,7 +65,24 @@ func openConn(path string, flags openFlags) (*conn, error) {
 		return nil, err
 	}
 	sqlite3.Xsqlite3_extended_result_codes(c.tls, c.db, 1)
+	if err := c.fixPlans(); err != nil {
+		_ = c.close()
+		return nil, err
+	}
 	return c, nil
+}
+
+// fixPlans has statements keep the plan that they were prepared with. Without
+// it SQLite prepares some anew whenever other values are bound.
+func (c *conn) fixPlans() error {
+	const args = 2 * 8 // each takes 8 bytes
+	p := c.tls.Alloc(args)
+	defer c.tls.Free(args)
+	rc := sqlite3.Xsqlite3_db_config(c.tls, c.db, sqlite3.SQLITE_DBCONFIG_ENABLE_QPSG, libc.VaList(p, int32(1), uintptr(0)))
+	if rc != sqlite3.SQLITE_OK {
+		return c.fail(rc)
+	}
+	return nil
 }
 
 // close finalizes every statement and closes the connection.
