@@ -81,6 +81,9 @@ const (
 	// maxWAL is the size to which the write-ahead log is cut once a
 	// checkpoint has emptied it.
 	maxWAL = 64 << 20
+	// checkpointPages is how long the log grows before what it holds is copied
+	// to the file, pages that were written many times but once: 16 MiB.
+	checkpointPages = 4000
 )
 
 // Open opens the file, or creates it; its folder must exist. opts may be nil.
@@ -183,8 +186,7 @@ func (e *Engine) enter() (alone bool, err error) {
 	return false, e.lock.RLock()
 }
 
-// connect opens a connection. Pages are checkpointed by the writer's commits,
-// a few milliseconds each thousand pages.
+// connect opens a connection. Pages are checkpointed by the writer's commits.
 func (e *Engine) connect(flags openFlags, cacheKiB int) (*conn, error) {
 	c, err := openConn(e.path, flags)
 	if err != nil {
@@ -195,7 +197,7 @@ func (e *Engine) connect(flags openFlags, cacheKiB int) (*conn, error) {
 		err = &sqliteError{code: sqlite3.SQLITE_READONLY, msg: "read-only"}
 	} else {
 		err = c.exec(fmt.Sprintf(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;
-			PRAGMA cache_size = -%d; PRAGMA journal_size_limit = %d; PRAGMA wal_autocheckpoint = 1000`, cacheKiB, maxWAL))
+			PRAGMA cache_size = -%d; PRAGMA journal_size_limit = %d; PRAGMA wal_autocheckpoint = %d`, cacheKiB, maxWAL, checkpointPages))
 	}
 	if err != nil {
 		_ = c.close()
