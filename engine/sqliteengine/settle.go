@@ -1,8 +1,10 @@
 package sqliteengine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/watermarkchurch/toot-go/engine"
 )
@@ -12,11 +14,13 @@ type settlement struct {
 	outcomes []engine.Outcome
 	tickets  []ticket
 	valid    []bool // whether the ticket is one
+	order    []int  // the outcomes by the keys of their jobs
 	own      []int
 	follow   jobBatch
 
-	ok  []bool
-	due []int64 // of Extend: the new due time
+	ok    []bool
+	due   []int64 // of Extend: the new due time
+	fewer []int64 // see count
 }
 
 // Settle implements engine.Engine.
@@ -69,7 +73,21 @@ func newSettlement(outcomes []engine.Outcome) (*settlement, error) {
 		}
 		s.own[i] = own + 1 // 0: the outcome has no follow-up about its own event
 	}
+	s.sort()
 	return s, nil
+}
+
+// sort puts outcomes of neighbours side by side, which were reported as they
+// came to an end, so that they become runs.
+func (s *settlement) sort() {
+	s.order = make([]int, len(s.outcomes))
+	for i := range s.order {
+		s.order[i] = i
+	}
+	slices.SortStableFunc(s.order, func(i, j int) int {
+		a, b := &s.tickets[i], &s.tickets[j]
+		return cmp.Or(cmp.Compare(a.lane, b.lane), cmp.Compare(a.due, b.due), cmp.Compare(a.seq, b.seq))
+	})
 }
 
 func (s *settlement) run(w *writer) error {
@@ -107,13 +125,12 @@ type rowRun struct {
 // change removes the rows of the jobs or gives them their new places, and
 // finds out which tickets are good.
 func (s *settlement) change(w *writer) error {
-	open := map[int64]*rowRun{} // by lane
 	most := int64(bulk)
 	if w.careful {
 		most = 1
 	}
-	var last *rowRun
-	for i := range s.outcomes {
+	var r rowRun
+	for _, i := range s.order {
 		if !s.ok[i] {
 			continue
 		}
@@ -143,37 +160,23 @@ func (s *settlement) change(w *writer) error {
 				return err
 			}
 		}
-		r := last
-		if r == nil || r.lane != t.lane {
-			if r = open[t.lane]; r == nil {
-				r = &rowRun{lane: t.lane}
-				open[t.lane] = r
-			}
-			last = r
+		if r.rows > 0 && r.lane == t.lane && r.due == t.due && r.token == t.token && r.result == o.Result && r.to == to &&
+			r.first+r.rows == t.seq && r.rows < most {
+			r.rows++
+			continue
 		}
-		if r.rows > 0 {
-			if r.due == t.due && r.token == t.token && r.result == o.Result && r.to == to &&
-				r.first+r.rows == t.seq && r.rows < most {
-				r.rows++
-				continue
-			}
-			if err := s.changeRun(w, r); err != nil {
-				return err
-			}
+		if err := s.changeRun(w, &r); err != nil {
+			return err
 		}
-		*r = rowRun{lane: t.lane, due: t.due, token: t.token, first: t.seq, rows: 1, result: o.Result, to: to, index: i}
+		r = rowRun{lane: t.lane, due: t.due, token: t.token, first: t.seq, rows: 1, result: o.Result, to: to, index: i}
 	}
-	for _, r := range open {
-		if r.rows > 0 {
-			if err := s.changeRun(w, r); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return s.changeRun(w, &r)
 }
 
 func (s *settlement) changeRun(w *writer, r *rowRun) error {
+	if r.rows == 0 {
+		return nil
+	}
 	var n int
 	var err error
 	end := r.first + r.rows - 1
@@ -230,7 +233,8 @@ func (w *writer) retry(t *ticket, o *engine.Outcome) (ok bool, err error) {
 // not, and keeps refs for those with several jobs.
 func (s *settlement) count(w *writer) error {
 	gone, less, more := refRun{flush: (*writer).dropEvents}, refRun{flush: (*writer).countLess}, refRun{flush: (*writer).countMore}
-	for i := range s.outcomes {
+	fewer := s.fewer[:0] // events that have one job less
+	for _, i := range s.order {
 		if !s.ok[i] {
 			continue
 		}
@@ -246,7 +250,7 @@ func (s *settlement) count(w *writer) error {
 		var err error
 		switch {
 		case t.shared && removed && added == 0:
-			err = less.add(w, t.seq, 1)
+			fewer = append(fewer, t.seq)
 		case t.shared:
 			delta := added
 			if removed {
@@ -273,6 +277,18 @@ func (s *settlement) count(w *writer) error {
 		if err != nil {
 			return err
 		}
+	}
+	s.fewer = fewer
+	slices.Sort(fewer) // jobs of an event in several lanes
+	for i := 0; i < len(fewer); {
+		n := 1
+		for i+n < len(fewer) && fewer[i+n] == fewer[i] {
+			n++
+		}
+		if err := less.add(w, fewer[i], int64(n)); err != nil {
+			return err
+		}
+		i += n
 	}
 	for _, r := range []*refRun{&more, &less, &gone} {
 		if err := r.end(w); err != nil {
@@ -332,16 +348,15 @@ func (w *writer) countMore(r *refRun) error {
 }
 
 func (w *writer) countLess(r *refRun) error {
-	for _, sql := range []string{
-		"UPDATE refs SET n = n - 1 WHERE seq BETWEEN ?1 AND ?2",
-		"DELETE FROM events WHERE seq IN (SELECT seq FROM refs WHERE seq BETWEEN ?1 AND ?2 AND n <= 0)",
-		"DELETE FROM refs WHERE seq BETWEEN ?1 AND ?2 AND n <= 0",
-	} {
-		if _, err := w.c.run(sql, r.first, r.last()); err != nil {
-			return err
-		}
+	if _, err := w.c.run("UPDATE refs SET n = n - ?3 WHERE seq BETWEEN ?1 AND ?2", r.first, r.last(), r.n); err != nil {
+		return err
 	}
-	return nil
+	n, err := w.c.run("DELETE FROM events WHERE seq IN (SELECT seq FROM refs WHERE seq BETWEEN ?1 AND ?2 AND n <= 0)", r.first, r.last())
+	if err != nil || n == 0 {
+		return err
+	}
+	_, err = w.c.run("DELETE FROM refs WHERE seq BETWEEN ?1 AND ?2 AND n <= 0", r.first, r.last())
+	return err
 }
 
 func (s *settlement) results() []engine.Settled {
