@@ -308,7 +308,7 @@ func (l *claimedLane) read1(w *writer, n int) (got int, err error) {
 			ticket: ticket{lane: l.id, seq: l.seq, token: w.token, shared: s.int(4) == 1},
 			pushed: pushed,
 			job: engine.Claimed{
-				Event:   &engine.Event{ID: s.text(7), Channel: s.text(8), Meta: s.bytes(9), Body: s.bytes(10)},
+				Event:   &engine.Event{ID: s.text(7), Channel: w.channel(s.peek(8)), Meta: s.bytes(9), Body: s.bytes(10)},
 				Lane:    l.key,
 				Attempt: int(s.int(3)),
 				History: s.bytes(6),
@@ -319,6 +319,14 @@ func (l *claimedLane) read1(w *writer, n int) (got int, err error) {
 		got++
 	}
 	return got, err
+}
+
+// channel is a channel's name, that of the row before if it is the same.
+func (w *writer) channel(name []byte) string {
+	if w.lastChannel != string(name) {
+		w.lastChannel = string(name)
+	}
+	return w.lastChannel
 }
 
 // lease moves the rows that were read, which are the lane's first, to the
@@ -339,9 +347,10 @@ func (c *claim) lease(w *writer, l *claimedLane, end int64) error {
 	for i := range l.rows {
 		t, j := &l.rows[i].ticket, &l.rows[i].job
 		t.due = end
-		t.compact = string(compactID(nil, j.Event.ID))
-		if err := w.moved(t.compact, l.id); err != nil {
-			return err
+		if w.seen.carrying {
+			if err := w.keep(jobKey(nil, compactID(nil, j.Event.ID), l.id)); err != nil {
+				return err
+			}
 		}
 		row := jobRow{
 			lane: l.id, due: end, token: w.token, claims: int64(j.Claims), attempt: int64(j.Attempt),
@@ -387,7 +396,7 @@ func (c *claim) result() engine.ClaimResult {
 	for i := 0; len(res.Jobs) < total; i++ {
 		for _, l := range c.lanes {
 			if i < len(l.rows) {
-				t.add(&l.rows[i].ticket)
+				t.addFor(&l.rows[i].ticket, l.rows[i].job.Event.ID)
 				res.Jobs = append(res.Jobs, l.rows[i].job)
 			}
 		}

@@ -387,22 +387,19 @@ func (s *stmt) bytes(col int) []byte {
 	if sqlite3.Xsqlite3_column_type(s.c.tls, s.p, int32(col)) == sqlite3.SQLITE_NULL {
 		return nil
 	}
-	p := sqlite3.Xsqlite3_column_blob(s.c.tls, s.p, int32(col))
-	n := int(sqlite3.Xsqlite3_column_bytes(s.c.tls, s.p, int32(col)))
-	b := make([]byte, n)
-	if n > 0 {
-		copy(b, unsafe.Slice((*byte)(ptr(p)), n))
-	}
-	return b
+	return append([]byte{}, s.peek(col)...)
 }
 
-func (s *stmt) text(col int) string {
+func (s *stmt) text(col int) string { return string(s.peek(col)) }
+
+// peek returns a column's bytes, which are gone with the row.
+func (s *stmt) peek(col int) []byte {
 	p := sqlite3.Xsqlite3_column_blob(s.c.tls, s.p, int32(col))
 	n := int(sqlite3.Xsqlite3_column_bytes(s.c.tls, s.p, int32(col)))
 	if n == 0 {
-		return ""
+		return nil
 	}
-	return string(unsafe.Slice((*byte)(ptr(p)), n))
+	return unsafe.Slice((*byte)(ptr(p)), n)
 }
 
 // ptr turns an address of the library's into a pointer. The memory is not

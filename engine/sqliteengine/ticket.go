@@ -76,6 +76,12 @@ func (t *tickets) add(k *ticket) {
 	t.ends = append(t.ends, len(t.buf))
 }
 
+// addFor adds the ticket of a job whose event has that ID.
+func (t *tickets) addFor(k *ticket, id string) {
+	t.buf = compactID(appendTicket(t.buf, k), id)
+	t.ends = append(t.ends, len(t.buf))
+}
+
 func (t *tickets) none() { t.ends = append(t.ends, len(t.buf)) }
 
 func (t *tickets) strings() []engine.Ticket {

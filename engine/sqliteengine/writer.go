@@ -38,9 +38,10 @@ type writer struct {
 	// already; errCareful says that this was wrong.
 	careful bool
 
-	carefulFor int  // so many more transactions are careful from the start
-	foreign    bool // another process has written something
-	keys       []byte
+	carefulFor  int  // so many more transactions are careful from the start
+	foreign     bool // another process has written something
+	keys        []byte
+	lastChannel string // see channel
 }
 
 // errCareful makes the transaction run again, carefully.
