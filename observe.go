@@ -3,6 +3,7 @@ package toot
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -18,6 +19,29 @@ type Observer interface {
 	// Begin may read and change s.Header, the context of a trace; it must not
 	// keep s.
 	Begin(ctx context.Context, s *Step) (context.Context, func(StepResult))
+}
+
+// Observers returns an Observer that tells each of several of every step, the
+// last one first when the step has ended. Those that are nil are left out.
+func Observers(several ...Observer) Observer {
+	return observers(slices.DeleteFunc(slices.Clone(several), func(o Observer) bool { return o == nil }))
+}
+
+type observers []Observer
+
+func (os observers) Begin(ctx context.Context, s *Step) (context.Context, func(StepResult)) {
+	ends := make([]func(StepResult), 0, len(os))
+	for _, o := range os {
+		var end func(StepResult)
+		if ctx, end = o.Begin(ctx, s); end != nil {
+			ends = append(ends, end)
+		}
+	}
+	return ctx, func(r StepResult) {
+		for _, end := range slices.Backward(ends) {
+			end(r)
+		}
+	}
 }
 
 // StepName names a step of an event's way.

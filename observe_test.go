@@ -2,6 +2,7 @@ package toot_test
 
 import (
 	"context"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -95,6 +96,36 @@ func TestATracePassesThroughAnAppThatDoesNotTrace(t *testing.T) {
 	if len(res.Jobs) != 1 || string(res.Jobs[0].Event.Meta) != "Traceparent: "+trace+"\n" {
 		t.Errorf("kept %+v", res.Jobs)
 	}
+}
+
+func TestObserversAreAllTold(t *testing.T) {
+	var told []string
+	observer := func(name string, ends bool) toot.Observer {
+		return observerFunc(func(ctx context.Context, s *toot.Step) (context.Context, func(toot.StepResult)) {
+			told = append(told, name)
+			s.Header.Add("Baggage", name)
+			if !ends {
+				return ctx, nil
+			}
+			return context.WithValue(ctx, tracerKey{}, name), func(r toot.StepResult) { told = append(told, name+" "+string(r.Outcome)) }
+		})
+	}
+	both := toot.Observers(observer("a", true), nil, observer("b", false), observer("c", true))
+	step := &toot.Step{Name: toot.StepPublish, Header: http.Header{}}
+	ctx, end := both.Begin(t.Context(), step)
+	end(toot.StepResult{Outcome: toot.OutcomeOK})
+	if want := []string{"a", "b", "c", "c ok", "a ok"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
+	if ctx.Value(tracerKey{}) != "c" || len(step.Header["Baggage"]) != 3 {
+		t.Errorf("the context is %v's, the header %v", ctx.Value(tracerKey{}), step.Header)
+	}
+}
+
+type observerFunc func(context.Context, *toot.Step) (context.Context, func(toot.StepResult))
+
+func (f observerFunc) Begin(ctx context.Context, s *toot.Step) (context.Context, func(toot.StepResult)) {
+	return f(ctx, s)
 }
 
 func TestStatsAndHealth(t *testing.T) {

@@ -21,6 +21,7 @@ import (
 	"github.com/watermarkchurch/toot-go/internal/config"
 	"github.com/watermarkchurch/toot-go/internal/serve"
 	"github.com/watermarkchurch/toot-go/internal/store"
+	"github.com/watermarkchurch/toot-go/observe/otel"
 	"github.com/watermarkchurch/toot-go/observe/prometheus"
 )
 
@@ -46,6 +47,7 @@ func serveSettings() []config.Setting {
 		{Name: "dead-age", Default: "4320h", Help: "how long dead letters are kept", Check: config.Duration},
 		{Name: "dead-max", Default: fmt.Sprint(engine.DefaultDeadMax), Help: "how many dead letters are kept", Check: config.Count},
 		{Name: "drain-timeout", Default: "25s", Help: "how long what is in flight may take when the server is stopped", Check: config.Duration},
+		{Name: "otlp-endpoint", Help: "where traces go, by OTLP over HTTP, such as http://localhost:4318; OTEL_EXPORTER_OTLP_ENDPOINT does the same", Check: config.OptionalURL},
 		{Name: "log-format", Default: "text", Help: "text or json", Check: config.OneOf("text", "json")},
 		{Name: "log-level", Default: "info", Help: "debug, info, warn or error", Check: config.OneOf("debug", "info", "warn", "error")},
 	}
@@ -115,9 +117,14 @@ func (c *command) runServe(ctx context.Context, v config.Values) error {
 			log.Error("can't close the store", "error", err)
 		}
 	}()
+	spans, endTracing, err := newTracing(ctx, v.Get("otlp-endpoint"), log)
+	if err != nil {
+		return err
+	}
+	defer endTracing()
 	metrics := prometheus.New(nil)
 	app, err := toot.New(s, &toot.Options{
-		Observer:            metrics,
+		Observer:            toot.Observers(metrics, otel.New(&otel.Options{TracerProvider: spans, Propagator: w3c})),
 		ChannelPrefix:       v.Get("channel-prefix"),
 		RequestTimeout:      v.MustDuration("request-timeout"),
 		MaxRetries:          v.MustCount("max-retries"),
@@ -139,6 +146,7 @@ func (c *command) runServe(ctx context.Context, v config.Values) error {
 	server := serve.New(app, serve.Options{
 		Publish: guards["publish-auth"], Subscriptions: guards["subscriptions-auth"], Metrics: guards["metrics-auth"],
 		MetricsHandler: metricsHandler(app, metrics),
+		Propagator:     w3c,
 		MaxEventBytes:  v.MustCount("max-event-bytes"),
 		StopTimeout:    v.MustDuration("drain-timeout"),
 		Logger:         log,

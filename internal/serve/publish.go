@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/propagation"
 
 	toot "github.com/watermarkchurch/toot-go"
 )
@@ -72,7 +73,11 @@ func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	events, err := s.app.PublishAll(r.Context(), messages...)
+	ctx := r.Context()
+	if s.opts.Propagator != nil {
+		ctx = s.opts.Propagator.Extract(ctx, propagation.HeaderCarrier(r.Header))
+	}
+	events, err := s.app.PublishAll(ctx, messages...)
 	if err != nil {
 		s.refuse(w, r, err)
 		return

@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/propagation"
+
 	toot "github.com/watermarkchurch/toot-go"
 )
 
@@ -26,6 +28,9 @@ type Options struct {
 	Publish, Subscriptions, Metrics *Guard
 	// MetricsHandler serves /metrics; nil: there is none.
 	MetricsHandler http.Handler
+	// Propagator reads the context of a trace from what is published; nil
+	// leaves it there.
+	Propagator propagation.TextMapPropagator
 	// MaxEventBytes is the app's.
 	MaxEventBytes int
 	// StopTimeout bounds how long requests under way are waited for.
