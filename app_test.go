@@ -257,7 +257,7 @@ func TestManyEventsArriveOnce(t *testing.T) {
 	}
 }
 
-func TestPrefixAndIDOfOneMessage(t *testing.T) {
+func TestPrefixIDAndTimestampOfOneMessage(t *testing.T) {
 	publisher := newNode(t, toot.Options{ChannelPrefix: prefix}, true)
 	subscriber := newNode(t, toot.Options{}, true)
 	var got recorder
@@ -268,13 +268,22 @@ func TestPrefixAndIDOfOneMessage(t *testing.T) {
 		_, err := publisher.PublishAll(t.Context(), toot.Message{Channel: "a", ChannelPrefix: "org.other.", ID: "order-7"})
 		must(t, err)
 	}
-	_, err := publisher.PublishAll(t.Context(), toot.Message{Channel: "a", ChannelPrefix: "org.other.", ID: "order-8"})
+	when := time.Date(2026, 11, 23, 9, 0, 0, 123456789, time.FixedZone("", 3600))
+	events, err := publisher.PublishAll(t.Context(), toot.Message{Channel: "a", ChannelPrefix: "org.other.", ID: "order-8", Timestamp: when})
 	must(t, err)
+	if want := when.Truncate(time.Microsecond); !events[0].Timestamp.Equal(want) || events[0].TimestampText != "2026-11-23T08:00:00.123456Z" {
+		t.Errorf("published at %v, want %v", events[0].TimestampText, want)
+	}
 	got.wait(t, 2)
 	publisher.settled(t)
 	subscriber.settled(t)
 	if n := len(got.all()); n != 2 {
 		t.Errorf("%d events were handled, want 2", n)
+	}
+	for _, e := range got.all() {
+		if e.ID == "order-8" && !e.Timestamp.Equal(events[0].Timestamp) {
+			t.Errorf("%s arrived with %v", e.ID, e.Timestamp)
+		}
 	}
 	if e := got.all()[0]; e.Channel != "org.other.a" || e.ID != "order-7" && e.ID != "order-8" {
 		t.Errorf("got %+v", e)

@@ -33,6 +33,8 @@ type Message struct {
 	// ID is the event's ID. Publishing an ID again within the dedupe window
 	// delivers it no second time. Default: a new UUID.
 	ID string
+	// Timestamp is when the event happened, to the microsecond. Default: now.
+	Timestamp time.Time
 }
 
 // Publish publishes an event on a channel, named without the app's prefix.
@@ -132,6 +134,9 @@ func (a *App) compose(m Message, now time.Time) (*Event, []byte, error) {
 	id := m.ID
 	if id == "" {
 		id = newEventID()
+	}
+	if !m.Timestamp.IsZero() {
+		now = m.Timestamp.UTC().Truncate(time.Microsecond)
 	}
 	e := &Event{
 		ID:            id,

@@ -166,18 +166,14 @@ func TestServeWithCurlAlone(t *testing.T) {
 	eventually(t, "the event arrives", func() bool { return len(e.missing([]string{first.ID})) == 0 })
 
 	// A repeat with the same key is the same event.
-	var ids []string
+	var answers []string
 	for range 2 {
 		status, body = curl(t, "-H", "Idempotency-Key: order 7", "-d", `{"order":7}`, s.url+"/publish/users")
 		wantStatus(t, "202", status, body)
-		var event struct{ ID string }
-		if err := json.Unmarshal([]byte(body), &event); err != nil {
-			t.Fatal(err)
-		}
-		ids = append(ids, event.ID)
+		answers = append(answers, body)
 	}
-	if ids[0] != ids[1] {
-		t.Errorf("the same key made the IDs %v", ids)
+	if answers[0] != answers[1] {
+		t.Errorf("a repeat was answered otherwise: %s", answers)
 	}
 	// Many at once, in order, all or none.
 	status, body = curl(t, "-H", "Content-Type: application/x-ndjson", "--data-binary", "{\"n\":1}\n\n{\"n\":2}\n", s.url+"/publish/users")
@@ -328,6 +324,88 @@ func TestServeReplicas(t *testing.T) {
 	}
 	eventually(t, "all arrive", func() bool { return len(e.missing(ids)) == 0 })
 	two.stop()
+}
+
+// TestServeAnswersARepeatAlike: a request with an Idempotency-Key that comes
+// again is answered with the same ID and timestamp and makes no second event,
+// though the server was killed meanwhile, and whichever replica it comes to.
+func TestServeAnswersARepeatAlike(t *testing.T) {
+	for name, store := range map[string]string{
+		"SQLite": "sqlite:" + filepath.Join(t.TempDir(), "toot.db"),
+		"Redis":  redistest.Start(t).URL() + "?namespace=repeats",
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEndpoint(t)
+			ask := func(s *server, channel string, args ...string) string {
+				t.Helper()
+				status, body := curl(t, append([]string{"-H", "Idempotency-Key: order 7", s.url + "/publish/" + channel}, args...)...)
+				wantStatus(t, "202", status, body)
+				return body
+			}
+			one, many := []string{"-d", `{"order":7}`}, []string{"-H", "Content-Type: application/x-ndjson", "--data-binary", "1\n2\n"}
+			s := serve(t, "--store", store, "--channel-prefix", "org.example.")
+			for _, channel := range []string{"orders", "others", "lines"} {
+				wantCode(t, command(t, "subscribe", e.URL, "--channel", "org.example."+channel, "--publisher", s.url), 0)
+			}
+			first, lines := ask(s, "orders", one...), ask(s, "lines", many...)
+			var event struct{ ID, Timestamp string }
+			if err := json.Unmarshal([]byte(first), &event); err != nil || event.ID == "" || event.Timestamp == "" {
+				t.Fatalf("answered with %q (%v)", first, err)
+			}
+			if strings.Contains(ask(s, "others", one...), event.ID) {
+				t.Error("the same key means the same event on two channels")
+			}
+			eventually(t, "all is delivered and settled", func() bool {
+				for _, lane := range objects(t, command(t, "stats", "--json", "--store", store).stdout) {
+					if lane["waiting"].(float64)+lane["in_flight"].(float64) > 0 {
+						return false
+					}
+				}
+				return e.count() == 4
+			})
+			s.signal(syscall.SIGKILL)
+			s.wait()
+
+			again, other := serve(t, "--store", store, "--channel-prefix", "org.example."), serve(t, "--store", store, "--channel-prefix", "org.example.")
+			for _, s := range []*server{again, other} {
+				if repeat := ask(s, "orders", one...); repeat != first {
+					t.Errorf("a repeat was answered with %s, the first with %s", repeat, first)
+				}
+				if repeat := ask(s, "lines", many...); repeat != lines {
+					t.Errorf("a repeat was answered with %s, the first with %s", repeat, lines)
+				}
+			}
+			var mu sync.Mutex
+			answers := map[string]bool{}
+			var group sync.WaitGroup
+			for _, s := range []*server{again, other, again, other} {
+				group.Go(func() {
+					answer := ask(s, "new", one...)
+					mu.Lock()
+					defer mu.Unlock()
+					answers[answer] = true
+				})
+			}
+			group.Wait()
+			if len(answers) != 1 {
+				t.Errorf("requests that came at once were answered with %v", answers)
+			}
+			again.stop()
+			other.stop()
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			for id, n := range e.got {
+				if n != 1 {
+					t.Errorf("event %s came %d times", id, n)
+				}
+			}
+			for _, sent := range e.order {
+				if sent["id"] == event.ID && sent["timestamp"] != event.Timestamp {
+					t.Errorf("the event says it is of %s, the answer %s", sent["timestamp"], event.Timestamp)
+				}
+			}
+		})
+	}
 }
 
 func TestServeAsksForCredentials(t *testing.T) {

@@ -56,6 +56,12 @@ func (c *client) methods(ticket engine.Ticket, dead string) map[string]func(cont
 			return err
 		}
 	}
+	if k, ok := c.Engine.(engine.Memory); ok {
+		m["Remember"] = func(ctx context.Context) error {
+			_, err := k.Remember(ctx, "key", []byte("value"), time.Hour)
+			return err
+		}
+	}
 	return m
 }
 

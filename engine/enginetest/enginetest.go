@@ -48,12 +48,13 @@ type Harness struct {
 	NotShared bool
 
 	// NoDeadLetters and the others say that the engine does not implement
-	// engine.DeadLetters, engine.Inspector, engine.Credentials or
-	// engine.Attributes. Otherwise it has to.
+	// engine.DeadLetters, engine.Inspector, engine.Credentials,
+	// engine.Attributes or engine.Memory. Otherwise it has to.
 	NoDeadLetters bool
 	NoInspector   bool
 	NoCredentials bool
 	NoAttributes  bool
+	NoMemory      bool
 }
 
 // Opener opens an engine on one store. Each call gives another engine on the
@@ -111,6 +112,7 @@ const (
 	inspector
 	credentials
 	attributes
+	memory
 )
 
 // groups are in the order in which a new engine is best made to pass them.
@@ -129,6 +131,7 @@ var groups = []group{
 	{"Inspector", inspectorChecks},
 	{"Credentials", credentialChecks},
 	{"Attributes", attributeChecks},
+	{"Memory", memoryChecks},
 	{"Context", contextChecks},
 	{"Close", closeChecks},
 	{"Many", manyChecks},
@@ -146,6 +149,8 @@ func (h Harness) lacks(n needs) string {
 		return "the harness says that the engine has no Credentials"
 	case n&attributes != 0 && h.NoAttributes:
 		return "the harness says that the engine has no Attributes"
+	case n&memory != 0 && h.NoMemory:
+		return "the harness says that the engine has no Memory"
 	}
 	return ""
 }

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
 )
@@ -144,4 +145,46 @@ func (m *memEngine) SwapAttribute(ctx context.Context, group, name string, old, 
 		m.s.subs[group] = map[string]bool{name: true}
 	}
 	return true, nil
+}
+
+type memThing struct {
+	value []byte
+	until time.Time
+}
+
+func (m *memEngine) Remember(ctx context.Context, key string, value []byte, d time.Duration) ([]byte, error) {
+	end, err := m.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { end() }()
+	if d <= 0 {
+		return nil, engine.ErrInvalid
+	}
+	if err := m.named(key, string(value)); err != nil {
+		return nil, err
+	}
+	if m.s.bug == memoryNotShared {
+		key = fmt.Sprintf("%p:%s", m, key)
+	}
+	kept := m.s.memory[key]
+	if m.s.bug == memoryNotAtomic {
+		end()
+		time.Sleep(time.Millisecond)
+		if end, err = m.begin(ctx); err != nil {
+			end = func() {}
+			return nil, err
+		}
+	}
+	switch {
+	case m.s.bug == memoryProlonged && kept != nil && time.Now().Before(kept.until):
+		kept.until = time.Now().Add(d)
+	case kept == nil, m.s.bug == memoryKeepsLast, !time.Now().Before(kept.until) && m.s.bug != memoryForever:
+		if m.s.bug == memoryTooShort {
+			d /= 2
+		}
+		kept = &memThing{slices.Clone(value), time.Now().Add(d)}
+		m.s.memory[key] = kept
+	}
+	return slices.Clone(kept.value), nil
 }

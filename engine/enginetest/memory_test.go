@@ -33,6 +33,7 @@ type memStore struct {
 	watchers map[*memWatcher]bool
 	proofs   map[[2]string][]byte // by realm and user name
 	attrs    map[[2]string][]byte // by group and name
+	memory   map[string]*memThing
 }
 
 type memKey struct {
@@ -70,6 +71,7 @@ func newMemStore(b bug) *memStore {
 		watchers: map[*memWatcher]bool{},
 		proofs:   map[[2]string][]byte{},
 		attrs:    map[[2]string][]byte{},
+		memory:   map[string]*memThing{},
 	}
 }
 

@@ -128,7 +128,13 @@ var caughtBy = map[bug][]string{
 	swapNeverDeletes:      {"Attributes/are_deleted"},
 	attributesAreChannels: {"Attributes/are_no_channels"},
 	attributesNotShared:   {"Attributes/are_shared_and_survive"},
-	emptyNamesTaken:       {"Credentials/without_a_name_are_refused", "Attributes/without_a_name_are_refused"},
+	memoryKeepsLast:       {"Memory/keeps_the_first_of_several"},
+	memoryNotAtomic:       {"Memory/asked_by_many_at_once_answers_all_alike"},
+	memoryForever:         {"Memory/is_over_some_time"},
+	memoryProlonged:       {"Memory/is_over_some_time"},
+	memoryTooShort:        {"Memory/is_over_some_time"},
+	memoryNotShared:       {"Memory/is_shared_and_survives"},
+	emptyNamesTaken:       {"Credentials/without_a_name_are_refused", "Attributes/without_a_name_are_refused", "Memory/without_key_value_or_time_is_refused"},
 	emptyCallsFail:        {"Push/of_nothing_is_fine", "Settle/of_nothing_is_fine"},
 }
 

@@ -122,5 +122,11 @@ const (
 	swapNeverDeletes      bug = "an attribute stays when it is set to nothing"
 	attributesAreChannels bug = "attributes are listed as channels"
 	attributesNotShared   bug = "attributes are known to one engine only"
+	memoryKeepsLast       bug = "Remember keeps the last value"
+	memoryNotAtomic       bug = "Remember looks in one step and keeps in another"
+	memoryForever         bug = "what is remembered stays for good"
+	memoryProlonged       bug = "Remember keeps a value as long as it is asked for"
+	memoryTooShort        bug = "what is remembered is forgotten too early"
+	memoryNotShared       bug = "what is remembered is known to one engine only"
 	emptyNamesTaken       bug = "credentials and attributes without a name are taken"
 )

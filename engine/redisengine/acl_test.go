@@ -77,6 +77,8 @@ func TestLimitedUser(t *testing.T) {
 	check("SwapAttribute", err)
 	_, err = e.Attributes(ctx, "group")
 	check("Attributes", err)
+	_, err = e.Remember(ctx, "key", []byte("value"), time.Minute)
+	check("Remember", err)
 	push(t, e, "last")
 	log, err := s.Try("ACL", "LOG").ToArray()
 	check("ACL LOG", err)

@@ -59,6 +59,7 @@ var (
 	_ engine.Inspector   = (*Engine)(nil)
 	_ engine.Credentials = (*Engine)(nil)
 	_ engine.Attributes  = (*Engine)(nil)
+	_ engine.Memory      = (*Engine)(nil)
 )
 
 // maxShards is the default limit of shards on a cluster: every Claim asks all.

@@ -65,6 +65,7 @@ var (
 	_ engine.Inspector   = (*Engine)(nil)
 	_ engine.Credentials = (*Engine)(nil)
 	_ engine.Attributes  = (*Engine)(nil)
+	_ engine.Memory      = (*Engine)(nil)
 )
 
 var (

@@ -11,7 +11,7 @@ const (
 	// databases.
 	applicationID = 0x746f6f74
 	// schemaVersion is what this code reads and writes.
-	schemaVersion = 2
+	schemaVersion = 3
 	// never is the due time of a lane without jobs.
 	never = math.MaxInt64 >> 1
 	// bulk is how many rows one statement writes at most: those of nums.
@@ -102,6 +102,9 @@ var upgrades = []string{
 	`
 CREATE TABLE credentials (realm TEXT NOT NULL, username TEXT NOT NULL, proof BLOB NOT NULL, PRIMARY KEY (realm, username)) WITHOUT ROWID;
 CREATE TABLE attributes (grp TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (grp, name)) WITHOUT ROWID;
+`, `
+CREATE TABLE memory (key TEXT PRIMARY KEY, value BLOB NOT NULL, until INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX memory_until ON memory (until);
 `,
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
 )
@@ -44,6 +45,9 @@ func TestAFileOfAnOlderVersionOpens(t *testing.T) {
 			}
 			if ok, err := e.SwapAttribute(t.Context(), "group", name, nil, []byte("value")); !ok || err != nil {
 				t.Errorf("SwapAttribute: %v, %v", ok, err)
+			}
+			if kept, err := e.Remember(t.Context(), name, []byte("value"), time.Hour); string(kept) != "value" || err != nil {
+				t.Errorf("Remember: %q, %v", kept, err)
 			}
 		})
 	}

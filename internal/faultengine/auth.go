@@ -3,11 +3,12 @@ package faultengine
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
 )
 
-// The methods of engine.Credentials and engine.Attributes.
+// The methods of engine.Credentials, engine.Attributes and engine.Memory.
 const (
 	Credential       Method = "Credential"
 	Usernames        Method = "Usernames"
@@ -15,11 +16,13 @@ const (
 	RemoveCredential Method = "RemoveCredential"
 	Attributes       Method = "Attributes"
 	SwapAttribute    Method = "SwapAttribute"
+	Remember         Method = "Remember"
 )
 
 var (
 	_ engine.Credentials = (*Engine)(nil)
 	_ engine.Attributes  = (*Engine)(nil)
+	_ engine.Memory      = (*Engine)(nil)
 )
 
 // of is get for a method of an optional interface of the engine inside.
@@ -63,4 +66,9 @@ func (e *Engine) Attributes(ctx context.Context, group string) (map[string][]byt
 // SwapAttribute implements engine.Attributes.
 func (e *Engine) SwapAttribute(ctx context.Context, group, name string, old, value []byte) (bool, error) {
 	return of(ctx, e, SwapAttribute, func(c engine.Attributes) (bool, error) { return c.SwapAttribute(ctx, group, name, old, value) })
+}
+
+// Remember implements engine.Memory.
+func (e *Engine) Remember(ctx context.Context, key string, value []byte, d time.Duration) ([]byte, error) {
+	return of(ctx, e, Remember, func(m engine.Memory) ([]byte, error) { return m.Remember(ctx, key, value, d) })
 }

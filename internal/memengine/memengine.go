@@ -30,6 +30,7 @@ type Store struct {
 	watchers map[*watcher]bool
 	proofs   map[[2]string][]byte // by realm and user name
 	attrs    map[[2]string][]byte // by group and name
+	memory   map[string]thing
 }
 
 type identity struct {
@@ -65,6 +66,7 @@ func NewStore() *Store {
 		watchers: map[*watcher]bool{},
 		proofs:   map[[2]string][]byte{},
 		attrs:    map[[2]string][]byte{},
+		memory:   map[string]thing{},
 	}
 }
 
@@ -84,6 +86,7 @@ var (
 	_ engine.Inspector   = (*Engine)(nil)
 	_ engine.Credentials = (*Engine)(nil)
 	_ engine.Attributes  = (*Engine)(nil)
+	_ engine.Memory      = (*Engine)(nil)
 )
 
 // Open opens an engine on the store.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -182,7 +183,7 @@ func newServer(t *testing.T, credential string, work bool) *testServer {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 		_, _ = io.WriteString(w, "# nothing\n")
 	})
-	s := New(app, Options{Publish: guard, Subscriptions: guard, Metrics: guard, MetricsHandler: metrics, MaxEventBytes: 1500, Logger: log})
+	s := New(app, Options{Publish: guard, Subscriptions: guard, Metrics: guard, MetricsHandler: metrics, Memory: store, Dedupe: time.Hour, MaxEventBytes: 1500, Logger: log})
 	ended := make(chan error, 1)
 	ctx, cancel := context.WithCancel(context.Background())
 	if work {

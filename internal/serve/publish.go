@@ -2,6 +2,7 @@ package serve
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/propagation"
@@ -40,8 +42,8 @@ type published struct {
 //	POST /publish/{channel}   application/x-ndjson: one event a line; anything else: one event
 //
 // With an Idempotency-Key, the event's ID is made of the channel and the key,
-// so that a repeat within the dedupe window is answered with the same ID and
-// publishes nothing.
+// and its timestamp is that of the first request with it, so that a repeat
+// within the dedupe window is answered alike and publishes nothing.
 func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
@@ -68,12 +70,22 @@ func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	messages, err := compose(channel, key, body, many)
+	messages, err := s.compose(channel, key, body, many)
 	if err != nil {
 		problem(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	ctx := r.Context()
+	if key != "" {
+		at, err := s.firstAsked(ctx, s.idOf(channel, key))
+		if err != nil {
+			s.refuse(w, r, err)
+			return
+		}
+		for i := range messages {
+			messages[i].Timestamp = at
+		}
+	}
 	if s.opts.Propagator != nil {
 		ctx = s.opts.Propagator.Extract(ctx, propagation.HeaderCarrier(r.Header))
 	}
@@ -100,13 +112,13 @@ func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) {
 }
 
 // compose makes messages of a body. An error says what was expected.
-func compose(channel, key string, body []byte, many bool) ([]toot.Message, error) {
+func (s *Server) compose(channel, key string, body []byte, many bool) ([]toot.Message, error) {
 	if !many {
 		payload := bytes.TrimSpace(body)
 		if len(payload) > 0 && !json.Valid(payload) {
 			return nil, errors.New("Expected a payload that is JSON, or none.") //nolint:staticcheck // ST1005: a sentence for the answer
 		}
-		return []toot.Message{{Channel: channel, Payload: json.RawMessage(payload), ID: idOf(channel, key)}}, nil
+		return []toot.Message{{Channel: channel, Payload: json.RawMessage(payload), ID: s.idOf(channel, key)}}, nil
 	}
 	var messages []toot.Message
 	n := 0
@@ -124,7 +136,7 @@ func compose(channel, key string, body []byte, many bool) ([]toot.Message, error
 		}
 		m := toot.Message{Channel: channel, Payload: json.RawMessage(line)}
 		if key != "" {
-			m.ID = idOf(channel, key+"\n"+strconv.Itoa(len(messages)))
+			m.ID = s.idOf(channel, key+"\n"+strconv.Itoa(len(messages)))
 		}
 		messages = append(messages, m)
 	}
@@ -136,11 +148,24 @@ func compose(channel, key string, body []byte, many bool) ([]toot.Message, error
 
 // idOf is the ID of the event that a key stands for on a channel; without a
 // key there is none.
-func idOf(channel, key string) string {
+func (s *Server) idOf(channel, key string) string {
 	if key == "" {
 		return ""
 	}
-	return uuid.NewSHA1(keySpace, []byte(channel+"\n"+key)).String()
+	return uuid.NewSHA1(keySpace, []byte(s.opts.ChannelPrefix+channel+"\n"+key)).String()
+}
+
+// firstAsked returns when the first request came whose key makes an event's
+// ID. It is written down before anything is published, so that whatever comes
+// in between, the death of the process included, a repeat finds it.
+func (s *Server) firstAsked(ctx context.Context, id string) (time.Time, error) {
+	now := time.Now().UTC().Format(time.RFC3339Nano)
+	// Engines know a job again for up to twice the window.
+	kept, err := s.opts.Memory.Remember(ctx, "asked:"+id, []byte(now), 2*s.opts.Dedupe+time.Minute)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return time.Parse(time.RFC3339Nano, string(kept))
 }
 
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) (body []byte, ok bool) {

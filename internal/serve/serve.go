@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 
 	toot "github.com/watermarkchurch/toot-go"
+	"github.com/watermarkchurch/toot-go/engine"
 )
 
 // Options configure a Server.
@@ -31,7 +32,12 @@ type Options struct {
 	// Propagator reads the context of a trace from what is published; nil
 	// leaves it there.
 	Propagator propagation.TextMapPropagator
-	// MaxEventBytes is the app's.
+	// Memory keeps the answers to requests with an Idempotency-Key.
+	Memory engine.Memory
+	// Dedupe is the store's Retention.Dedupe.
+	Dedupe time.Duration
+	// ChannelPrefix and MaxEventBytes are the app's.
+	ChannelPrefix string
 	MaxEventBytes int
 	// StopTimeout bounds how long requests under way are waited for.
 	StopTimeout time.Duration

@@ -23,6 +23,7 @@ type Store interface {
 	engine.Engine
 	engine.DeadLetters
 	engine.Inspector
+	engine.Memory
 }
 
 // Options say how to open a store.
