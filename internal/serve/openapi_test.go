@@ -1,14 +1,18 @@
 package serve
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"encoding/base64"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
-	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -35,15 +39,22 @@ func TestDescriptionHolds(t *testing.T) {
 	openapi3filter.RegisterBodyDecoder("application/problem+json", openapi3filter.JSONBodyDecoder)
 	openapi3filter.RegisterBodyDecoder("application/x-ndjson", openapi3filter.PlainBodyDecoder)
 
-	running := newServer(t, "", true)
-	guarded := newServer(t, "token", true)
-	broken := newServer(t, "", true)
+	running := newServer(t, "", true, 0)
+	guarded := newServer(t, "token", true, 0)
+	broken := newServer(t, "", true, 0)
 	broken.close()
-	idle := newServer(t, "", false)
+	idle := newServer(t, "", false, 0)
 
 	const callback = `{"callback_url":"https://app.example.org/callbacks","channel":"users"}`
 	const where = "/subscriptions?channel=users&callback_url=https%3A%2F%2Fapp.example.org%2Fcallbacks"
+	secret := func(b byte) string {
+		return `{"callback_url":"https://signed.example.org/","channel":"users","signing_secret":"whsec_` +
+			base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{b}, 32)) + `"}`
+	}
 	ndjson := http.Header{"Content-Type": {"application/x-ndjson"}}
+	packed := http.Header{"Content-Encoding": {"gzip"}}
+	token := http.Header{"Authorization": {"Bearer token"}}
+	nested := strings.Repeat("[", 600) + strings.Repeat("]", 600)
 	seen := map[string]bool{}
 	for _, c := range []struct {
 		server       *testServer
@@ -56,16 +67,24 @@ func TestDescriptionHolds(t *testing.T) {
 		{running, "POST", "/publish/users", nil, ``, 202},
 		{running, "POST", "/publish/users", http.Header{"Idempotency-Key": {"k"}}, `1`, 202},
 		{running, "POST", "/publish/users", ndjson, "1\n2\n", 202},
+		{guarded, "POST", "/publish/users", token, `1`, 202},
 		{running, "POST", "/publish/users", nil, `{`, 400},
 		{running, "POST", "/publish/users", ndjson, "{\n", 400},
+		{running, "POST", "/publish/users", http.Header{"Idempotency-Key": {strings.Repeat("k", 256)}}, "1", 400},
 		{guarded, "POST", "/publish/users", nil, `1`, 401},
 		{running, "POST", "/publish/users", nil, strings.Repeat("1", 2000), 413},
+		{running, "POST", "/publish/users", packed, "1", 415},
 		{running, "POST", "/publish/" + strings.Repeat("c", 1025), nil, `1`, 422},
+		{running, "POST", "/publish/users", nil, nested, 422},
 		{broken, "POST", "/publish/users", nil, `1`, 503},
+		{broken, "POST", "/publish/users", http.Header{"Idempotency-Key": {"k"}}, `1`, 503},
 		{running, "POST", "/subscriptions", nil, callback, 201},
 		{running, "POST", "/subscriptions", nil, callback, 204},
+		{running, "POST", "/subscriptions", nil, secret(1), 201},
+		{running, "POST", "/subscriptions", nil, secret(2), 403},
 		{guarded, "POST", "/subscriptions", nil, callback, 401},
 		{running, "POST", "/subscriptions", nil, strings.Repeat(" ", 2000), 413},
+		{running, "POST", "/subscriptions", packed, callback, 415},
 		{running, "POST", "/subscriptions", nil, `{}`, 422},
 		{broken, "POST", "/subscriptions", nil, callback, 503},
 		{running, "GET", "/subscriptions", nil, "", 200},
@@ -100,23 +119,24 @@ func TestDescriptionHolds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		body, err := io.ReadAll(res.Body)
-		_ = res.Body.Close()
-		name := c.method + " " + c.path[:min(len(c.path), 40)]
-		if err != nil || res.StatusCode != c.want {
-			t.Errorf("%s: answered with %d, want %d: %s (%v)", name, res.StatusCode, c.want, body, err)
-			continue
+		seen[hold(t, doc, req, c.body, res, c.want)] = true
+	}
+	// Bodies that stop in the middle, and connections that do.
+	slow := newServer(t, "", true, 500*time.Millisecond)
+	for _, path := range []string{"/publish/users", "/subscriptions"} {
+		for want, ends := range map[int]bool{http.StatusRequestTimeout: false, http.StatusBadRequest: true} {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, slow.URL+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Content-Type", "application/json")
+			seen[hold(t, doc, req, "", sendHalf(t, req, ends), want)] = true
 		}
-		operation, err := answers(doc, req, res, body)
-		if err != nil {
-			t.Errorf("%s: the answer %d %s is not as described: %v", name, res.StatusCode, body, err)
-		}
-		seen[operation+" "+res.Status[:3]] = true
 	}
 	for path, item := range doc.Paths.Map() {
 		for method, operation := range item.Operations() {
 			for status := range operation.Responses.Map() {
-				if name := operation.OperationID + " " + status; !seen[name] && !slices.Contains(otherwiseTested, name) {
+				if !seen[operation.OperationID+" "+status] {
 					t.Errorf("%s %s: nothing was answered with %s, which is described", method, path, status)
 				}
 			}
@@ -124,34 +144,74 @@ func TestDescriptionHolds(t *testing.T) {
 	}
 }
 
-// otherwiseTested are answers that the router of the test has no operation
-// for: another method, another path.
-var otherwiseTested = []string{"publish 404", "publish 405"}
-
-// answers holds an answer against the description.
-func answers(doc *openapi3.T, req *http.Request, res *http.Response, body []byte) (operation string, err error) {
+// hold holds an answer against the description, and the request too if it was
+// granted. It returns the operation and the status.
+func hold(t *testing.T, doc *openapi3.T, req *http.Request, sent string, res *http.Response, want int) string {
+	t.Helper()
+	body, err := io.ReadAll(res.Body)
+	_ = res.Body.Close()
+	name := req.Method + " " + req.URL.Path[:min(len(req.URL.Path), 40)]
+	if err != nil || res.StatusCode != want {
+		t.Errorf("%s: answered with %d, want %d: %s (%v)", name, res.StatusCode, want, body, err)
+		return ""
+	}
 	relative := *doc
 	relative.Servers = nil
 	router, err := gorillamux.NewRouter(&relative)
 	if err != nil {
-		return "", err
+		t.Fatal(err)
 	}
-	plain, err := http.NewRequestWithContext(context.Background(), req.Method, req.URL.RequestURI(), nil)
+	plain, err := http.NewRequestWithContext(context.Background(), req.Method, req.URL.RequestURI(), strings.NewReader(sent))
 	if err != nil {
-		return "", err
+		t.Fatal(err)
 	}
 	plain.Header = req.Header
 	route, params, err := router.FindRoute(plain)
 	if err != nil {
-		return "", err
+		t.Errorf("%s: %v", name, err)
+		return ""
 	}
-	in := &openapi3filter.RequestValidationInput{Request: plain, PathParams: params, Route: route}
+	in := &openapi3filter.RequestValidationInput{
+		Request: plain, PathParams: params, Route: route,
+		Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc},
+	}
+	if res.StatusCode < 300 {
+		if err := openapi3filter.ValidateRequest(context.Background(), in); err != nil {
+			t.Errorf("%s: a request that was granted is not as described: %v", name, err)
+		}
+	}
 	out := &openapi3filter.ResponseValidationInput{
 		RequestValidationInput: in, Status: res.StatusCode, Header: res.Header,
 		Body:    io.NopCloser(bytes.NewReader(body)),
 		Options: &openapi3filter.Options{IncludeResponseStatus: true},
 	}
-	return route.Operation.OperationID, openapi3filter.ValidateResponse(context.Background(), out)
+	if err := openapi3filter.ValidateResponse(context.Background(), out); err != nil {
+		t.Errorf("%s: the answer %d %s is not as described: %v", name, res.StatusCode, body, err)
+	}
+	return route.Operation.OperationID + " " + strconv.Itoa(res.StatusCode)
+}
+
+// sendHalf sends a request whose body stops in the middle, and may end there.
+func sendHalf(t *testing.T, req *http.Request, ends bool) *http.Response {
+	t.Helper()
+	conn, err := net.Dial("tcp", req.URL.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if _, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{", req.URL.Path); err != nil {
+		t.Fatal(err)
+	}
+	if ends {
+		if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	res, err := http.ReadResponse(bufio.NewReader(conn), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res
 }
 
 // testServer is a Server on a store of its own.
@@ -164,7 +224,7 @@ type testServer struct {
 func (s *testServer) close() { _ = s.store.Close() }
 
 // newServer starts a server, guarded by a credential unless that is empty.
-func newServer(t *testing.T, credential string, work bool) *testServer {
+func newServer(t *testing.T, credential string, work bool, readTimeout time.Duration) *testServer {
 	t.Helper()
 	store, err := sqliteengine.Open(filepath.Join(t.TempDir(), "toot.db"), nil)
 	if err != nil {
@@ -192,7 +252,9 @@ func newServer(t *testing.T, credential string, work bool) *testServer {
 	} else {
 		ended <- nil
 	}
-	server := httptest.NewServer(s.Handler())
+	server := httptest.NewUnstartedServer(s.Handler())
+	server.Config.ReadTimeout = readTimeout
+	server.Start()
 	t.Cleanup(func() {
 		server.Close()
 		cancel()

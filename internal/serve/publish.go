@@ -9,7 +9,9 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -65,6 +67,10 @@ func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) {
 	limit := s.opts.MaxEventBytes
 	if many {
 		limit *= manyTimes
+	}
+	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		problem(w, http.StatusUnsupportedMediaType, "The body has a Content-Encoding. Expected it as it is.")
+		return
 	}
 	body, ok := readBody(w, r, int64(limit))
 	if !ok {
@@ -174,6 +180,9 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) (body []byte,
 	switch {
 	case errors.As(err, &over):
 		problem(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is larger than the %d bytes that are accepted here.", limit))
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		w.Header().Set("Connection", "close")
+		problem(w, http.StatusRequestTimeout, "The body did not arrive in time. Nothing was published.")
 	case err != nil:
 		problem(w, http.StatusBadRequest, "The body could not be read to its end.")
 	}
