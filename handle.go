@@ -74,7 +74,7 @@ func (a *App) handleOne(ctx context.Context, j *job) verdict {
 	var panicked *PanicError
 	if errors.As(err, &panicked) {
 		a.log.Error("toot: handler panicked; the event will be tried again", "event", event.ID, "channel", event.Channel,
-			"subscription", s.Name, "panic", fmt.Sprint(panicked.Value), "stack", string(panicked.Stack))
+			"lane", s.Name, "attempt", event.Attempt+1, "panic", fmt.Sprint(panicked.Value), "stack", string(panicked.Stack))
 	}
 	return v
 }

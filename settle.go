@@ -27,6 +27,7 @@ type settlement struct {
 func (d *dispatcher) conclude(l *lane, jobs []*job, verdicts []verdict, took time.Duration) {
 	now := time.Now()
 	l.progress = now
+	debug := d.app.log.Enabled(context.Background(), slog.LevelDebug)
 	if l.adapts {
 		d.observeAll(l, jobs, verdicts, took, now)
 	}
@@ -58,7 +59,7 @@ func (d *dispatcher) conclude(l *lane, jobs []*job, verdicts []verdict, took tim
 			}
 			v.told = true
 		}
-		if j.end != nil {
+		if j.end != nil || debug {
 			v.told = true
 		}
 		v.outcome = out
@@ -71,9 +72,7 @@ func (d *dispatcher) conclude(l *lane, jobs []*job, verdicts []verdict, took tim
 func (d *dispatcher) tell(jobs []*job, verdicts []verdict) {
 	for i, j := range jobs {
 		v := &verdicts[i]
-		if v.action == tryAgain || v.action == bury {
-			d.logFailure(j, v)
-		}
+		d.logTry(j, v)
 		if j.end != nil {
 			j.end(stepResult(v))
 			j.end = nil
@@ -202,7 +201,8 @@ func (d *dispatcher) settle(j *job, out engine.Outcome, follow handOff) {
 // submit passes on a settlement whose job has its final ticket. d.mu is held.
 func (d *dispatcher) submit(s *settlement) {
 	if s.job.lost {
-		d.app.log.Warn("toot: another worker took over a job that took too long here", "kind", d.kind.String(), "event", s.job.claim.Event.ID)
+		d.app.log.Warn("toot: another worker took over a job that took too long here", "kind", d.kind.String(), "event", s.job.claim.Event.ID,
+			"channel", s.job.claim.Event.Channel, "lane", s.job.lane.shown, "attempt", s.job.claim.Attempt)
 		s.follow.abandon()
 		d.forget(s.job)
 		return
@@ -292,16 +292,37 @@ func (a *App) settleAll(outcomes []engine.Outcome) (_ []engine.Settled, began ti
 	}
 }
 
-func (d *dispatcher) logFailure(j *job, v *verdict) {
+// succeeded says what a job that is done has been.
+var succeeded = map[engine.Kind]string{engine.FanOut: "toot: fanned out", engine.Deliver: "toot: delivered", engine.Handle: "toot: handled"}
+
+// logTry logs what came of a try: at debug level, unless it was the last one.
+func (d *dispatcher) logTry(j *job, v *verdict) {
 	out := &v.outcome
 	level, msg := slog.LevelDebug, "toot: try failed; it will be tried again"
-	if out.Result == engine.Bury {
+	switch out.Result {
+	case engine.Done:
+		msg = succeeded[d.kind]
+	case engine.Bury:
 		level, msg = slog.LevelError, "toot: gave up on a job; it is in the dead letters"
+	case engine.Release:
+		msg = "toot: try was cut short; it will be made again"
 	}
-	if !d.app.log.Enabled(context.Background(), level) {
+	ctx := context.Background()
+	if !d.app.log.Enabled(ctx, level) {
 		return
 	}
-	d.app.log.Log(context.Background(), level, msg,
-		"kind", d.kind.String(), "event", j.claim.Event.ID, "channel", j.claim.Event.Channel,
-		"lane", j.lane.shown, "attempt", out.Attempt, "status", v.status, "error", v.reason, "again_in", out.After)
+	attributes := []slog.Attr{
+		slog.String("kind", d.kind.String()), slog.String("event", j.claim.Event.ID), slog.String("channel", j.claim.Event.Channel),
+		slog.String("lane", j.lane.shown), slog.Int("attempt", j.claim.Attempt+1),
+	}
+	if v.status != 0 {
+		attributes = append(attributes, slog.Int("status", v.status))
+	}
+	if v.reason != "" {
+		attributes = append(attributes, slog.String("error", v.reason))
+	}
+	if out.Result == engine.Retry || out.Result == engine.Release {
+		attributes = append(attributes, slog.Duration("again_in", out.After))
+	}
+	d.app.log.LogAttrs(ctx, level, msg, attributes...)
 }

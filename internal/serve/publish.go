@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"mime"
 	"net/http"
 	"os"
@@ -99,6 +100,11 @@ func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		s.refuse(w, r, err)
 		return
+	}
+	if s.log.Enabled(ctx, slog.LevelDebug) {
+		for _, e := range events {
+			s.log.Debug("published", "event", e.ID, "channel", e.Channel)
+		}
 	}
 	answers := make([]published, len(events))
 	for i, e := range events {
