@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -53,6 +54,18 @@ func TestDeployAsksForMetricsThatExist(t *testing.T) {
 		t.Fatalf("only %d queries were found", len(asked))
 	}
 
+	// And the other way round: what is measured is shown, or alerted on.
+	documented := regexp.MustCompile(`(?m)^//\t(toot_[a-z_]+)`).FindAllStringSubmatch(
+		readFile(t, "../../observe/prometheus/prometheus.go")+readFile(t, "../../observe/prometheus/store.go"), -1)
+	if len(documented) < 15 {
+		t.Errorf("only %d metrics are documented", len(documented))
+	}
+	everything := strings.Join(slices.Collect(maps.Values(asked)), "\n")
+	for _, m := range documented {
+		if !regexp.MustCompile(m[1] + `(_bucket)?\b`).MatchString(everything) {
+			t.Errorf("no panel and no alert asks for %s", m[1])
+		}
+	}
 	source := readFile(t, "../../observe/prometheus/prometheus.go") + readFile(t, "../../observe/prometheus/store.go")
 	for where, expr := range asked {
 		names := regexp.MustCompile(`toot_[a-z_]+`).FindAllString(expr, -1)
