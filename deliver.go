@@ -49,12 +49,16 @@ func (a *App) deliver(ctx context.Context, jobs []*job, verdicts []verdict) {
 func (a *App) unsubscribe(ctx context.Context, channel, callbackURL string, v *verdict) {
 	ctx, cancel := context.WithTimeout(ctx, engineTimeout)
 	defer cancel()
-	if _, err := a.engine.RemoveSubscriber(ctx, channel, callbackURL); err != nil {
+	removed, err := a.engine.RemoveSubscriber(ctx, channel, callbackURL)
+	if err != nil {
 		*v = verdict{action: giveBack, after: storeRetry}
 		a.log.Warn("toot: can't remove a subscriber; will try again", "channel", channel, "callback_url", redactURL(callbackURL), "error", err)
 		return
 	}
 	a.dropLease(ctx, channel, callbackURL)
 	a.withdrawConsent(ctx, channel, callbackURL)
+	if !removed { // another delivery was told before
+		return
+	}
 	a.log.Info("toot: subscriber removed at its own wish", "channel", channel, "callback_url", redactURL(callbackURL), "status", v.status)
 }
