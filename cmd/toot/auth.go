@@ -50,7 +50,7 @@ has them too.`,
 	}
 	f := &authFlags{}
 	flags := cmd.PersistentFlags()
-	flags.StringVar(&f.store, "store", "", "the store: "+store.Help+" (default: $TOOT_STORE)")
+	flags.StringVar(&f.store, "store", "", storeHelp)
 	flags.StringVar(&f.prefix, "channel-prefix", "", `the channel prefix of the app, such as "org.example.publisher."`)
 	flags.StringVar(&f.key, "key", "", `the whole key (default: the channel prefix and "toot.auth.credentials_store")`)
 
@@ -64,7 +64,7 @@ as strong as the password is random. See also toot auth generate.`,
 		Example: "  toot auth add ann\n  pwgen 32 1 | toot auth add ann --original",
 		Args:    cobra.ExactArgs(1),
 		RunE: c.withCredentials(f, false, func(ctx context.Context, users *auth.Credentials, args []string) error {
-			password, err := c.askPassword()
+			password, err := c.askPassword(ctx)
 			if err != nil {
 				return err
 			}
@@ -76,7 +76,8 @@ as strong as the password is random. See also toot auth generate.`,
 		}),
 	}
 	add.Flags().BoolVar(&f.original, "original", false, "keep the password as the Ruby gem does")
-	cmd.AddCommand(add, &cobra.Command{
+	var asJSON bool
+	generate := &cobra.Command{
 		Use:   "generate NAME",
 		Short: "Add a user with a random name and password, and print them",
 		Long: `The user name is NAME and 32 hexadecimal digits, the password 32 more. They are
@@ -88,10 +89,17 @@ printed once. Apps that use the Ruby gem can verify them too.`,
 			if err != nil {
 				return invalidIsUsage(err)
 			}
+			if asJSON {
+				return c.out.JSON(struct {
+					Username string `json:"username"`
+					Password string `json:"password"`
+				}{username, password})
+			}
 			fmt.Fprintf(c.out, "Username: %s\nPassword: %s\n", username, password)
 			return nil
 		}),
-	}, &cobra.Command{
+	}
+	remove := &cobra.Command{
 		Use:     "remove USERNAME",
 		Short:   "Remove a user",
 		Example: "  toot auth remove ann",
@@ -106,18 +114,30 @@ printed once. Apps that use the Ruby gem can verify them too.`,
 			}
 			return err
 		}),
-	}, &cobra.Command{
-		Use:   "list",
-		Short: "List the user names",
-		Args:  cobra.NoArgs,
+	}
+	list := &cobra.Command{
+		Use:     "list",
+		Short:   "List the user names",
+		Example: "  toot auth list --store redis://localhost --channel-prefix org.example.publisher.",
+		Args:    cobra.NoArgs,
 		RunE: c.withCredentials(f, true, func(ctx context.Context, users *auth.Credentials, _ []string) error {
 			names, err := users.List(ctx)
 			for _, name := range names {
+				if asJSON {
+					if err := c.out.JSON(map[string]string{"username": name}); err != nil {
+						return err
+					}
+					continue
+				}
 				fmt.Fprintln(c.out, ui.Clean(name))
 			}
 			return err
 		}),
-	})
+	}
+	for _, sub := range []*cobra.Command{generate, list} {
+		sub.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line")
+	}
+	cmd.AddCommand(add, generate, remove, list)
 	return cmd
 }
 
@@ -126,12 +146,9 @@ printed once. Apps that use the Ruby gem can verify them too.`,
 // use it.
 func (c *command) withCredentials(f *authFlags, existing bool, fn func(context.Context, *auth.Credentials, []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		name := f.store
-		if name == "" {
-			name = os.Getenv("TOOT_STORE")
-		}
-		if name == "" {
-			return usagef("which store? Name it with --store or TOOT_STORE: %s", store.Help)
+		name, err := storeName(f.store)
+		if err != nil {
+			return err
 		}
 		s, err := store.Open(cmd.Context(), name, store.Options{Existing: existing, Logger: c.logger()})
 		if err != nil {
@@ -154,7 +171,7 @@ func invalidIsUsage(err error) error {
 
 // askPassword reads a password twice from the terminal, without echo, or once
 // from a line of whatever else standard input is.
-func (c *command) askPassword() (string, error) {
+func (c *command) askPassword(ctx context.Context) (string, error) {
 	f, ok := c.in.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		line, err := bufio.NewReader(io.LimitReader(c.in, 1<<16)).ReadString('\n')
@@ -166,11 +183,19 @@ func (c *command) askPassword() (string, error) {
 		}
 		return line, nil
 	}
+	before, err := term.GetState(int(f.Fd()))
+	if err != nil {
+		return "", fmt.Errorf("can't read the password: %w", err)
+	}
 	var answers [2]string
 	for i, prompt := range []string{"Password: ", "Again: "} {
 		fmt.Fprint(c.err, prompt)
-		answer, err := term.ReadPassword(int(f.Fd()))
+		answer, err := interruptible(ctx, func() ([]byte, error) { return term.ReadPassword(int(f.Fd())) })
 		fmt.Fprintln(c.err)
+		if errors.Is(err, errInterrupted) {
+			_ = term.Restore(int(f.Fd()), before) // with echo
+			return "", err
+		}
 		if err != nil {
 			return "", fmt.Errorf("can't read the password: %w", err)
 		}

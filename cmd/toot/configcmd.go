@@ -32,6 +32,7 @@ func (c *command) config() *cobra.Command {
 		},
 	}
 	settings.AddFlags(check.Flags())
+	check.Flags().SortFlags = false
 	check.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line")
 	cmd.AddCommand(check)
 	return cmd

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,13 +16,16 @@ import (
 
 // confirm asks a question whose answer is no unless it is yes. Where nobody
 // can be asked it is an error.
-func (c *command) confirm(question string) (bool, error) {
+func (c *command) confirm(ctx context.Context, question string) (bool, error) {
 	f, ok := c.in.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return false, usagef("nobody is there to be asked: give --yes if you mean it")
 	}
 	fmt.Fprintf(c.err, "%s %s ", c.err.Paint(ui.Bold, question), c.err.Paint(ui.Dim, "[y/N]"))
-	answer, err := bufio.NewReader(c.in).ReadString('\n')
+	answer, err := interruptible(ctx, func() (string, error) { return bufio.NewReader(c.in).ReadString('\n') })
+	if errors.Is(err, errInterrupted) {
+		fmt.Fprintln(c.err)
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		return false, err
 	}
@@ -30,4 +34,25 @@ func (c *command) confirm(question string) (bool, error) {
 		return true, nil
 	}
 	return false, nil
+}
+
+// interruptible waits for what somebody types until ctx ends. Reading goes on
+// then, in a process that is about to end.
+func interruptible[T any](ctx context.Context, read func() (T, error)) (T, error) {
+	type result struct {
+		answer T
+		err    error
+	}
+	done := make(chan result, 1)
+	go func() {
+		answer, err := read()
+		done <- result{answer, err}
+	}()
+	select {
+	case r := <-done:
+		return r.answer, r.err
+	case <-ctx.Done():
+		var none T
+		return none, errInterrupted
+	}
 }

@@ -101,12 +101,11 @@ var (
 
 func (c *command) deadWork(s *storeFlag, verb deadVerb) *cobra.Command {
 	var filter deadFilter
-	var all, yes bool
+	var all, yes, asJSON bool
 	cmd := &cobra.Command{
-		Use:   verb.use + " ID…|--all",
-		Short: verb.short,
-		Long: verb.short + `, those with the given IDs, or with --all every one
-that matches the filters.`,
+		Use:     verb.use + " ID…|--all",
+		Short:   verb.short,
+		Long:    verb.short + ": those with the given IDs, or with --all every one that matches the filters.",
 		Example: fmt.Sprintf("  toot dead %[1]s 17 18\n  toot dead %[1]s --all --channel org.example.users.updated.v1 --until 2026-11-01", verb.use),
 		RunE: c.withStore(s, func(ids []string) error {
 			switch {
@@ -120,20 +119,21 @@ that matches the filters.`,
 			return filter.check(nil)
 		}, func(ctx context.Context, s *openStore, ids []string) error {
 			if all {
-				return c.workOnAll(ctx, s, verb, &filter, yes)
+				return c.workOnAll(ctx, s, verb, &filter, yes, asJSON)
 			}
-			return c.workOn(ctx, s, verb, ids)
+			return c.workOn(ctx, s, verb, ids, asJSON)
 		}),
 	}
 	filter.add(cmd.Flags())
 	cmd.Flags().IntVar(&filter.limit, "limit", 0, "with --all, so many at most, the most recently buried; 0 means all")
 	cmd.Flags().BoolVar(&all, "all", false, "all that match the filters")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "don't ask before --all is done")
 	return cmd
 }
 
 // workOn redrives or discards by ID.
-func (c *command) workOn(ctx context.Context, s *openStore, verb deadVerb, ids []string) error {
+func (c *command) workOn(ctx context.Context, s *openStore, verb deadVerb, ids []string, asJSON bool) error {
 	missing, err := missingDead(ctx, s, ids)
 	if err != nil {
 		return err
@@ -142,7 +142,9 @@ func (c *command) workOn(ctx context.Context, s *openStore, verb deadVerb, ids [
 	if err != nil {
 		return err
 	}
-	c.out.Say("%s %s", ui.Plural(n, "dead letter"), verb.done)
+	if err := c.sayDone(verb, n, 0, asJSON); err != nil {
+		return err
+	}
 	if len(missing) > 0 {
 		return fmt.Errorf("there is no dead letter %s: see toot dead list", strings.Join(missing, ", "))
 	}
@@ -164,7 +166,7 @@ func missingDead(ctx context.Context, s *openStore, ids []string) ([]string, err
 }
 
 // workOnAll redrives or discards what matches.
-func (c *command) workOnAll(ctx context.Context, s *openStore, verb deadVerb, filter *deadFilter, yes bool) error {
+func (c *command) workOnAll(ctx context.Context, s *openStore, verb deadVerb, filter *deadFilter, yes, asJSON bool) error {
 	var ids []string
 	lanes := map[string]int{}
 	for letter, err := range filter.find(ctx, s) {
@@ -175,11 +177,14 @@ func (c *command) workOnAll(ctx context.Context, s *openStore, verb deadVerb, fi
 		lanes[letter.RedactedLane]++
 	}
 	if len(ids) == 0 {
+		if asJSON {
+			return c.sayDone(verb, 0, 0, true)
+		}
 		c.out.Say("No dead letter matches")
 		return nil
 	}
 	if !yes {
-		ok, err := c.confirm(fmt.Sprintf("%s%s %s of %s?", strings.ToUpper(verb.use[:1]), verb.use[1:],
+		ok, err := c.confirm(ctx, fmt.Sprintf("%s%s %s of %s?", strings.ToUpper(verb.use[:1]), verb.use[1:],
 			ui.Plural(len(ids), "dead letter"), lanesOf(lanes)))
 		if err != nil {
 			return err
@@ -196,7 +201,9 @@ func (c *command) workOnAll(ctx context.Context, s *openStore, verb deadVerb, fi
 	for chunk := range slices.Chunk(ids, batch) {
 		if ctx.Err() != nil {
 			progress.End()
-			c.out.Say("%s %s; %s left", ui.Plural(done, "dead letter"), verb.done, ui.Count(len(ids)-done))
+			if err := c.sayDone(verb, done, len(ids)-done, asJSON); err != nil {
+				return err
+			}
 			return errInterrupted
 		}
 		n, err := verb.do(ctx, s, chunk...)
@@ -207,7 +214,19 @@ func (c *command) workOnAll(ctx context.Context, s *openStore, verb deadVerb, fi
 		progress.Set(done, verb.done)
 	}
 	progress.End()
-	c.out.Say("%s %s", ui.Plural(done, "dead letter"), verb.done)
+	return c.sayDone(verb, done, 0, asJSON)
+}
+
+// sayDone says how many were redriven or discarded, and how many were not.
+func (c *command) sayDone(verb deadVerb, done, left int, asJSON bool) error {
+	switch {
+	case asJSON:
+		return c.out.JSON(map[string]int{verb.done: done, "left": left})
+	case left > 0:
+		c.out.Say("%s %s; %s left", ui.Plural(done, "dead letter"), verb.done, ui.Count(left))
+	default:
+		c.out.Say("%s %s", ui.Plural(done, "dead letter"), verb.done)
+	}
 	return nil
 }
 

@@ -222,7 +222,7 @@ func testDead(t *testing.T, name string) {
 	})
 	t.Run("discard", func(t *testing.T) {
 		id, _ := list()[0]["id"].(string)
-		wantContains(t, command(t, "dead", "discard", "--store", g.store, id).stdout, "1 dead letter discarded")
+		wantContains(t, command(t, "dead", "discard", "--store", g.store, id, "--json").stdout, `{"discarded":1,"left":0}`)
 		wantContains(t, command(t, "dead", "discard", "--store", g.store, "--all", "--yes").stdout, "No dead letter matches")
 		wantContains(t, command(t, "dead", "list", "--store", g.store).stdout, "No dead letters")
 	})

@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -58,21 +60,111 @@ func TestServerPageCommands(t *testing.T) {
 	}
 }
 
+// TestReadmeSession runs what the README prints, as it stands: in three
+// terminals, and with curl alone. Only where the server listens is said in the
+// environment, and in the URLs given to curl.
+func TestReadmeSession(t *testing.T) {
+	readme := readFile(t, "../../README.md")
+	block := func(name string) []string {
+		m := regexp.MustCompile("(?s)<!-- " + name + " -->\n```sh\n(.*?)```").FindStringSubmatch(readme)
+		if m == nil {
+			t.Fatalf("the README has no block %q", name)
+		}
+		return strings.Split(strings.TrimSpace(m[1]), "\n")
+	}
+	terminals := block("three terminals")
+	if len(terminals) != 3 {
+		t.Fatalf("%d terminals: %q", len(terminals), terminals)
+	}
+	dir, publisher := t.TempDir(), ""
+	run := func(line string) *process {
+		t.Helper()
+		return startIn(t, dir, exec.Command("sh", "-c", "export TOOT_LISTEN=127.0.0.1:0 TOOT_PUBLISHER="+publisher+"; exec "+line))
+	}
+	s := &server{process: run(terminals[0])}
+	s.await("serving")
+	s.url = servingURL.FindStringSubmatch(s.stderr.String())[1]
+	publisher = s.url
+	l := run(terminals[1])
+	l.await("listening to users.updated.v1")
+	r := run(terminals[2]).wait()
+	wantCode(t, r, 0)
+	l.await(`"payload":{"id":123},"channel":"users.updated.v1"}` + "\n")
+
+	e := newEndpoint(t)
+	for _, line := range block("curl") {
+		line = strings.ReplaceAll(strings.ReplaceAll(line, "http://127.0.0.1:8080", s.url), "http://127.0.0.1:9000/", e.URL)
+		wantCode(t, run(strings.Replace(line, "curl ", "curl -sS -f ", 1)).wait(), 0)
+	}
+	eventually(t, "the event arrives", func() bool { return e.count() == 1 })
+	l.signal(os.Interrupt)
+	wantCode(t, l.wait(), 0)
+	s.stop()
+	if _, err := os.Stat(filepath.Join(dir, "toot.db")); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestHelp: every command has a help text with an example.
 func TestHelp(t *testing.T) {
-	r := command(t, "help")
-	wantCode(t, r, 0)
-	names := regexp.MustCompile(`(?m)^  ([a-z-]+)  `).FindAllStringSubmatch(r.stdout, -1)
-	if len(names) < 12 {
-		t.Fatalf("toot help lists %d commands:\n%s", len(names), r.stdout)
-	}
-	for _, name := range names {
-		if name[1] == "help" || name[1] == "completion" {
-			continue
+	seen := 0
+	var look func(path ...string)
+	look = func(path ...string) {
+		r := command(t, append(path, "--help")...)
+		wantCode(t, r, 0)
+		seen++
+		text := r.stdout
+		if len(path) > 0 {
+			wantContains(t, text, "Examples:\n", "toot "+strings.Join(path, " "))
 		}
-		wantContains(t, command(t, name[1], "--help").stdout, "Examples:\n", "toot "+name[1])
+		for _, m := range regexp.MustCompile(`(?m)^  ([a-z-]+)   +\S`).FindAllStringSubmatch(text, -1) {
+			if m[1] != "help" && m[1] != "completion" {
+				look(append(slices.Clone(path), m[1])...)
+			}
+		}
 	}
-	wantContains(t, command(t, "completion", "bash").stdout, "bash completion")
+	look()
+	if seen < 22 {
+		t.Errorf("%d commands were found", seen)
+	}
+	wantContains(t, command(t, "help").stdout, "Events:\n", "Looking after a store:\n", "Exit codes:")
+	for wrong, advice := range map[string]string{
+		"stat": "did you mean stats?", "nope": "see toot --help", "dead nope": "see toot dead --help", "publish": "see toot publish --help",
+		"stats --nope": "see toot stats --help", "dead list --limit x": "see toot dead list --help",
+	} {
+		r := command(t, strings.Fields(wrong)...)
+		wantCode(t, r, 2)
+		if strings.Count(r.stderr, "\n") != 1 || !strings.Contains(r.stderr, advice) {
+			t.Errorf("toot %s says %q, want one line with %q", wrong, r.stderr, advice)
+		}
+	}
+}
+
+// TestCompletion: bash offers what there is; the other shells ask for the same.
+func TestCompletion(t *testing.T) {
+	for line, want := range map[string]string{
+		"toot de": "dead demo", "toot dead re": "redrive", "toot dead list --ki": "--kind", "toot dead list --kind ": "deliver handle",
+		"toot serve --log-level ": "debug error info warn", "toot stats --store s": "sqlite:",
+	} {
+		// _get_comp_words_by_ref is of the package bash-completion.
+		script := `_get_comp_words_by_ref() { words=($COMP_LINE); [[ $COMP_LINE == *' ' ]] && words+=(''); cword=$((${#words[@]}-1)); cur=${words[cword]}; prev=${words[cword-1]}; }
+compopt() { :; }
+source <(toot completion bash)
+COMP_LINE="` + line + `" COMP_POINT=${#COMP_LINE} COMP_TYPE=9 COMP_KEY=9
+__start_toot
+printf '%s\n' "${COMPREPLY[@]}" | sed 's/ .*//' | sort | xargs`
+		cmd := exec.CommandContext(t.Context(), "bash", "-c", script)
+		cmd.Env = append(environment(), "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"))
+		out, err := cmd.CombinedOutput()
+		if got := strings.TrimSpace(string(out)); err != nil || got != want {
+			t.Errorf("%q is completed with %q, want %q (%v)", line, got, want, err)
+		}
+	}
+	for shell, head := range map[string]string{"zsh": "#compdef toot\n", "fish": "# fish completion for toot"} {
+		r := command(t, "completion", shell)
+		wantCode(t, r, 0)
+		wantContains(t, r.stdout, head, "__complete")
+	}
 }
 
 // TestMetricsAreServed: what docs and dashboards refer to is there.

@@ -83,11 +83,17 @@ type process struct {
 // start starts the command, and kills it when the test is over.
 func start(t *testing.T, stdin string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, ended: make(chan struct{})}
-	p.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), binary, args...)
-	p.cmd.Env = environment()
-	p.cmd.Dir = t.TempDir()
-	p.cmd.Stdin = strings.NewReader(stdin)
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), binary, args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	return startIn(t, t.TempDir(), cmd)
+}
+
+// startIn starts any command in a folder. toot is on its PATH.
+func startIn(t *testing.T, dir string, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, cmd: cmd, ended: make(chan struct{})}
+	p.cmd.Dir = dir
+	p.cmd.Env = append(environment(), "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"))
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -100,7 +106,7 @@ func start(t *testing.T, stdin string, args ...string) *process {
 		_ = p.cmd.Process.Kill()
 		<-p.ended
 		if t.Failed() {
-			t.Logf("toot %s\nstdout:\n%s\nstderr:\n%s", strings.Join(args, " "), tail(p.stdout.String()), tail(p.stderr.String()))
+			t.Logf("%s\nstdout:\n%s\nstderr:\n%s", strings.Join(cmd.Args, " "), tail(p.stdout.String()), tail(p.stderr.String()))
 		}
 	})
 	return p

@@ -43,14 +43,17 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	var usage *usageError
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.Is(err, errInterrupted), ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
 		return exitInterrupted
-	case !c.begun || errors.As(err, &usage) || errors.Is(err, store.ErrName):
+	case !c.begun:
+		c.complain(errors.New(advise(cmd, err)))
+		return exitUsage
+	case errors.As(err, &usage) || errors.Is(err, store.ErrName):
 		c.complain(err)
 		return exitUsage
 	}
@@ -61,10 +64,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 // complain prints an error in one line.
 func (c *command) complain(err error) {
 	text := strings.TrimPrefix(err.Error(), "toot: ")
-	for i, line := range strings.Split(strings.TrimSpace(text), "\n") {
-		if i > 0 && strings.TrimSpace(line) == "" {
-			break // cobra's suggestions follow
-		}
+	for line := range strings.SplitSeq(strings.TrimSpace(text), "\n") {
 		fmt.Fprintf(c.err, "%s %s\n", c.err.Paint(ui.Red, "toot:"), ui.Clean(line))
 	}
 }
@@ -97,6 +97,8 @@ command line was not understood; 130 stopped by a signal before it was done.`,
 	root.PersistentFlags().BoolVarP(&c.verbose, "verbose", "v", false, "tell more, on standard error")
 	root.AddCommand(c.auth())
 	root.AddCommand(c.serve(), c.config(), c.publish(), c.listen(), c.subscribe(), c.unsubscribe(), c.subscriptions(), c.demo(), c.dead(), c.stats(), c.importSidekiq(), c.version())
+	c.beautify(root)
+	complete(root)
 	return root
 }
 
@@ -106,7 +108,15 @@ func (c *command) logger() *slog.Logger {
 	if !c.verbose {
 		return slog.New(slog.DiscardHandler)
 	}
-	return slog.New(slog.NewTextHandler(c.err.Writer, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return c.logTo(slog.LevelDebug)
+}
+
+// logTo returns a logger to standard error, laid out if that is a terminal.
+func (c *command) logTo(level slog.Level) *slog.Logger {
+	if c.err.Terminal() {
+		return slog.New(c.err.NewLogHandler(level))
+	}
+	return slog.New(slog.NewTextHandler(c.err.Writer, &slog.HandlerOptions{Level: level}))
 }
 
 // notes is for commands that tell of what fails while they go on.
@@ -115,5 +125,5 @@ func (c *command) notes() *slog.Logger {
 	if c.verbose {
 		level = slog.LevelDebug
 	}
-	return slog.New(slog.NewTextHandler(c.err.Writer, &slog.HandlerOptions{Level: level}))
+	return c.logTo(level)
 }

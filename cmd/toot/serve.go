@@ -48,7 +48,7 @@ func serveSettings() []config.Setting {
 		{Name: "dead-max", Default: fmt.Sprint(engine.DefaultDeadMax), Help: "how many dead letters are kept", Check: config.Count},
 		{Name: "drain-timeout", Default: "25s", Help: "how long what is in flight may take when the server is stopped", Check: config.Duration},
 		{Name: "otlp-endpoint", Help: "where traces go, by OTLP over HTTP, such as http://localhost:4318; OTEL_EXPORTER_OTLP_ENDPOINT does the same", Check: config.OptionalURL},
-		{Name: "log-format", Default: "text", Help: "text or json", Check: config.OneOf("text", "json")},
+		{Name: "log-format", Default: "text", Help: "text (laid out on a terminal) or json", Check: config.OneOf("text", "json")},
 		{Name: "log-level", Default: "info", Help: "debug, info, warn or error", Check: config.OneOf("debug", "info", "warn", "error")},
 	}
 }
@@ -89,6 +89,7 @@ files with credentials again.`,
 		},
 	}
 	settings.AddFlags(cmd.Flags())
+	cmd.Flags().SortFlags = false
 	return cmd
 }
 
@@ -180,11 +181,10 @@ func (c *command) serveLogger(v config.Values) *slog.Logger {
 	if c.verbose {
 		level = slog.LevelDebug
 	}
-	o := &slog.HandlerOptions{Level: level}
 	if v.Get("log-format") == "json" {
-		return slog.New(slog.NewJSONHandler(c.err.Writer, o))
+		return slog.New(slog.NewJSONHandler(c.err.Writer, &slog.HandlerOptions{Level: level}))
 	}
-	return slog.New(slog.NewTextHandler(c.err.Writer, o))
+	return c.logTo(level)
 }
 
 // refuseOpen refuses to let everybody on a network publish or subscribe, or

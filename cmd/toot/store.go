@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"os"
 
@@ -15,17 +16,28 @@ import (
 type storeFlag struct{ name string }
 
 func (f *storeFlag) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.name, "store", "", "the store: "+store.Help+" (default: $TOOT_STORE)")
+	flags.StringVar(&f.name, "store", "", storeHelp)
+}
+
+const storeHelp = "the store: " + store.Help + " (default: $TOOT_STORE, or toot.db if that is here)"
+
+// storeName is the store that is meant: where toot serve has its own, if
+// nothing else is said.
+func storeName(flag string) (string, error) {
+	if name := cmp.Or(flag, os.Getenv("TOOT_STORE")); name != "" {
+		return name, nil
+	}
+	if _, err := os.Stat("toot.db"); err == nil {
+		return "sqlite:toot.db", nil
+	}
+	return "", usagef("which store? Name it with --store or TOOT_STORE: %s", store.Help)
 }
 
 // open opens a store that exists, and an app on it that does not run.
 func (f *storeFlag) open(cmd *cobra.Command, c *command) (*openStore, error) {
-	name := f.name
-	if name == "" {
-		name = os.Getenv("TOOT_STORE")
-	}
-	if name == "" {
-		return nil, usagef("which store? Name it with --store or TOOT_STORE: %s", store.Help)
+	name, err := storeName(f.name)
+	if err != nil {
+		return nil, err
 	}
 	s, err := store.Open(cmd.Context(), name, store.Options{Existing: true, Logger: c.logger()})
 	if err != nil {

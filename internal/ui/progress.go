@@ -42,10 +42,11 @@ func (p *Progress) Set(done int, text string) {
 	}
 }
 
-// End takes the line away.
+// End takes the line away. Ending twice is harmless.
 func (p *Progress) End() {
 	if p.bar != nil {
 		_ = p.bar.Clear()
 		_ = p.bar.Exit()
+		p.bar = nil
 	}
 }

@@ -45,71 +45,97 @@ func (t *Table) Add(cells ...any) {
 	t.rows = append(t.rows, row)
 }
 
-// Table writes a table.
+// none is what a cell holds that has nothing to say.
+const none = "–"
+
+// Table writes a table. On a terminal that is too narrow for it, the columns
+// that may be cut are, those that say nothing are left out, and in the end each
+// row becomes a list.
 func (u *UI) Table(t *Table) {
-	widths := make([]int, len(t.Columns))
+	for _, l := range []layout{
+		{gap: 3, least: 24},
+		{gap: 2, least: 24},
+		{gap: 2, least: 24, terse: true},
+		{gap: 2, least: 14, terse: true},
+	} {
+		if widths, fits := u.widths(t, l); fits {
+			u.rows(t, widths, l)
+			return
+		}
+	}
+	u.list(t)
+}
+
+// layout is a way to write a table.
+type layout struct {
+	gap   int  // between columns
+	least int  // how far columns may be cut
+	terse bool // leave out columns that say nothing
+}
+
+// widths are those of the columns, 0 for one that is left out.
+func (u *UI) widths(t *Table, l layout) (widths []int, fits bool) {
+	widths = make([]int, len(t.Columns))
+	over := 2 - l.gap - u.Width()
 	for i, c := range t.Columns {
+		says := !l.terse
 		widths[i] = max(width(c.Title), c.Min)
 		for _, row := range t.rows {
 			if i < len(row) {
 				widths[i] = max(widths[i], width(row[i].Text))
+				says = says || row[i].Text != none && row[i].Text != ""
 			}
 		}
+		if !says {
+			widths[i] = 0
+			continue
+		}
+		over += widths[i] + l.gap
 	}
-	if u.terminal {
-		u.narrow(t, widths)
-	}
-	titles := make([]Cell, len(t.Columns))
-	for i, c := range t.Columns {
-		titles[i] = Cell{Text: c.Title, Color: Dim}
-	}
-	if strings.TrimSpace(join(titles)) != "" {
-		u.row(t, widths, titles)
-	}
-	for _, row := range t.rows {
-		u.row(t, widths, row)
-	}
-}
-
-// narrow takes from the widest of the columns that may be cut until the table
-// fits the terminal.
-func (u *UI) narrow(t *Table, widths []int) {
-	const least = 12
-	over := len(gap)*len(widths) - 1 - u.Width()
-	for _, w := range widths {
-		over += w
+	if !u.terminal {
+		return widths, true
 	}
 	for ; over > 0; over-- {
 		widest := -1
 		for i, c := range t.Columns {
-			if c.Flex && widths[i] > least && (widest < 0 || widths[i] > widths[widest]) {
+			if c.Flex && widths[i] > l.least && (widest < 0 || widths[i] > widths[widest]) {
 				widest = i
 			}
 		}
 		if widest < 0 {
-			return
+			return nil, false
 		}
 		widths[widest]--
 	}
+	return widths, true
 }
 
-// gap is between columns.
-const gap = "   "
+func (u *UI) rows(t *Table, widths []int, l layout) {
+	titles := make([]Cell, len(t.Columns))
+	titled := false
+	for i, c := range t.Columns {
+		titles[i] = Cell{Text: c.Title, Color: Dim}
+		titled = titled || strings.TrimSpace(c.Title) != ""
+	}
+	if titled {
+		u.row(t, widths, l, titles)
+	}
+	for _, row := range t.rows {
+		u.row(t, widths, l, row)
+	}
+}
 
-func (u *UI) row(t *Table, widths []int, row []Cell) {
+func (u *UI) row(t *Table, widths []int, l layout, row []Cell) {
 	var b strings.Builder
-	before := gap[1:]
+	before := "  "
 	for i, cell := range row {
-		if t.Columns[i].Flex {
-			cell.Text = Fit(cell.Text, widths[i])
+		if widths[i] == 0 {
+			continue
 		}
-		pad := strings.Repeat(" ", max(widths[i]-width(cell.Text), 0))
-		text := cell.Raw
-		if text == "" {
-			text = u.Paint(cell.Color, cell.Text)
-		}
+		text, w := u.cell(t, i, cell, widths[i])
+		pad := strings.Repeat(" ", max(widths[i]-w, 0))
 		b.WriteString(before)
-		before = gap
+		before = strings.Repeat(" ", l.gap)
 		if t.Columns[i].Right {
 			b.WriteString(pad + text)
 		} else {
@@ -119,12 +145,36 @@ func (u *UI) row(t *Table, widths []int, row []Cell) {
 	fmt.Fprintln(u, strings.TrimRight(b.String(), " "))
 }
 
-func join(cells []Cell) string {
-	var b strings.Builder
-	for _, c := range cells {
-		b.WriteString(c.Text)
+// cell is a cell as it is shown, and how wide it is.
+func (u *UI) cell(t *Table, i int, cell Cell, most int) (text string, w int) {
+	if t.Columns[i].Flex {
+		cell.Text = Fit(cell.Text, most)
 	}
-	return b.String()
+	if cell.Raw != "" {
+		return cell.Raw, width(cell.Text)
+	}
+	return u.Paint(cell.Color, cell.Text), width(cell.Text)
+}
+
+// list writes each row as a list of what it says.
+func (u *UI) list(t *Table) {
+	longest := 0
+	for _, c := range t.Columns {
+		longest = max(longest, width(c.Title))
+	}
+	for n, row := range t.rows {
+		if n > 0 {
+			fmt.Fprintln(u)
+		}
+		for i, cell := range row {
+			if cell.Text == none || cell.Text == "" {
+				continue
+			}
+			title := t.Columns[i].Title
+			text, _ := u.cell(t, i, cell, max(u.Width()-longest-4, 8))
+			fmt.Fprintln(u, "  "+u.Paint(Dim, title)+strings.Repeat(" ", longest-width(title)+2)+text)
+		}
+	}
 }
 
 func width(s string) int { return uniseg.StringWidth(s) }

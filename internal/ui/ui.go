@@ -17,6 +17,7 @@ type UI struct {
 	terminal bool
 	color    bool
 	fd       int
+	columns  int // if not 0, instead of the terminal's
 }
 
 // New returns a UI on a stream, which is a terminal only if it is a file that
@@ -36,6 +37,9 @@ func (u *UI) Terminal() bool { return u.terminal }
 
 // Width is the number of columns, 80 where that is not known.
 func (u *UI) Width() int {
+	if u.columns > 0 {
+		return u.columns
+	}
 	if u.terminal {
 		if width, _, err := term.GetSize(u.fd); err == nil && width > 0 {
 			return width

@@ -50,6 +50,43 @@ func TestTableFitsATerminal(t *testing.T) {
 	}
 }
 
+// TestTableOnANarrowTerminal: less and less, but never wider.
+func TestTableOnANarrowTerminal(t *testing.T) {
+	table := Table{Columns: []Column{{Title: "lane", Flex: true}, {Title: "waiting", Right: true}, {Title: "rests", Right: true}, {Title: "dead", Right: true}}}
+	table.Add("http://app.example.org/callbacks", 12345678, none, 1)
+	table.Add("short", 7, none, none)
+	for columns, want := range map[int]string{
+		80: "  lane                                waiting   rests   dead\n" +
+			"  http://app.example.org/callbacks   12345678       –      1\n" +
+			"  short                                     7       –      –\n",
+		55: "",
+		42: "  lane                       waiting  dead\n" +
+			"  http://app.example.org/…  12345678     1\n" +
+			"  short                            7     –\n",
+		28: "  lane     http://app.examp…\n  waiting  12345678\n  dead     1\n\n  lane     short\n  waiting  7\n",
+	} {
+		var b bytes.Buffer
+		(&UI{Writer: &b, terminal: true, fd: -1, columns: columns}).Table(&table)
+		for line := range strings.Lines(b.String()) {
+			if w := width(strings.TrimSuffix(line, "\n")); w > columns {
+				t.Errorf("%d columns of %d: %q", w, columns, line)
+			}
+		}
+		if want != "" && b.String() != want {
+			t.Errorf("at %d columns got\n%s\nwant\n%s", columns, b.String(), want)
+		}
+	}
+}
+
+func TestWrap(t *testing.T) {
+	if got, want := Reflow("one two three\nfour\n\n  as  it is\n\nfive", 9), "one two\nthree\nfour\n\n  as  it is\n\nfive"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got, want := Wrap("a very-long-word b", 6, "--"), "a\n--very-long-word\n--b"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestSpan(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0: "0s", 10 * time.Microsecond: "1ms", 340 * time.Millisecond: "340ms", 2140 * time.Millisecond: "2.1s", 59 * time.Second: "59s",
