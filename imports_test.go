@@ -42,3 +42,29 @@ func TestImportsPointDown(t *testing.T) {
 		t.Errorf("go list did not list the module:\n%s", out)
 	}
 }
+
+// TestNobodyGetsMoreThanAskedFor: metrics, traces and the command line are
+// packages of their own, so that an app has what it uses; and the command is
+// without gRPC, which would double it.
+func TestNobodyGetsMoreThanAskedFor(t *testing.T) {
+	for pkg, without := range map[string][]string{
+		".":                     {"github.com/prometheus/", "go.opentelemetry.io/", "github.com/spf13/", "github.com/redis/", "modernc.org/", module + "/observe/"},
+		"./engine/sqliteengine": {"github.com/prometheus/", "go.opentelemetry.io/", "github.com/redis/"},
+		"./engine/redisengine":  {"github.com/prometheus/", "go.opentelemetry.io/", "modernc.org/"},
+		"./observe/prometheus":  {"go.opentelemetry.io/", "modernc.org/"},
+		"./observe/otel":        {"github.com/prometheus/", "go.opentelemetry.io/otel/sdk", "modernc.org/"},
+		"./cmd/toot":            {"google.golang.org/grpc"},
+	} {
+		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", pkg).CombinedOutput()
+		if err != nil {
+			t.Fatalf("go list: %v\n%s", err, out)
+		}
+		for dep := range strings.Lines(string(out)) {
+			for _, prefix := range without {
+				if strings.HasPrefix(dep, prefix) {
+					t.Errorf("%s depends on %s", pkg, strings.TrimSpace(dep))
+				}
+			}
+		}
+	}
+}

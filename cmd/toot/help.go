@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,42 +20,17 @@ const (
 // maxHelpWidth is how wide help gets: longer lines are hard to read.
 const maxHelpWidth = 100
 
-const usageTemplate = `{{heading "Usage:"}}
-  {{if .HasAvailableSubCommands}}{{.CommandPath}} COMMAND{{else}}{{.UseLine}}{{end}}
-{{if .HasExample}}
-{{heading "Examples:"}}
-{{.Example}}
-{{end}}{{$all := .Commands}}{{range $group := .Groups}}
-{{heading $group.Title}}
-{{range $all}}{{if and (eq .GroupID $group.ID) .IsAvailableCommand}}{{entry . $all}}{{end}}{{end}}{{end}}{{if .HasAvailableSubCommands}}
-{{if .Groups}}{{heading "And:"}}{{else}}{{heading "Commands:"}}{{end}}
-{{range $all}}{{if and (eq .GroupID "") (or .IsAvailableCommand (eq .Name "help"))}}{{entry . $all}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
-{{heading "Flags:"}}
-{{flags .LocalFlags}}{{end}}{{if .HasAvailableInheritedFlags}}
-{{heading "Global flags:"}}
-{{flags .InheritedFlags}}{{end}}{{if .HasAvailableSubCommands}}
-{{.CommandPath}} COMMAND --help tells more about a command.
-{{end}}`
-
-// beautify has help fit the terminal.
+// beautify has help fit the terminal. It is written by hand, not made of cobra's
+// templates: package text/template would add a half to the size of the binary.
 func (c *command) beautify(root *cobra.Command) {
-	width := min(c.out.Width(), maxHelpWidth)
-	cobra.AddTemplateFunc("heading", func(text string) string { return c.out.Paint(ui.Bold, text) })
-	cobra.AddTemplateFunc("flags", func(flags *pflag.FlagSet) string { return named(flags).FlagUsagesWrapped(width) })
-	cobra.AddTemplateFunc("entry", func(cmd *cobra.Command, all []*cobra.Command) string {
-		longest := 0
-		for _, other := range all {
-			longest = max(longest, len(other.Name()))
-		}
-		indent := 2 + longest + 3
-		return "  " + c.out.Paint(ui.Cyan, cmd.Name()) + strings.Repeat(" ", longest-len(cmd.Name())+3) +
-			ui.Wrap(cmd.Short, width-indent, strings.Repeat(" ", indent)) + "\n"
+	root.SetUsageFunc(func(cmd *cobra.Command) error {
+		c.usage(cmd)
+		return nil
 	})
-	cobra.AddTemplateFunc("text", func(text string) string { return ui.Reflow(text, width) })
-	root.SetUsageTemplate(usageTemplate)
-	root.SetHelpTemplate(`{{with (or .Long .Short)}}{{text .}}
-
-{{end}}{{if or .Runnable .HasSubCommands}}{{.UsageString}}{{end}}`)
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
+		fmt.Fprintf(c.out, "%s\n\n", ui.Reflow(cmp.Or(cmd.Long, cmd.Short), c.helpWidth()))
+		c.usage(cmd)
+	})
 	root.AddGroup(&cobra.Group{ID: groupEvents, Title: "Events:"}, &cobra.Group{ID: groupOperate, Title: "Looking after a store:"})
 	for _, cmd := range root.Commands() {
 		switch cmd.Name() {
@@ -63,6 +40,53 @@ func (c *command) beautify(root *cobra.Command) {
 			cmd.GroupID = groupOperate
 		}
 	}
+}
+
+func (c *command) helpWidth() int { return min(c.out.Width(), maxHelpWidth) }
+
+// usage tells how a command is used.
+func (c *command) usage(cmd *cobra.Command) {
+	section := func(title, text string) {
+		if text != "" {
+			fmt.Fprintf(c.out, "%s\n%s\n", c.out.Paint(ui.Bold, title), strings.TrimRight(text, "\n")+"\n")
+		}
+	}
+	line := cmd.UseLine()
+	if cmd.HasAvailableSubCommands() {
+		line = cmd.CommandPath() + " COMMAND"
+	}
+	section("Usage:", "  "+line)
+	section("Examples:", cmd.Example)
+	for _, g := range cmd.Groups() {
+		section(g.Title, c.entries(cmd, g.ID))
+	}
+	title := "Commands:"
+	if len(cmd.Groups()) > 0 {
+		title = "And:"
+	}
+	section(title, c.entries(cmd, ""))
+	section("Flags:", named(cmd.LocalFlags()).FlagUsagesWrapped(c.helpWidth()))
+	section("Global flags:", named(cmd.InheritedFlags()).FlagUsagesWrapped(c.helpWidth()))
+	if cmd.HasAvailableSubCommands() {
+		fmt.Fprintf(c.out, "%s COMMAND --help tells more about a command.\n", cmd.CommandPath())
+	}
+}
+
+// entries lists the commands of a group.
+func (c *command) entries(cmd *cobra.Command, group string) string {
+	longest := 0
+	for _, sub := range cmd.Commands() {
+		longest = max(longest, len(sub.Name()))
+	}
+	indent := 2 + longest + 3
+	var b strings.Builder
+	for _, sub := range cmd.Commands() {
+		if sub.GroupID == group && (sub.IsAvailableCommand() || sub.Name() == "help") {
+			b.WriteString("  " + c.out.Paint(ui.Cyan, sub.Name()) + strings.Repeat(" ", indent-2-len(sub.Name())) +
+				ui.Wrap(sub.Short, c.helpWidth()-indent, strings.Repeat(" ", indent)) + "\n")
+		}
+	}
+	return b.String()
 }
 
 // valueNames are what help calls the values of flags, where "string" or "int"

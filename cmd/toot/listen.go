@@ -161,7 +161,11 @@ func (c *command) showEvent(e *toot.Event) error {
 		return c.out.JSON(e)
 	}
 	c.out.Say("%s  %s  %s", c.out.Paint(ui.Dim, time.Now().Format("15:04:05.000")), c.out.Paint(ui.Cyan, ui.Clean(e.Channel)), c.out.Paint(ui.Dim, ui.Clean(e.ID)))
-	c.out.Say("%s", ui.Indent(prettyJSON(e.Payload), "  "))
+	payload := prettyJSON(e.Payload)
+	if line := ui.Clean(string(e.Payload)); len(line) <= c.out.Width()-2 {
+		payload = line
+	}
+	c.out.Say("%s", ui.Indent(payload, "  "))
 	return nil
 }
 

@@ -17,19 +17,19 @@ func (d *course) title(format string, args ...any) {
 }
 
 func (d *course) showStart(pub *publisher, sub *subscriber) {
-	d.say("%s", d.Out.Paint(ui.Bold, "A publisher and a subscriber, each with a store and a port of its own"))
+	d.say("%s", d.Out.Paint(ui.Bold, ui.Wrap("A publisher and a subscriber, each with a store and a port of its own", d.Out.Width(), "")))
 	t := ui.Table{Columns: []ui.Column{{Min: 10}, {}, {}}}
 	t.Add(ui.Cell{Text: "publisher", Color: ui.Blue}, pub.url("/subscriptions"), ui.Cell{Text: store.Redact(d.site.publisherStore), Color: ui.Dim})
 	t.Add(ui.Cell{Text: "subscriber", Color: ui.Purple}, sub.url("/callbacks"), ui.Cell{Text: store.Redact(d.site.subscriberStore), Color: ui.Dim})
 	d.Out.Table(&t)
-	d.say("  %s   to %s, over HTTP", d.Out.Paint(ui.Green, "subscribed"), d.site.prefix()+channel)
+	d.say("  %s   to %s", d.Out.Paint(ui.Green, "subscribed"), d.site.prefix()+channel)
 	if n := d.ledger.carried; n > 0 {
 		d.say("  %s   %s of earlier runs", d.Out.Paint(ui.Yellow, "waiting   "), ui.Plural(n, "event"))
 	}
 }
 
 // The columns of a journey.
-const journeyRow = "  %-7s %10s %10s %10s %10s %10s"
+const journeyRow = "  %5s %9s %8s %8s %9s %8s"
 
 func (d *course) showJourneyTitle() {
 	n := len(d.journeys.all)
@@ -42,8 +42,8 @@ func (d *course) showJourneyTitle() {
 		d.title("The way of %d events, one at a time, in milliseconds", n)
 	}
 	// The colours are those of the timeline.
-	d.say("  %s%s%s%s%s", d.Out.Paint(ui.Dim, fmt.Sprintf("%-7s %10s", "event", "published")), d.Out.Paint(ui.Blue, "     stored"),
-		d.Out.Paint(ui.Dim, "     POSTed"), d.Out.Paint(ui.Cyan, "   accepted"), d.Out.Paint(ui.Purple, "    handled"))
+	d.say("  %s%s%s%s%s", d.Out.Paint(ui.Dim, "event published"), d.Out.Paint(ui.Blue, "   stored"),
+		d.Out.Paint(ui.Dim, "   POSTed"), d.Out.Paint(ui.Cyan, "  accepted"), d.Out.Paint(ui.Purple, "  handled"))
 }
 
 func (d *course) showJourney(j *journey) {
@@ -58,17 +58,17 @@ func (d *course) showJourney(j *journey) {
 		}
 		return ui.Millis(t)
 	}
-	row := fmt.Sprintf(journeyRow, fmt.Sprintf("%7d", j.n+1), ui.Millis(0), ms(j.stored), ms(j.posted), ms(j.accepted), ms(j.handled))
+	row := fmt.Sprintf(journeyRow, fmt.Sprint(j.n+1), ui.Millis(0), ms(j.stored), ms(j.posted), ms(j.accepted), ms(j.handled))
 	d.say("%s", strings.TrimRight(row+"   "+d.timeline(j), " "))
 	for _, m := range j.mishaps {
-		d.say("          %s", d.Out.Paint(ui.Yellow, "↻ "+ui.Clean(m)))
+		d.say("        %s", d.Out.Paint(ui.Yellow, "↻ "+ui.Clean(m)))
 	}
 }
 
 // timeline draws how long each step took, on a terminal that is wide enough.
 func (d *course) timeline(j *journey) string {
 	const cells = 24
-	if !d.Out.Terminal() || d.Out.Width() < 68+cells || j.handled == 0 {
+	if !d.Out.Terminal() || d.Out.Width() < 59+cells || j.handled == 0 {
 		return ""
 	}
 	steps := []struct {

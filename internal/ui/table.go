@@ -162,6 +162,9 @@ func (u *UI) list(t *Table) {
 	for _, c := range t.Columns {
 		longest = max(longest, width(c.Title))
 	}
+	if longest > 0 {
+		longest += 2
+	}
 	for n, row := range t.rows {
 		if n > 0 {
 			fmt.Fprintln(u)
@@ -171,8 +174,8 @@ func (u *UI) list(t *Table) {
 				continue
 			}
 			title := t.Columns[i].Title
-			text, _ := u.cell(t, i, cell, max(u.Width()-longest-4, 8))
-			fmt.Fprintln(u, "  "+u.Paint(Dim, title)+strings.Repeat(" ", longest-width(title)+2)+text)
+			text, _ := u.cell(t, i, cell, max(u.Width()-longest-2, 8))
+			fmt.Fprintln(u, "  "+u.Paint(Dim, title)+strings.Repeat(" ", longest-width(title))+text)
 		}
 	}
 }
