@@ -155,7 +155,9 @@ func (c *command) runServe(ctx context.Context, v config.Values) error {
 		StopTimeout:    v.MustDuration("drain-timeout"),
 		Logger:         log,
 	})
-	stop := reloadOnHangup(guards, log)
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	stop := c.reloadOnHangup(guards, log, end)
 	defer stop()
 	url := v.Get("public-url")
 	if url == "" {
@@ -208,14 +210,19 @@ func refuseOpen(v config.Values, guards map[string]*serve.Guard) error {
 	return nil
 }
 
-// reloadOnHangup reads the files with credentials again on SIGHUP.
-func reloadOnHangup(guards map[string]*serve.Guard, log *slog.Logger) (stop func()) {
+// reloadOnHangup reads the files with credentials again on SIGHUP. If that says
+// that the terminal was closed, it ends the server instead.
+func (c *command) reloadOnHangup(guards map[string]*serve.Guard, log *slog.Logger, end func()) (stop func()) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		for range hangups {
+			if c.err.Gone() {
+				end()
+				continue
+			}
 			var errs []error
 			for name, g := range guards {
 				if err := g.Reload(); err != nil {

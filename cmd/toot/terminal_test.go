@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -36,10 +37,21 @@ func onTerminal(t *testing.T, dir string, columns int, args ...string) *terminal
 	p := &terminal{t: t, closed: make(chan struct{})}
 	p.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), binary, args...)
 	p.cmd.Dir, p.cmd.Env = dir, append(environment(), "TERM=xterm-256color")
-	var err error
-	if p.file, err = pty.StartWithSize(p.cmd, &pty.Winsize{Rows: 40, Cols: uint16(columns)}); err != nil {
+	file, err := pty.StartWithSize(p.cmd, &pty.Winsize{Rows: 40, Cols: uint16(columns)})
+	if err != nil {
 		t.Fatal(err)
 	}
+	// A file that can be closed while it is being read.
+	fd, err := syscall.Dup(int(file.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = file.Close()
+	syscall.CloseOnExec(fd)
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		t.Fatal(err)
+	}
+	p.file = os.NewFile(uintptr(fd), "terminal")
 	go func() {
 		defer close(p.closed)
 		_, _ = io.Copy(&p.screen, p.file) // until the command ends
@@ -198,6 +210,30 @@ func TestServeOnATerminal(t *testing.T) {
 	code, shown := p.ends()
 	if code != 0 || !regexp.MustCompile(`\d\d:\d\d:\d\d\.\d{3}    serving  url=http://127\.0\.0\.1:\d+  store=sqlite:toot\.db`).MatchString(shown) {
 		t.Errorf("exit code %d, shown:\n%s", code, shown)
+	}
+}
+
+// TestServeEndsWithItsTerminal, though SIGHUP means something else to it
+// otherwise: nobody would find it again.
+func TestServeEndsWithItsTerminal(t *testing.T) {
+	p := onTerminal(t, t.TempDir(), 100, "serve", "--listen", "127.0.0.1:0")
+	p.await("serving")
+	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	p.await("credentials were read again")
+	if err := p.file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- p.cmd.Wait() }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("it ended with %v", err)
+		}
+	case <-time.After(patience):
+		t.Error("it goes on")
 	}
 }
 

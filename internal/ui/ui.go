@@ -35,6 +35,9 @@ func New(w io.Writer) *UI {
 // Terminal reports whether somebody is watching.
 func (u *UI) Terminal() bool { return u.terminal }
 
+// Gone reports that the terminal has been closed.
+func (u *UI) Gone() bool { return u.terminal && !term.IsTerminal(u.fd) }
+
 // Width is the number of columns, 80 where that is not known.
 func (u *UI) Width() int {
 	if u.columns > 0 {
