@@ -13,9 +13,6 @@ import (
 	"github.com/watermarkchurch/toot-go/engine"
 )
 
-// callbackBatch is how many incoming events share a write.
-const callbackBatch = 512
-
 // HandlerService returns the service that takes events in, to be mounted at
 // Options.CallbackURL. It answers 200 once the event is durable, one job for
 // each subscription to its channel; Run does the handling.
@@ -151,6 +148,8 @@ func (item *arrival) add(e *engine.Event, subscriptions []*Subscription) {
 	item.events = append(item.events, e)
 	item.subscriptions = append(item.subscriptions, subscriptions)
 }
+
+func (item *arrival) size() int { return len(item.events) }
 
 // flushArrivals stores what several callbacks brought in one step.
 func (a *App) flushArrivals(items []*arrival) {

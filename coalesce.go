@@ -10,7 +10,8 @@ import (
 // flushed at once, by itself, so that batching adds no wait.
 type batcher[T any] struct {
 	flush func(items []T)
-	max   int // items a flush
+	size  func(item T) int
+	most  int // the sizes of the items of a flush add up to no more, unless it is one
 
 	mu       sync.Mutex
 	pending  []T
@@ -19,8 +20,8 @@ type batcher[T any] struct {
 	idle     sync.WaitGroup
 }
 
-func newBatcher[T any](max int, flush func([]T)) *batcher[T] {
-	return &batcher[T]{flush: flush, max: max}
+func newBatcher[T any](most int, size func(T) int, flush func([]T)) *batcher[T] {
+	return &batcher[T]{flush: flush, size: size, most: most}
 }
 
 // submit hands over an item. flush tells the submitter of the result by
@@ -52,7 +53,13 @@ func (b *batcher[T]) loop() {
 		b.pending, b.spare = b.spare[:0], nil
 		b.mu.Unlock()
 		for rest := items; len(rest) > 0; {
-			n := min(len(rest), b.max)
+			n, size := 1, b.size(rest[0])
+			for n < len(rest) {
+				if size += b.size(rest[n]); size > b.most {
+					break
+				}
+				n++
+			}
 			b.flush(rest[:n])
 			rest = rest[n:]
 		}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/watermarkchurch/toot-go"
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/engine/sqliteengine"
 )
 
 // endpoint is a peer that is not made with this package.
@@ -419,6 +421,40 @@ func TestOneAtATimeKeepsTheOrder(t *testing.T) {
 		if string(e.Payload) != fmt.Sprint(i) {
 			t.Fatalf("event %s came at place %d", e.Payload, i)
 		}
+	}
+}
+
+// A process does not sit on more work than it does soon: another that comes
+// to help finds something to do.
+func TestAnotherProcessFindsSomethingToDo(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "toot.db")
+	var done [2]atomic.Int32
+	nodes := make([]*node, len(done))
+	for i := range nodes {
+		eng, err := sqliteengine.Open(path, nil)
+		must(t, err)
+		n := newNodeOn(t, eng, toot.Options{}, false)
+		must(t, n.Source("publisher", toot.Source{SubscriptionURL: n.url + "/subscriptions"}))
+		must(t, n.AddSubscription(toot.Subscription{Source: "publisher", Channel: "a", Name: "work", Concurrency: 1,
+			Handler: toot.HandlerFunc(func(context.Context, *toot.Event) error {
+				time.Sleep(10 * time.Millisecond)
+				done[i].Add(1)
+				return nil
+			})}))
+		nodes[i] = n
+	}
+	nodes[0].stop = start(t, nodes[0].App)
+	const events = 300
+	for i := range events {
+		if a := nodes[0].request(t, "POST", "/callbacks", fmt.Sprintf(`{"id":"e%d","channel":"a"}`, i)); a.status != 200 {
+			t.Fatal(a)
+		}
+	}
+	nodes[1].stop = start(t, nodes[1].App)
+	nodes[0].settled(t)
+	first, second := done[0].Load(), done[1].Load()
+	if first+second != events || second < events/5 {
+		t.Errorf("of %d events the first process did %d, the second, which came later, %d", events, first, second)
 	}
 }
 

@@ -12,9 +12,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/watermarkchurch/toot-go/engine"
-	"unicode/utf8"
 )
 
 // readWire returns a request captured from an original peer.

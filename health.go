@@ -21,6 +21,11 @@ const (
 	openAfter     = 5               // weighted failures in a row
 	timeoutWeight = 3               // a request that hangs costs more than one refused
 	firstProbe    = 1 * time.Second // doubled each time, up to Options.ProbeInterval
+
+	// So many requests in flight only an endpoint gets that answers so quickly.
+	// A server with a few threads, where requests queue up, has had enough.
+	manyRequests = 64
+	veryQuick    = 50 * time.Millisecond
 )
 
 func newHealth(maxLimit int, probe time.Duration) health {
@@ -36,11 +41,14 @@ func (h *health) open() bool { return h.opened > 0 }
 // suspect reports failures in a row, if not yet enough to open the circuit.
 func (h *health) suspect() bool { return h.fails >= 2 }
 
-// good records a good answer. quick ones let the limit grow: it doubles with
-// each round of answers.
-func (h *health) good(quick bool) {
+// good records a good answer and how long it took. Those within quick let the
+// limit grow: it doubles with each round of answers.
+func (h *health) good(took, quick time.Duration) {
 	h.fails, h.opened, h.proven = 0, 0, true
-	if quick && h.limit < h.max {
+	if h.limit >= manyRequests {
+		quick = min(quick, veryQuick)
+	}
+	if took < quick && h.limit < h.max {
 		h.limit++
 	}
 }

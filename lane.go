@@ -39,6 +39,11 @@ type lane struct {
 	nextStart     time.Time
 	paced         bool // a timer is to make it ready at nextStart
 
+	// pace is how many jobs a second were tried of late.
+	pace      float64
+	tried     int // since paceSince
+	paceSince time.Time
+
 	adapts     bool
 	health     health
 	progress   time.Time // when a try last ended, or the first of those under way began
@@ -54,20 +59,39 @@ func newLane(name string, limit laneLimit, probe time.Duration) *lane {
 	return l
 }
 
-// capacity is how many jobs of the lane a process holds in memory: enough to
-// be busy while others are being settled, few for an endpoint that has yet to
-// show that it works.
+const (
+	// maxCapacity is the most jobs of a lane that a process holds.
+	maxCapacity = 8192
+	// heldWork is for how long the jobs that a process holds of a lane are to
+	// keep it busy, while others are being settled and claimed.
+	heldWork = 500 * time.Millisecond
+)
+
+// capacity is how many jobs of the lane a process holds in memory: as many as
+// it lately did in heldWork, or some rounds of what it may do at once. What it
+// holds, no other process can do in the meantime. For an endpoint that has
+// yet to show that it works there are few.
 func (l *lane) capacity() int {
 	if l.health.sick() {
 		return l.health.limit
 	}
-	switch {
-	case l.batch > 0:
-		return 8192
-	case !l.adapts:
-		return 1024
+	rounds := 4 * l.health.limit * max(l.batch, 1)
+	if l.adapts && l.batch == 0 {
+		rounds = min(8*rounds, 1024) // its limit is about to grow
 	}
-	return min(32*l.health.limit, 1024)
+	return min(max(rounds, int(l.pace*heldWork.Seconds()), 16), maxCapacity)
+}
+
+// paceSpan is how long the lane's pace is measured for, at the least.
+const paceSpan = 200 * time.Millisecond
+
+// count takes note of n jobs that were tried.
+func (l *lane) count(n int, now time.Time) {
+	l.tried += n
+	if span := now.Sub(l.paceSince); span >= paceSpan {
+		l.pace = float64(l.tried) / span.Seconds()
+		l.paceSince, l.tried = now, 0
+	}
 }
 
 // leave notes that jobs of the lane are left to the store.

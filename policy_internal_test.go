@@ -2,7 +2,9 @@ package toot
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -184,18 +186,80 @@ func TestHistoryIsBounded(t *testing.T) {
 	}
 }
 
+// What gathers during a flush is flushed in order, in portions.
+func TestFlushesAreBounded(t *testing.T) {
+	begun, release := make(chan struct{}), make(chan struct{})
+	var got [][]int
+	b := newBatcher(10, func(n int) int { return n }, func(items []int) {
+		if got = append(got, slices.Clone(items)); len(got) == 1 {
+			close(begun)
+			<-release
+		}
+	})
+	b.submit(1)
+	<-begun
+	for _, size := range []int{4, 6, 4, 20, 3, 8} {
+		b.submit(size)
+	}
+	close(release)
+	b.wait()
+	if want := "[[1] [4 6] [4] [20] [3] [8]]"; fmt.Sprint(got) != want {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestCapacityFollowsThePace(t *testing.T) {
+	now := time.Now()
+	l := newLane("work", laneLimit{max: 4}, time.Minute)
+	if n := l.capacity(); n != 16 {
+		t.Errorf("of a new lane: %d", n)
+	}
+	for range 1000 { // a job each 100 µs
+		now = now.Add(time.Millisecond)
+		l.count(10, now)
+	}
+	if n := l.capacity(); n < 4500 || n > 5500 {
+		t.Errorf("at 10,000 jobs a second: %d", n)
+	}
+	l.count(1, now.Add(time.Minute))
+	if n := l.capacity(); n != 16 {
+		t.Errorf("at a job a minute: %d", n)
+	}
+	l.pace = 1e9
+	if n := l.capacity(); n != maxCapacity {
+		t.Errorf("at any pace: %d", n)
+	}
+}
+
+// Many requests in flight are for endpoints where they don't queue up.
+func TestManyRequestsAreForTheVeryQuick(t *testing.T) {
+	h := newHealth(128, time.Minute)
+	for range 1000 {
+		h.good(veryQuick, 4*time.Second)
+	}
+	if h.limit != manyRequests {
+		t.Errorf("an endpoint that answers in %v gets %d", veryQuick, h.limit)
+	}
+	for range 1000 {
+		h.good(veryQuick-1, 4*time.Second)
+	}
+	if h.limit != 128 {
+		t.Errorf("an endpoint that answers in less gets %d", h.limit)
+	}
+}
+
 func TestCircuit(t *testing.T) {
 	h := newHealth(32, time.Minute)
 	if h.limit != 1 || !h.sick() || h.open() {
 		t.Fatalf("a new lane: %+v", h)
 	}
 	for range 100 {
-		h.good(true)
+		h.good(time.Second, 4*time.Second)
 	}
 	if h.limit != 32 || h.sick() {
 		t.Fatalf("after good answers: %+v", h)
 	}
-	h.good(false)
+	h.good(time.Second, time.Second)
 	for i := range 4 {
 		if rest := h.bad(false, 0); rest != 0 {
 			t.Fatalf("rests after failure %d", i+1)
@@ -219,7 +283,7 @@ func TestCircuit(t *testing.T) {
 	if rest := h.bad(false, 0.999); rest < 48*time.Second || rest > time.Minute {
 		t.Errorf("with jitter: %v", rest)
 	}
-	h.good(true)
+	h.good(time.Second, 4*time.Second)
 	if h.open() || h.sick() {
 		t.Errorf("after a good probe: %+v", h)
 	}

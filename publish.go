@@ -10,8 +10,10 @@ import (
 )
 
 const (
-	// publishBatch is how many calls of Publish share a write.
-	publishBatch = 512
+	// flushJobs is about how many events or outcomes are written at once: so
+	// many that they share a write well, so few that the store works on the
+	// next while this process works on them.
+	flushJobs = 1024
 	// inlineFanOut is the number of subscribers up to which the deliveries
 	// are written together with the event. A channel with more gets a fan-out
 	// job, so that Publish stays quick and no write is huge.
@@ -157,6 +159,8 @@ type publication struct {
 	waiter
 	events []*engine.Event
 }
+
+func (p *publication) size() int { return len(p.events) }
 
 // flushPublications writes what several calls publish in one step.
 func (a *App) flushPublications(items []*publication) {

@@ -11,9 +11,6 @@ import (
 	"github.com/watermarkchurch/toot-go/engine"
 )
 
-// settleBatch is how many outcomes share a write.
-const settleBatch = 2048
-
 // settlement is the outcome of a job on its way into the store.
 type settlement struct {
 	dispatcher *dispatcher
@@ -22,11 +19,14 @@ type settlement struct {
 	follow     handOff
 }
 
+func (s *settlement) size() int { return 1 + len(s.follow.jobs) }
+
 // conclude turns the verdicts on a try into outcomes, and into what is now
 // thought of the lane. d.mu is held.
 func (d *dispatcher) conclude(l *lane, jobs []*job, verdicts []verdict, took time.Duration) {
 	now := time.Now()
 	l.progress = now
+	l.count(len(jobs), now)
 	debug := d.app.log.Enabled(context.Background(), slog.LevelDebug)
 	if l.adapts {
 		d.observeAll(l, jobs, verdicts, took, now)
@@ -123,7 +123,7 @@ func (d *dispatcher) observe(l *lane, j *job, v *verdict, took time.Duration, no
 		if l.health.open() {
 			d.app.log.Info("toot: endpoint works again", "lane", l.shown)
 		}
-		l.health.good(took < d.app.opts.RequestTimeout/4)
+		l.health.good(took, d.app.opts.RequestTimeout/4)
 		if l.restsUntil.After(now) && !l.restAsked {
 			l.restsUntil = now
 			d.postpone(l, 0)
@@ -160,6 +160,8 @@ type deferral struct {
 	rest time.Duration
 	at   time.Time
 }
+
+func (deferral) size() int { return 1 }
 
 // maxDeferrals is how many deferrals are written at once.
 const maxDeferrals = 16

@@ -41,7 +41,7 @@ func serveSettings() []config.Setting {
 		{Name: "request-timeout", Default: "15s", Help: "how long an endpoint may take to answer", Check: config.Duration},
 		{Name: "max-retries", Default: "25", Help: "how often a delivery is tried again before it goes to the dead letters", Check: config.Count},
 		{Name: "max-deliveries", Default: "2048", Help: "the most requests in flight", Check: config.Count},
-		{Name: "max-deliveries-per-url", Default: "64", Help: "the most requests in flight to one callback URL", Check: config.Count},
+		{Name: "max-deliveries-per-url", Default: "128", Help: "the most requests in flight to one callback URL", Check: config.Count},
 		{Name: "max-rate-per-url", Default: "0", Help: "the most requests a second to one callback URL; 0 means any number", Check: config.Rate},
 		{Name: "dedupe", Default: "1h", Help: "how long a repeat of an event is recognised", Check: config.Duration},
 		{Name: "dead-age", Default: "4320h", Help: "how long dead letters are kept", Check: config.Duration},

@@ -26,7 +26,7 @@ var (
 
 // conn is a connection. One request at a time uses it.
 type conn struct {
-	net.Conn
+	net  net.Conn
 	addr string
 	home *pool
 	in   *bufio.Reader
@@ -44,9 +44,9 @@ type conn struct {
 }
 
 func newConn(netConn net.Conn, addr string, home *pool) *conn {
-	c := &conn{Conn: netConn, addr: addr, home: home, silence: listenTo(netConn)}
+	c := &conn{net: netConn, addr: addr, home: home, silence: listenTo(netConn)}
 	c.in, c.out = bufio.NewReader(reader{c}), bufio.NewWriter(netConn)
-	c.abort = func() { _ = c.SetDeadline(time.Unix(1, 0)) }
+	c.abort = func() { _ = c.net.SetDeadline(time.Unix(1, 0)) }
 	return c
 }
 
@@ -61,7 +61,7 @@ func (r reader) Read(p []byte) (int, error) {
 		}
 		p = p[:min(len(p), c.budget-c.read)]
 	}
-	n, err := c.Conn.Read(p)
+	n, err := c.net.Read(p)
 	c.read += n
 	return n, err
 }
@@ -132,7 +132,7 @@ func (c *conn) done(stop func() bool, reusable bool) {
 	c.home.put(c)
 }
 
-func (c *conn) close() { _ = c.Conn.Close() }
+func (c *conn) close() { _ = c.net.Close() }
 
 // body is the body of an answer. Once read to its end, it gives the connection
 // back.

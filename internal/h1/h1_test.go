@@ -33,7 +33,7 @@ func quick(t *testing.T, change ...func(*http.Transport)) *h1.Transport {
 	return q
 }
 
-func post(t *testing.T, ctx context.Context, rt http.RoundTripper, url, body string) (*http.Response, error) {
+func post(ctx context.Context, t *testing.T, rt http.RoundTripper, url, body string) (*http.Response, error) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
@@ -154,7 +154,7 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 			})
 			q := quick(t)
 			for range 3 {
-				res, err := post(t, t.Context(), q, s.URL, "{}")
+				res, err := post(t.Context(), t, q, s.URL, "{}")
 				if got := text(t, res, err); got != "" && got != "hello" {
 					t.Errorf("got %q", got)
 				}
@@ -185,7 +185,7 @@ func TestConnectionsThatAreOfNoMoreUse(t *testing.T) {
 			})
 			q := quick(t)
 			for range 3 {
-				res, err := post(t, t.Context(), q, u, "{}")
+				res, err := post(t.Context(), t, q, u, "{}")
 				if got := text(t, res, err); got != "ok" && res.StatusCode != http.StatusSwitchingProtocols {
 					t.Errorf("got %q", got)
 				}
@@ -201,7 +201,7 @@ func TestAnUnreadBodyCostsTheConnection(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 10_000)) })
 	q := quick(t)
 	for range 2 {
-		res, err := post(t, t.Context(), q, s.URL, "{}")
+		res, err := post(t.Context(), t, q, s.URL, "{}")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -217,7 +217,7 @@ func TestAnUnreadBodyCostsTheConnection(t *testing.T) {
 
 // A server may close an idle connection whenever it likes.
 func TestAConnectionClosedMeanwhileIsReplaced(t *testing.T) {
-	u, requests := script(t, func(conn, request int) string {
+	u, requests := script(t, func(_, request int) string {
 		if request == 1 {
 			return "" // it takes the request, and says nothing
 		}
@@ -225,7 +225,7 @@ func TestAConnectionClosedMeanwhileIsReplaced(t *testing.T) {
 	})
 	q := quick(t)
 	for i := range 4 {
-		res, err := post(t, t.Context(), q, u, "{}")
+		res, err := post(t.Context(), t, q, u, "{}")
 		if got := text(t, res, err); got != "ok" {
 			t.Errorf("request %d got %q", i, got)
 		}
@@ -260,13 +260,13 @@ func TestWhatComesUnaskedIsNoAnswer(t *testing.T) {
 		}
 	}()
 	q := quick(t)
-	res, err := post(t, t.Context(), q, "http://"+l.Addr().String(), "{}")
+	res, err := post(t.Context(), t, q, "http://"+l.Addr().String(), "{}")
 	text(t, res, err)
 	first := <-conns
 	if _, err := io.WriteString(first, "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	res, err = post(t, t.Context(), q, "http://"+l.Addr().String(), "{}")
+	res, err = post(t.Context(), t, q, "http://"+l.Addr().String(), "{}")
 	if got := text(t, res, err); got != "ok" {
 		t.Errorf("got %d %q", res.StatusCode, got)
 	}
@@ -274,7 +274,7 @@ func TestWhatComesUnaskedIsNoAnswer(t *testing.T) {
 
 func TestAFreshConnectionThatIsClosedIsAnError(t *testing.T) {
 	u, requests := script(t, func(int, int) string { return "" })
-	if _, err := post(t, t.Context(), quick(t), u, "{}"); err == nil || requests.Load() != 1 {
+	if _, err := post(t.Context(), t, quick(t), u, "{}"); err == nil || requests.Load() != 1 {
 		t.Errorf("%v after %d requests", err, requests.Load())
 	}
 }
@@ -287,9 +287,9 @@ func TestAnAnswerThatBreaksOffIsNotAskedForAgain(t *testing.T) {
 		return "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nHANG UP"
 	})
 	q := quick(t)
-	res, err := post(t, t.Context(), q, u, "{}")
+	res, err := post(t.Context(), t, q, u, "{}")
 	text(t, res, err)
-	if _, err := post(t, t.Context(), q, u, "{}"); err == nil || requests.Load() != 2 {
+	if _, err := post(t.Context(), t, q, u, "{}"); err == nil || requests.Load() != 2 {
 		t.Errorf("%v after %d requests", err, requests.Load())
 	}
 }
@@ -305,7 +305,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 			u, _ := script(t, func(int, int) string { return answer })
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			if _, err := post(t, ctx, quick(t), u, "{}"); err == nil || ctx.Err() != nil {
+			if _, err := post(ctx, t, quick(t), u, "{}"); err == nil || ctx.Err() != nil {
 				t.Errorf("%v, %v", err, ctx.Err())
 			}
 		})
@@ -336,7 +336,7 @@ func TestTimeouts(t *testing.T) {
 			},
 		} {
 			ctx, cancel := end(t.Context())
-			res, err := post(t, ctx, q, s.URL+path, "{}")
+			res, err := post(ctx, t, q, s.URL+path, "{}")
 			if err == nil {
 				_, err = io.ReadAll(res.Body)
 			}
@@ -407,13 +407,13 @@ func TestTheRestGoesToNetHTTP(t *testing.T) {
 		next.DialContext = func(context.Context, string, string) (net.Conn, error) { return nil, refusal }
 		next.DialTLSContext = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("by TLS") }
 	})
-	if _, err := post(t, t.Context(), q, "https://127.0.0.1:1/", "{}"); err == nil || err.Error() != "by TLS" {
+	if _, err := post(t.Context(), t, q, "https://127.0.0.1:1/", "{}"); err == nil || err.Error() != "by TLS" {
 		t.Errorf("https: %v", err)
 	}
-	if _, err := post(t, t.Context(), q, "http://127.0.0.1:1/", "{}"); !errors.Is(err, refusal) {
+	if _, err := post(t.Context(), t, q, "http://127.0.0.1:1/", "{}"); !errors.Is(err, refusal) {
 		t.Errorf("DialContext was not asked: %v", err)
 	}
-	if _, err := post(t, t.Context(), q, "ftp://127.0.0.1/", "{}"); err == nil {
+	if _, err := post(t.Context(), t, q, "ftp://127.0.0.1/", "{}"); err == nil {
 		t.Error("ftp was fine")
 	}
 
@@ -421,7 +421,7 @@ func TestTheRestGoesToNetHTTP(t *testing.T) {
 	proxied := quick(t, func(next *http.Transport) {
 		next.Proxy = func(*http.Request) (*url.URL, error) { return url.Parse(proxy.URL) }
 	})
-	res, err := post(t, t.Context(), proxied, "http://shop.example/callbacks", "{}")
+	res, err := post(t.Context(), t, proxied, "http://shop.example/callbacks", "{}")
 	if got := text(t, res, err); got != "proxy of http://shop.example/callbacks" {
 		t.Errorf("got %q", got)
 	}
@@ -431,7 +431,7 @@ func TestTheRestGoesToNetHTTP(t *testing.T) {
 		_, _ = fmt.Fprint(w, n)
 	})
 	for _, size := range []int{1, 16 << 10, 16<<10 + 1, 4 << 20} {
-		res, err := post(t, t.Context(), quick(t), large.URL, strings.Repeat("x", size))
+		res, err := post(t.Context(), t, quick(t), large.URL, strings.Repeat("x", size))
 		if got := text(t, res, err); got != fmt.Sprint(size) {
 			t.Errorf("%s of %d bytes arrived", got, size)
 		}
@@ -449,7 +449,7 @@ func TestIdleConnections(t *testing.T) {
 		var all sync.WaitGroup
 		for range 8 {
 			all.Go(func() {
-				res, err := post(t, t.Context(), q, s.URL+"/slow", "{}")
+				res, err := post(t.Context(), t, q, s.URL+"/slow", "{}")
 				text(t, res, err)
 			})
 		}
@@ -474,7 +474,7 @@ func TestIdleConnections(t *testing.T) {
 	many(q)
 	settle(2, "in all")
 	for range 2 {
-		res, err := post(t, t.Context(), q, other.URL, "{}")
+		res, err := post(t.Context(), t, q, other.URL, "{}")
 		text(t, res, err)
 	}
 	settle(1, "the oldest goes")
@@ -507,7 +507,7 @@ func TestNoAnswerIsMixedUp(t *testing.T) {
 			for i := range 300 {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rand.IntN(3000))*time.Microsecond)
 				want := fmt.Sprintf("%d-%d", g, i)
-				res, err := post(t, ctx, q, s.URL, want)
+				res, err := post(ctx, t, q, s.URL, want)
 				if err == nil {
 					var b []byte
 					if b, err = io.ReadAll(res.Body); err == nil {

@@ -82,7 +82,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 func (t *Transport) idle(addr string, deadline time.Time) *conn {
 	for {
 		c := t.conns.get(addr)
-		if c == nil || c.SetDeadline(deadline) == nil && c.silence.holds() {
+		if c == nil || c.net.SetDeadline(deadline) == nil && c.silence.holds() {
 			return c
 		}
 		c.close()
