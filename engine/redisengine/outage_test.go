@@ -119,6 +119,9 @@ func TestSentinelFailover(t *testing.T) {
 		})
 		redistest.Eventually(t, "the Sentinel starts a failover", func() bool { return p.Sentinel.Try("SENTINEL", "FAILOVER", "master").Error() == nil })
 		redistest.Eventually(t, "the old master is master again", func() bool { return p.Current() == p.Master && p.Master.Info("role") == "master" })
+		// Until it is told, the other one takes what clients send that have not
+		// heard of the change either, and then throws it away.
+		redistest.Eventually(t, "the other one is a replica", func() bool { return p.Replica.Info("role") == "slave" })
 	})
 	tr.recovers()
 	tr.reconcile()
