@@ -69,8 +69,9 @@ func (r reader) Read(p []byte) (int, error) {
 // answered reports that something came back to the last request.
 func (c *conn) answered() bool { return c.read > 0 }
 
-// roundTrip makes a request, by the deadline that is set. If it returns an error, the connection is of no
-// more use; else it finds its own way back to the pool.
+// roundTrip makes a request, by the deadline that is set. If it returns an
+// error, the connection is of no more use; else it finds its own way back to
+// the pool.
 func (c *conn) roundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	stop := context.AfterFunc(ctx, c.abort)
