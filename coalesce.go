@@ -2,6 +2,7 @@ package toot
 
 import (
 	"context"
+	"runtime"
 	"sync"
 )
 
@@ -43,6 +44,7 @@ func (b *batcher[T]) submit(item T) {
 func (b *batcher[T]) loop() {
 	defer b.idle.Done()
 	for {
+		runtime.Gosched() // whoever is about to submit does, if the machine is busy
 		b.mu.Lock()
 		if len(b.pending) == 0 {
 			b.flushing = false
