@@ -387,7 +387,7 @@ func TestNothingIsUnpacked(t *testing.T) {
 
 func TestPasswordsAreNowhereToBeSeen(t *testing.T) {
 	const password = "s3cr3t-in-the-url"
-	var log lockedBuilder
+	var log lockedBuffer
 	var sent atomic.Value
 	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, p, _ := r.BasicAuth()
@@ -431,26 +431,8 @@ func TestPasswordsAreNowhereToBeSeen(t *testing.T) {
 	}
 }
 
-// lockedBuilder is a strings.Builder for several goroutines.
-type lockedBuilder struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (b *lockedBuilder) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuilder) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 func TestLogLinesCantBeForged(t *testing.T) {
-	var log lockedBuilder
+	var log lockedBuffer
 	n := newNode(t, toot.Options{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))}, false)
 	forged := "a\ntime=2026 level=ERROR msg=forged\u2028\x1b[31m"
 	must2(n.engine.AddSubscriber(t.Context(), forged, forged)) // by another program

@@ -549,6 +549,7 @@ func TestCredentialsStayOutOfTheLog(t *testing.T) {
 	}
 }
 
+// lockedBuffer is a bytes.Buffer for several goroutines.
 type lockedBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer

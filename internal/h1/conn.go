@@ -26,14 +26,13 @@ var (
 
 // conn is a connection. One request at a time uses it.
 type conn struct {
-	net  net.Conn
-	addr string
-	home *pool
-	in   *bufio.Reader
-	out  *bufio.Writer
-	// budget is how much may be read until the header of an answer is whole.
-	budget, read int
-	inHeader     bool
+	net      net.Conn
+	addr     string
+	home     *pool
+	in       *bufio.Reader
+	out      *bufio.Writer
+	read     int  // bytes of the answer to the last request
+	inHeader bool // whose length is bounded
 
 	abort   func()   // fails what is under way
 	silence *silence // nil: the connection can't be used again
@@ -56,10 +55,10 @@ type reader struct{ c *conn }
 func (r reader) Read(p []byte) (int, error) {
 	c := r.c
 	if c.inHeader {
-		if c.read >= c.budget {
+		if c.read >= maxHeader {
 			return 0, errHeaderTooLarge
 		}
-		p = p[:min(len(p), c.budget-c.read)]
+		p = p[:min(len(p), maxHeader-c.read)]
 	}
 	n, err := c.net.Read(p)
 	c.read += n
@@ -91,7 +90,7 @@ func (c *conn) roundTrip(req *http.Request) (*http.Response, error) {
 
 // exchange sends a request and reads the answer up to its body.
 func (c *conn) exchange(req *http.Request) (*http.Response, error) {
-	c.read, c.budget, c.inHeader = 0, maxHeader, true
+	c.read, c.inHeader = 0, true
 	err := req.Write(c.out)
 	if err == nil {
 		err = c.out.Flush()
