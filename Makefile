@@ -38,12 +38,12 @@ long: setup
 
 crash: setup
 	@mkdir -p $(TOOLS)
-	@go test -c -o $(TOOLS)/crashtest ./internal/crashtest
+	@go test -c -o $(TOOLS)/crashtest ./internal/testing/crashtest
 	@$(TOOLS)/crashtest -test.timeout 2h -rounds $(ROUNDS) -seed $(SEED)
 
 isolation:
 	@mkdir -p $(TOOLS)
-	@go test -c -o $(TOOLS)/isolation ./internal/isolation
+	@go test -c -o $(TOOLS)/isolation ./internal/testing/isolation
 	@$(TOOLS)/isolation -test.run 'TestIsolation|TestABacklog' -full
 
 # The tests start real redis-servers; the race detector needs a C compiler.

@@ -17,8 +17,8 @@ import (
 
 	"github.com/watermarkchurch/toot-go"
 	"github.com/watermarkchurch/toot-go/engine"
-	"github.com/watermarkchurch/toot-go/internal/faultengine"
-	"github.com/watermarkchurch/toot-go/internal/memengine"
+	"github.com/watermarkchurch/toot-go/engine/memengine"
+	"github.com/watermarkchurch/toot-go/internal/testing/faultengine"
 )
 
 // In the tests of these files, time is that of a bubble (testing/synctest): an

@@ -16,8 +16,8 @@ import (
 
 	"github.com/watermarkchurch/toot-go"
 	"github.com/watermarkchurch/toot-go/engine"
-	"github.com/watermarkchurch/toot-go/internal/faultengine"
-	"github.com/watermarkchurch/toot-go/internal/memengine"
+	"github.com/watermarkchurch/toot-go/engine/memengine"
+	"github.com/watermarkchurch/toot-go/internal/testing/faultengine"
 )
 
 // pair is a publisher and a subscriber of its channel "a".

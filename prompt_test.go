@@ -9,8 +9,8 @@ import (
 
 	"github.com/watermarkchurch/toot-go"
 	"github.com/watermarkchurch/toot-go/engine"
-	"github.com/watermarkchurch/toot-go/internal/faultengine"
-	"github.com/watermarkchurch/toot-go/internal/memengine"
+	"github.com/watermarkchurch/toot-go/engine/memengine"
+	"github.com/watermarkchurch/toot-go/internal/testing/faultengine"
 )
 
 // TestNothingWaitsForAPoll holds that work goes on as soon as there is room

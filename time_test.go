@@ -14,8 +14,8 @@ import (
 
 	"github.com/watermarkchurch/toot-go"
 	"github.com/watermarkchurch/toot-go/engine"
-	"github.com/watermarkchurch/toot-go/internal/faultengine"
-	"github.com/watermarkchurch/toot-go/internal/memengine"
+	"github.com/watermarkchurch/toot-go/engine/memengine"
+	"github.com/watermarkchurch/toot-go/internal/testing/faultengine"
 )
 
 // far is a peer in the network of a bubble that is not made with this package.

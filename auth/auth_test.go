@@ -21,10 +21,10 @@ import (
 	"github.com/watermarkchurch/toot-go"
 	"github.com/watermarkchurch/toot-go/auth"
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/engine/memengine"
 	"github.com/watermarkchurch/toot-go/engine/redisengine"
 	"github.com/watermarkchurch/toot-go/engine/sqliteengine"
-	"github.com/watermarkchurch/toot-go/internal/memengine"
-	"github.com/watermarkchurch/toot-go/internal/redistest"
+	"github.com/watermarkchurch/toot-go/internal/testing/redistest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/watermarkchurch/toot-go/engine"
-	"github.com/watermarkchurch/toot-go/internal/memengine"
+	"github.com/watermarkchurch/toot-go/engine/memengine"
 )
 
 func TestProofsAreThoseOfOthers(t *testing.T) {

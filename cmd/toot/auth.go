@@ -13,8 +13,8 @@ import (
 	"golang.org/x/term"
 
 	"github.com/watermarkchurch/toot-go/auth"
-	"github.com/watermarkchurch/toot-go/internal/store"
-	"github.com/watermarkchurch/toot-go/internal/ui"
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/ui"
+	"github.com/watermarkchurch/toot-go/engine/anyengine"
 )
 
 // authFlags are the flags of all commands that manage credentials.
@@ -150,7 +150,7 @@ func (c *command) withCredentials(f *authFlags, existing bool, fn func(context.C
 		if err != nil {
 			return err
 		}
-		s, err := store.Open(cmd.Context(), name, store.Options{Existing: existing, Logger: c.logger()})
+		s, err := anyengine.Open(cmd.Context(), name, anyengine.Options{Existing: existing, Logger: c.logger()})
 		if err != nil {
 			return err
 		}

@@ -11,8 +11,8 @@ import (
 
 	"github.com/watermarkchurch/toot-go/auth"
 	"github.com/watermarkchurch/toot-go/engine"
-	"github.com/watermarkchurch/toot-go/internal/redistest"
-	"github.com/watermarkchurch/toot-go/internal/store"
+	"github.com/watermarkchurch/toot-go/engine/anyengine"
+	"github.com/watermarkchurch/toot-go/internal/testing/redistest"
 )
 
 const authPrefix = "org.example.publisher."
@@ -49,7 +49,7 @@ func TestAuthAddsWhoComesIn(t *testing.T) {
 				t.Errorf("list prints:\n%s", r.stdout)
 			}
 
-			s, err := store.Open(t.Context(), target, store.Options{})
+			s, err := anyengine.Open(t.Context(), target, anyengine.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -3,9 +3,9 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/watermarkchurch/toot-go/internal/config"
-	"github.com/watermarkchurch/toot-go/internal/store"
-	"github.com/watermarkchurch/toot-go/internal/ui"
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/config"
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/ui"
+	"github.com/watermarkchurch/toot-go/engine/anyengine"
 )
 
 func (c *command) config() *cobra.Command {
@@ -43,7 +43,7 @@ func (c *command) showSettings(values config.Values, asJSON bool) error {
 	for _, v := range values {
 		shown := v.Shown()
 		if v.Name == "store" || v.Name == "otlp-endpoint" {
-			shown = store.Redact(shown)
+			shown = anyengine.Redact(shown)
 		}
 		if asJSON {
 			if shown == "–" {

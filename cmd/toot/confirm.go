@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/watermarkchurch/toot-go/internal/ui"
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/ui"
 )
 
 // confirm asks a question whose answer is no unless it is yes. Where nobody

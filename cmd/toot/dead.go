@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/watermarkchurch/toot-go/internal/ui"
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/ui"
 )
 
 func (c *command) dead() *cobra.Command {

@@ -12,8 +12,8 @@ import (
 	"testing"
 
 	toot "github.com/watermarkchurch/toot-go"
-	"github.com/watermarkchurch/toot-go/internal/redistest"
-	"github.com/watermarkchurch/toot-go/internal/store"
+	"github.com/watermarkchurch/toot-go/engine/anyengine"
+	"github.com/watermarkchurch/toot-go/internal/testing/redistest"
 )
 
 // graveyard is a store with dead letters: three deliveries to an endpoint
@@ -66,7 +66,7 @@ func newGraveyard(t *testing.T, name string) *graveyard {
 // run runs an app on the store.
 func (g *graveyard) run(t *testing.T, fn func(*toot.App)) {
 	t.Helper()
-	s, err := store.Open(t.Context(), g.store, store.Options{})
+	s, err := anyengine.Open(t.Context(), g.store, anyengine.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	toot "github.com/watermarkchurch/toot-go"
-	"github.com/watermarkchurch/toot-go/internal/ui"
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/ui"
 )
 
 // deadJSON is a dead letter as --json prints it.

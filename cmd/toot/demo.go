@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/watermarkchurch/toot-go/internal/demo"
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/demo"
 )
 
 func (c *command) demo() *cobra.Command {

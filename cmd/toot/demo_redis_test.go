@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/watermarkchurch/toot-go/internal/redistest"
+	"github.com/watermarkchurch/toot-go/internal/testing/redistest"
 )
 
 func TestDemoOnRedisOfEveryKind(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/watermarkchurch/toot-go/internal/redistest"
+	"github.com/watermarkchurch/toot-go/internal/testing/redistest"
 )
 
 func TestDemoHandlesEveryEvent(t *testing.T) {

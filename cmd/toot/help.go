@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/watermarkchurch/toot-go/internal/ui"
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/ui"
 )
 
 // The groups in which toot help lists the commands.

@@ -15,9 +15,9 @@ import (
 	"github.com/spf13/cobra"
 
 	toot "github.com/watermarkchurch/toot-go"
-	"github.com/watermarkchurch/toot-go/internal/listen"
-	"github.com/watermarkchurch/toot-go/internal/peer"
-	"github.com/watermarkchurch/toot-go/internal/ui"
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/listen"
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/peer"
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/ui"
 )
 
 func (c *command) listen() *cobra.Command {

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/watermarkchurch/toot-go/internal/peer"
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/peer"
 )
 
 // publisherFlag is --publisher of the commands that talk to one.

@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/watermarkchurch/toot-go/internal/store"
-	"github.com/watermarkchurch/toot-go/internal/ui"
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/ui"
+	"github.com/watermarkchurch/toot-go/engine/anyengine"
 )
 
 // The exit codes.
@@ -53,7 +53,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case !c.begun:
 		c.complain(errors.New(advise(cmd, err)))
 		return exitUsage
-	case errors.As(err, &usage) || errors.Is(err, store.ErrName):
+	case errors.As(err, &usage) || errors.Is(err, anyengine.ErrName):
 		c.complain(err)
 		return exitUsage
 	}

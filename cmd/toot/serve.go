@@ -17,10 +17,10 @@ import (
 	"github.com/spf13/cobra"
 
 	toot "github.com/watermarkchurch/toot-go"
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/config"
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/serve"
 	"github.com/watermarkchurch/toot-go/engine"
-	"github.com/watermarkchurch/toot-go/internal/config"
-	"github.com/watermarkchurch/toot-go/internal/serve"
-	"github.com/watermarkchurch/toot-go/internal/store"
+	"github.com/watermarkchurch/toot-go/engine/anyengine"
 	"github.com/watermarkchurch/toot-go/observe/otel"
 	"github.com/watermarkchurch/toot-go/observe/prometheus"
 )
@@ -29,7 +29,7 @@ import (
 // table.
 func serveSettings() []config.Setting {
 	return []config.Setting{
-		{Name: "store", Default: "sqlite:toot.db", Help: "where events are kept: " + store.Help},
+		{Name: "store", Default: "sqlite:toot.db", Help: "where events are kept: " + anyengine.Help},
 		{Name: "listen", Default: "127.0.0.1:8080", Help: "the address to listen on", Check: config.Address},
 		{Name: "channel-prefix", Help: "what stands before the name of every channel that is published on"},
 		{Name: "public-url", Help: "the URL at which others reach this server, for its messages", Check: config.OptionalURL},
@@ -106,7 +106,7 @@ func (c *command) runServe(ctx context.Context, v config.Values) error {
 	if err := refuseOpen(v, guards); err != nil {
 		return err
 	}
-	s, err := store.Open(ctx, v.Get("store"), store.Options{
+	s, err := anyengine.Open(ctx, v.Get("store"), anyengine.Options{
 		Retention: engine.Retention{Dedupe: v.MustDuration("dedupe"), DeadAge: v.MustDuration("dead-age"), DeadMax: v.MustCount("dead-max")},
 		Logger:    log,
 	})
@@ -163,7 +163,7 @@ func (c *command) runServe(ctx context.Context, v config.Values) error {
 	if url == "" {
 		url = "http://" + listener.Addr().String()
 	}
-	log.Info("serving", "url", url, "store", store.Redact(v.Get("store")), "version", buildVersion().Version)
+	log.Info("serving", "url", url, "store", anyengine.Redact(v.Get("store")), "version", buildVersion().Version)
 	err = server.Run(ctx, listener)
 	log.Info("stopped")
 	return err

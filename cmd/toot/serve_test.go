@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/watermarkchurch/toot-go/internal/redistest"
+	"github.com/watermarkchurch/toot-go/internal/testing/redistest"
 )
 
 // server is a `toot serve` and where it is.

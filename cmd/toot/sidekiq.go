@@ -14,10 +14,10 @@ import (
 	"github.com/redis/rueidis"
 	"github.com/spf13/cobra"
 
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/sidekiq"
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/ui"
 	"github.com/watermarkchurch/toot-go/engine"
-	"github.com/watermarkchurch/toot-go/internal/sidekiq"
-	"github.com/watermarkchurch/toot-go/internal/store"
-	"github.com/watermarkchurch/toot-go/internal/ui"
+	"github.com/watermarkchurch/toot-go/engine/anyengine"
 )
 
 // sidekiqImport is what toot import-sidekiq was asked for.
@@ -63,7 +63,7 @@ another name, or none ("CHANNEL=") to leave that channel's jobs in Sidekiq.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.redis, "redis", "", "Sidekiq's Redis: redis://HOST[:PORT][/DB]")
-	flags.StringVar(&o.store, "store", "", "where to move the jobs: "+store.Help+" (default: $TOOT_STORE, else the same Redis)")
+	flags.StringVar(&o.store, "store", "", "where to move the jobs: "+anyengine.Help+" (default: $TOOT_STORE, else the same Redis)")
 	flags.StringArrayVar(&o.queues, "queue", nil, "look into this queue; repeatable (default: all)")
 	flags.StringArrayVar(&o.subscriptions, "subscription", nil, "CHANNEL=NAME: the subscription that handles a channel's events; repeatable")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "only count")
@@ -109,7 +109,7 @@ func (o *sidekiqImport) subscriptionsTo(channel string) []string {
 var remembering = engine.Retention{Dedupe: 365 * 24 * time.Hour, DeadAge: 100 * 365 * 24 * time.Hour, DeadMax: math.MaxInt32}
 
 func (c *command) runImport(ctx context.Context, o *sidekiqImport) error {
-	client, err := store.Client(ctx, o.redis)
+	client, err := anyengine.Client(ctx, o.redis)
 	if err != nil {
 		return err
 	}
@@ -117,9 +117,9 @@ func (c *command) runImport(ctx context.Context, o *sidekiqImport) error {
 	if err := c.checkSidekiq(ctx, client, o); err != nil {
 		return err
 	}
-	var to store.Store
+	var to anyengine.Store
 	if !o.dryRun { // opening it would write to it
-		to, err = store.Open(ctx, o.store, store.Options{Existing: true, Retention: remembering, Logger: c.logger()})
+		to, err = anyengine.Open(ctx, o.store, anyengine.Options{Existing: true, Retention: remembering, Logger: c.logger()})
 		if err != nil {
 			return err
 		}
@@ -183,7 +183,7 @@ func (c *command) showImport(o *sidekiqImport, n sidekiq.Counts) {
 	if n.Moved() == 0 {
 		c.out.Say("No job to move")
 	} else {
-		c.out.Say("%s %s to %s", verb, c.out.Paint(ui.Bold, ui.Plural(n.Moved(), "job")), store.Redact(o.store))
+		c.out.Say("%s %s to %s", verb, c.out.Paint(ui.Bold, ui.Plural(n.Moved(), "job")), anyengine.Redact(o.store))
 		t := ui.Table{Columns: []ui.Column{{Title: "in Sidekiq"}, {Title: "to publish", Right: true}, {Title: "to deliver", Right: true}, {Title: "to handle", Right: true}}}
 		var all sidekiq.Count
 		for _, place := range importPlaces(n) {
@@ -251,7 +251,7 @@ type importLeftJSON struct {
 
 func asImportJSON(o *sidekiqImport, n sidekiq.Counts) importJSON {
 	out := importJSON{
-		DryRun: o.dryRun, Store: store.Redact(o.store), Moved: n.Moved(), Jobs: map[string]importCountJSON{},
+		DryRun: o.dryRun, Store: anyengine.Redact(o.store), Moved: n.Moved(), Jobs: map[string]importCountJSON{},
 		Subscriptions: o.used, Left: importLeftJSON{n.Other, n.Unsubscribed, n.Unreadable},
 	}
 	for _, p := range importPlaces(n) {

@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	toot "github.com/watermarkchurch/toot-go"
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/ui"
 	"github.com/watermarkchurch/toot-go/engine"
-	"github.com/watermarkchurch/toot-go/internal/ui"
 )
 
 func (c *command) stats() *cobra.Command {

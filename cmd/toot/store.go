@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	toot "github.com/watermarkchurch/toot-go"
-	"github.com/watermarkchurch/toot-go/internal/store"
+	"github.com/watermarkchurch/toot-go/engine/anyengine"
 )
 
 // storeFlag is --store of the commands that look into a store.
@@ -19,7 +19,7 @@ func (f *storeFlag) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.name, "store", "", storeHelp)
 }
 
-const storeHelp = "the store: " + store.Help + " (default: $TOOT_STORE, or toot.db if that is here)"
+const storeHelp = "the store: " + anyengine.Help + " (default: $TOOT_STORE, or toot.db if that is here)"
 
 // storeName is the store that is meant: where toot serve has its own, if
 // nothing else is said.
@@ -30,7 +30,7 @@ func storeName(flag string) (string, error) {
 	if _, err := os.Stat("toot.db"); err == nil {
 		return "sqlite:toot.db", nil
 	}
-	return "", usagef("which store? Name it with --store or TOOT_STORE: %s", store.Help)
+	return "", usagef("which store? Name it with --store or TOOT_STORE: %s", anyengine.Help)
 }
 
 // open opens a store that exists, and an app on it that does not run.
@@ -39,7 +39,7 @@ func (f *storeFlag) open(cmd *cobra.Command, c *command) (*openStore, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := store.Open(cmd.Context(), name, store.Options{Existing: true, Logger: c.logger()})
+	s, err := anyengine.Open(cmd.Context(), name, anyengine.Options{Existing: true, Logger: c.logger()})
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func (f *storeFlag) open(cmd *cobra.Command, c *command) (*openStore, error) {
 
 type openStore struct {
 	*toot.App
-	store store.Store
+	store anyengine.Store
 }
 
 func (o *openStore) close() {

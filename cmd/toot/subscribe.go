@@ -9,9 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/watermarkchurch/toot-go/internal/peer"
-	"github.com/watermarkchurch/toot-go/internal/store"
-	"github.com/watermarkchurch/toot-go/internal/ui"
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/peer"
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/ui"
+	"github.com/watermarkchurch/toot-go/engine/anyengine"
 )
 
 // subscriptionVerb is what is done about a callback URL and a channel.
@@ -105,7 +105,7 @@ func (c *command) showSubscriptions(list map[string][]string, asJSON bool) error
 			n++
 			shown := url
 			if strings.ContainsAny(url, "@?") {
-				shown = store.Redact(url)
+				shown = anyengine.Redact(url)
 			}
 			if asJSON {
 				err := c.out.JSON(struct {

@@ -16,7 +16,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
-	"github.com/watermarkchurch/toot-go/internal/otlp"
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/otlp"
 )
 
 // w3c is how traces' contexts come in and go out.

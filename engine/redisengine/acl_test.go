@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
-	"github.com/watermarkchurch/toot-go/internal/redistest"
+	"github.com/watermarkchurch/toot-go/internal/testing/redistest"
 )
 
 // The user that docs/operating.md tells to set up is allowed enough.

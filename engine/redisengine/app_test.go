@@ -20,7 +20,7 @@ import (
 
 	toot "github.com/watermarkchurch/toot-go"
 	"github.com/watermarkchurch/toot-go/engine/redisengine"
-	"github.com/watermarkchurch/toot-go/internal/redistest"
+	"github.com/watermarkchurch/toot-go/internal/testing/redistest"
 )
 
 // long tells whether the tests take their time.

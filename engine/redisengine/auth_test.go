@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/watermarkchurch/toot-go/internal/redistest"
+	"github.com/watermarkchurch/toot-go/internal/testing/redistest"
 )
 
 // Credentials lie where the Ruby original reads and writes them, attributes

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
-	"github.com/watermarkchurch/toot-go/internal/redistest"
+	"github.com/watermarkchurch/toot-go/internal/testing/redistest"
 )
 
 // body is as long as that of a usual event.

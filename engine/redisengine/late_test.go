@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
-	"github.com/watermarkchurch/toot-go/internal/redistest"
+	"github.com/watermarkchurch/toot-go/internal/testing/redistest"
 )
 
 // A server that stood still finds commands whose callers have given up. It must

@@ -10,7 +10,7 @@ import (
 
 	"github.com/watermarkchurch/toot-go/engine"
 	"github.com/watermarkchurch/toot-go/engine/redisengine"
-	"github.com/watermarkchurch/toot-go/internal/redistest"
+	"github.com/watermarkchurch/toot-go/internal/testing/redistest"
 )
 
 // backlog is how many jobs wait in TestNoCallIsSlow: 1,000,000 with

@@ -14,7 +14,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/watermarkchurch/toot-go/internal/redistest"
+	"github.com/watermarkchurch/toot-go/internal/testing/redistest"
 )
 
 // TestTheREADMEsPublisherOnRedis changes the README's publisher as it says, and

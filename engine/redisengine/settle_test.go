@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
-	"github.com/watermarkchurch/toot-go/internal/redistest"
+	"github.com/watermarkchurch/toot-go/internal/testing/redistest"
 )
 
 // Jobs that were claimed together and jobs that others have claimed since are

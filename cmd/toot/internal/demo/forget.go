@@ -1,27 +1,27 @@
-package store
+package demo
 
 import (
 	"context"
+	"errors"
 	"strings"
+	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/watermarkchurch/toot-go/engine/anyengine"
 )
 
-// Namespace returns the setting ?namespace=… of a store's name.
-func Namespace(name string) string {
-	_, namespace, _ := cutNamespace(name)
-	return namespace
-}
+const forgetTimeout = 10 * time.Second
 
-// Forget deletes every key of a Redis server, or of a cluster, that belongs to
+// forget deletes every key of a Redis server, or of a cluster, that belongs to
 // a namespace, or to a channel, whose name begins like this.
-func Forget(name, prefix string) error {
+func forget(name, prefix string) error {
 	if !strings.Contains(name, "://") {
 		return nil
 	}
-	ctx, cancel := context.WithTimeoutCause(context.Background(), openTimeout, errNoAnswer)
+	ctx, cancel := context.WithTimeoutCause(context.Background(), forgetTimeout, errors.New("the server did not answer in time"))
 	defer cancel()
-	client, err := Client(ctx, name)
+	client, err := anyengine.Client(ctx, name)
 	if err != nil {
 		return err
 	}

@@ -21,14 +21,14 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/watermarkchurch/toot-go/internal/store"
+	"github.com/watermarkchurch/toot-go/engine/anyengine"
 )
 
 // Config says what to do.
 type Config struct {
 	Dir string // for files
 	// Published and Received name the stores of the publisher and of the
-	// subscriber, as store.Open takes them.
+	// subscriber, as anyengine.Open takes them.
 	Published, Received string
 	Rounds              int    // in each of which something is killed
 	Seed                uint64 // of all that is random here; the processes' timing is not
@@ -240,7 +240,7 @@ func (r *run) stop(role string) error {
 }
 
 func waitUntilEmpty(ctx context.Context, name string) error {
-	s, err := store.Open(ctx, name, store.Options{})
+	s, err := anyengine.Open(ctx, name, anyengine.Options{})
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package store
+package anyengine
 
 import (
 	"errors"

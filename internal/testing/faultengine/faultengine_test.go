@@ -9,8 +9,8 @@ import (
 
 	"github.com/watermarkchurch/toot-go/engine"
 	"github.com/watermarkchurch/toot-go/engine/enginetest"
-	"github.com/watermarkchurch/toot-go/internal/faultengine"
-	"github.com/watermarkchurch/toot-go/internal/memengine"
+	"github.com/watermarkchurch/toot-go/engine/memengine"
+	"github.com/watermarkchurch/toot-go/internal/testing/faultengine"
 )
 
 func TestConformance(t *testing.T) {

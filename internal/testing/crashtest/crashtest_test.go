@@ -9,8 +9,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/watermarkchurch/toot-go/internal/crashtest"
-	"github.com/watermarkchurch/toot-go/internal/redistest"
+	"github.com/watermarkchurch/toot-go/internal/testing/crashtest"
+	"github.com/watermarkchurch/toot-go/internal/testing/redistest"
 )
 
 var (

@@ -23,7 +23,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	toot "github.com/watermarkchurch/toot-go"
-	"github.com/watermarkchurch/toot-go/internal/ui"
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/ui"
 )
 
 // Options are what the demo can be told.

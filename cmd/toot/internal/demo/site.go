@@ -12,7 +12,7 @@ import (
 	"strconv"
 
 	"github.com/watermarkchurch/toot-go/engine"
-	"github.com/watermarkchurch/toot-go/internal/store"
+	"github.com/watermarkchurch/toot-go/engine/anyengine"
 )
 
 // site is where the demo plays.
@@ -25,7 +25,7 @@ type site struct {
 	resumed bool
 
 	publisherStore, subscriberStore string // their names
-	publisher, subscriber           store.Store
+	publisher, subscriber           anyengine.Store
 	subscriptions, callbacks        net.Listener
 }
 
@@ -38,8 +38,8 @@ type state struct {
 }
 
 func openSite(ctx context.Context, o Options) (*site, error) {
-	if store.Namespace(o.Store) != "" {
-		return nil, fmt.Errorf("%w: leave ?namespace out, the demo has namespaces of its own", store.ErrName)
+	if anyengine.Namespace(o.Store) != "" {
+		return nil, fmt.Errorf("%w: leave ?namespace out, the demo has namespaces of its own", anyengine.ErrName)
 	}
 	s := &site{dir: o.Dir, ledger: newLedger()}
 	err := s.open(ctx, o)
@@ -71,7 +71,7 @@ func (s *site) open(ctx context.Context, o Options) (err error) {
 	}
 	kind := o.Store
 	if kind != "sqlite" {
-		kind = store.Redact(kind)
+		kind = anyengine.Redact(kind)
 	}
 	if s.state.Store != "" && s.state.Store != kind {
 		return fmt.Errorf("the demo in %s was begun on %s: go on with that store, or choose another folder", s.dir, s.state.Store)
@@ -95,10 +95,10 @@ func (s *site) open(ctx context.Context, o Options) (err error) {
 		s.publisherStore = "sqlite:" + filepath.Join(s.dir, "publisher.db")
 		s.subscriberStore = "sqlite:" + filepath.Join(s.dir, "subscriber.db")
 	}
-	if s.publisher, err = store.Open(ctx, s.publisherStore, store.Options{Namespace: s.state.Namespace + "-publisher", Logger: o.Logger}); err != nil {
+	if s.publisher, err = anyengine.Open(ctx, s.publisherStore, anyengine.Options{Namespace: s.state.Namespace + "-publisher", Logger: o.Logger}); err != nil {
 		return err
 	}
-	s.subscriber, err = store.Open(ctx, s.subscriberStore, store.Options{Namespace: s.state.Namespace + "-subscriber", Logger: o.Logger})
+	s.subscriber, err = anyengine.Open(ctx, s.subscriberStore, anyengine.Options{Namespace: s.state.Namespace + "-subscriber", Logger: o.Logger})
 	return err
 }
 
@@ -177,7 +177,7 @@ func (s *site) close() error {
 			_ = l.Close() // most likely its server has done so
 		}
 	}
-	for _, e := range []store.Store{s.publisher, s.subscriber} {
+	for _, e := range []anyengine.Store{s.publisher, s.subscriber} {
 		if e != nil {
 			errs = append(errs, e.Close())
 		}
@@ -185,7 +185,7 @@ func (s *site) close() error {
 	errs = append(errs, s.ledger.journal.close())
 	if s.temp && s.publisher != nil && s.state.Store != "sqlite" {
 		// Not on the user's own server: nobody would find it there again.
-		errs = append(errs, store.Forget(s.publisherStore, s.state.Namespace))
+		errs = append(errs, forget(s.publisherStore, s.state.Namespace))
 	}
 	if s.temp && s.dir != "" {
 		errs = append(errs, os.RemoveAll(s.dir))

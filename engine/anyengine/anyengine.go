@@ -1,5 +1,6 @@
-// Package store opens the store that a user names on the command line.
-package store
+// Package anyengine opens the engine on a store that is named by a URL, as the
+// command and configuration files do.
+package anyengine
 
 import (
 	"context"

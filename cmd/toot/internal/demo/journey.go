@@ -8,7 +8,7 @@ import (
 	"time"
 
 	toot "github.com/watermarkchurch/toot-go"
-	"github.com/watermarkchurch/toot-go/internal/ui"
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/ui"
 )
 
 // journeys are the ways of this run's first few events.

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/watermarkchurch/toot-go/internal/store"
-	"github.com/watermarkchurch/toot-go/internal/ui"
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/ui"
+	"github.com/watermarkchurch/toot-go/engine/anyengine"
 )
 
 func (d *course) say(format string, args ...any) { d.Out.Say(format, args...) }
@@ -19,8 +19,8 @@ func (d *course) title(format string, args ...any) {
 func (d *course) showStart(pub *publisher, sub *subscriber) {
 	d.say("%s", d.Out.Paint(ui.Bold, ui.Wrap("A publisher and a subscriber, each with a store and a port of its own", d.Out.Width(), "")))
 	t := ui.Table{Columns: []ui.Column{{Min: 10}, {}, {}}}
-	t.Add(ui.Cell{Text: "publisher", Color: ui.Blue}, pub.url("/subscriptions"), ui.Cell{Text: store.Redact(d.site.publisherStore), Color: ui.Dim})
-	t.Add(ui.Cell{Text: "subscriber", Color: ui.Purple}, sub.url("/callbacks"), ui.Cell{Text: store.Redact(d.site.subscriberStore), Color: ui.Dim})
+	t.Add(ui.Cell{Text: "publisher", Color: ui.Blue}, pub.url("/subscriptions"), ui.Cell{Text: anyengine.Redact(d.site.publisherStore), Color: ui.Dim})
+	t.Add(ui.Cell{Text: "subscriber", Color: ui.Purple}, sub.url("/callbacks"), ui.Cell{Text: anyengine.Redact(d.site.subscriberStore), Color: ui.Dim})
 	d.Out.Table(&t)
 	d.say("  %s   to %s", d.Out.Paint(ui.Green, "subscribed"), d.site.prefix()+channel)
 	if n := d.ledger.carried; n > 0 {

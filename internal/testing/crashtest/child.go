@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/watermarkchurch/toot-go"
-	"github.com/watermarkchurch/toot-go/internal/store"
+	"github.com/watermarkchurch/toot-go/engine/anyengine"
 )
 
 const (
@@ -103,9 +103,9 @@ func unlessStopped(ctx context.Context, err error) error {
 }
 
 // openStore keeps trying while the store's server is being started again.
-func openStore(ctx context.Context) (store.Store, error) {
+func openStore(ctx context.Context) (anyengine.Store, error) {
 	for end := time.Now().Add(patience / 2); ; time.Sleep(50 * time.Millisecond) {
-		eng, err := store.Open(ctx, os.Getenv(envStore), store.Options{})
+		eng, err := anyengine.Open(ctx, os.Getenv(envStore), anyengine.Options{})
 		if err == nil || ctx.Err() != nil || time.Now().After(end) {
 			return eng, err
 		}

@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/sidekiq"
 	"github.com/watermarkchurch/toot-go/engine"
 	"github.com/watermarkchurch/toot-go/engine/redisengine"
-	"github.com/watermarkchurch/toot-go/internal/redistest"
-	"github.com/watermarkchurch/toot-go/internal/sidekiq"
+	"github.com/watermarkchurch/toot-go/internal/testing/redistest"
 )
 
 const channel = "org.example.publisher.users.updated.v1"

@@ -1,4 +1,4 @@
-package store
+package anyengine
 
 import (
 	"context"
@@ -18,6 +18,12 @@ func Client(ctx context.Context, name string) (rueidis.Client, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, openTimeout, errNoAnswer)
 	defer cancel()
 	return redisengine.Connect(ctx, url)
+}
+
+// Namespace returns the setting ?namespace=… of a store's name.
+func Namespace(name string) string {
+	_, namespace, _ := cutNamespace(name)
+	return namespace
 }
 
 var errNoAnswer = errors.New("the server did not answer within 10 seconds")
