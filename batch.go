@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/internal/coalesce"
 )
 
 // Batches: where both sides can, one POST carries several events. A subscriber
@@ -125,7 +126,7 @@ func (a *App) deliverBatch(ctx context.Context, jobs []*job, verdicts []verdict)
 // What is no event is refused by itself.
 func (a *App) serveBatch(w http.ResponseWriter, r *http.Request, body []byte) {
 	var answer batchAnswer
-	item := &arrival{waiter: newWaiter()}
+	item := &arrival{Waiter: coalesce.NewWaiter()}
 	signed := signed{header: r.Header, body: body}
 	err := eachElement(body, func(i int, element []byte) {
 		id, channel, err := identify(element)
@@ -150,7 +151,7 @@ func (a *App) serveBatch(w http.ResponseWriter, r *http.Request, body []byte) {
 	}
 	ends := a.beginReceive(r.Context(), item)
 	if len(item.events) > 0 {
-		err = submitAndWait(r.Context(), a.callbacks, item, &item.waiter)
+		err = a.callbacks.Do(r.Context(), item, &item.Waiter)
 	}
 	ends(err)
 	if err != nil {

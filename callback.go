@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/internal/coalesce"
 )
 
 // HandlerService returns the service that takes events in, to be mounted at
@@ -80,9 +81,9 @@ func (a *App) serveCallback(w http.ResponseWriter, r *http.Request) {
 		unsigned(w, err)
 		return
 	}
-	item := &arrival{waiter: newWaiter()}
+	item := &arrival{Waiter: coalesce.NewWaiter()}
 	item.add(&engine.Event{ID: id, Channel: channel, Body: body, Meta: encodeMeta(step.Header)}, subscriptions)
-	if err := submitAndWait(ctx, a.callbacks, item, &item.waiter); err != nil {
+	if err := a.callbacks.Do(ctx, item, &item.Waiter); err != nil {
 		signed.failed()
 		end(StepResult{Outcome: OutcomeFailed, Reason: err.Error()})
 		if r.Context().Err() == nil {
@@ -139,7 +140,7 @@ func tooLarge(w http.ResponseWriter, limit int64) {
 
 // arrival is what one request brought, on its way into the store.
 type arrival struct {
-	waiter
+	coalesce.Waiter
 	events        []*engine.Event
 	subscriptions [][]*Subscription // to each event's channel
 }
@@ -165,6 +166,6 @@ func (a *App) flushArrivals(items []*arrival) {
 	}
 	err := h.push(ctx, a.engine)
 	for _, item := range items {
-		item.finish(err)
+		item.Finish(err)
 	}
 }

@@ -2,9 +2,7 @@ package toot
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -183,28 +181,6 @@ func TestHistoryIsBounded(t *testing.T) {
 	}
 	if got := decodeHistory([]byte("garbage")); len(got.Tries) != 0 {
 		t.Errorf("garbage: %+v", got)
-	}
-}
-
-// What gathers during a flush is flushed in order, in portions.
-func TestFlushesAreBounded(t *testing.T) {
-	begun, release := make(chan struct{}), make(chan struct{})
-	var got [][]int
-	b := newBatcher(10, func(n int) int { return n }, func(items []int) {
-		if got = append(got, slices.Clone(items)); len(got) == 1 {
-			close(begun)
-			<-release
-		}
-	})
-	b.submit(1)
-	<-begun
-	for _, size := range []int{4, 6, 4, 20, 3, 8} {
-		b.submit(size)
-	}
-	close(release)
-	b.wait()
-	if want := "[[1] [4 6] [4] [20] [3] [8]]"; fmt.Sprint(got) != want {
-		t.Errorf("got %v, want %v", got, want)
 	}
 }
 

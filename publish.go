@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/internal/coalesce"
 )
 
 const (
@@ -70,7 +71,7 @@ func (a *App) PublishAll(ctx context.Context, messages ...Message) ([]*Event, er
 	if len(messages) == 0 {
 		return nil, nil
 	}
-	p := &publication{waiter: newWaiter(), events: make([]*engine.Event, len(messages))}
+	p := &publication{Waiter: coalesce.NewWaiter(), events: make([]*engine.Event, len(messages))}
 	events := make([]*Event, len(messages))
 	now := time.Now().UTC()
 	for i, m := range messages {
@@ -82,7 +83,7 @@ func (a *App) PublishAll(ctx context.Context, messages ...Message) ([]*Event, er
 		p.events[i] = &engine.Event{ID: e.ID, Channel: e.Channel, Body: body}
 	}
 	end := a.beginPublish(ctx, p.events)
-	err := submitAndWait(ctx, a.publishes, p, &p.waiter)
+	err := a.publishes.Do(ctx, p, &p.Waiter)
 	end(err)
 	if err != nil {
 		return nil, fmt.Errorf("toot: publish on %q: %w", events[0].Channel, err)
@@ -156,7 +157,7 @@ func (a *App) compose(m Message, now time.Time) (*Event, []byte, error) {
 
 // publication is one call of Publish or PublishAll.
 type publication struct {
-	waiter
+	coalesce.Waiter
 	events []*engine.Event
 }
 
@@ -193,6 +194,6 @@ func (a *App) flushPublications(items []*publication) {
 		err = h.push(ctx, a.engine)
 	}
 	for _, p := range items {
-		p.finish(err)
+		p.Finish(err)
 	}
 }

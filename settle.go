@@ -151,7 +151,7 @@ func (d *dispatcher) observe(l *lane, j *job, v *verdict, took time.Duration, no
 
 // postpone tells the other processes that a lane rests. d.mu is held.
 func (d *dispatcher) postpone(l *lane, rest time.Duration) {
-	d.app.deferrals.submit(deferral{lane: engine.Lane{Kind: d.kind, Name: l.name}, rest: rest, at: time.Now()})
+	d.app.deferrals.Submit(deferral{lane: engine.Lane{Kind: d.kind, Name: l.name}, rest: rest, at: time.Now()})
 }
 
 // deferral is how long a lane is to rest from a moment on.
@@ -210,7 +210,7 @@ func (d *dispatcher) submit(s *settlement) {
 		return
 	}
 	s.outcome.Ticket = s.job.claim.Ticket
-	d.app.settles.submit(s)
+	d.app.settles.Submit(s)
 }
 
 // forget lets go of a job. d.mu is held.

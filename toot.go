@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/internal/coalesce"
 	"github.com/watermarkchurch/toot-go/internal/h1"
 )
 
@@ -215,10 +216,10 @@ type App struct {
 	stop     context.CancelFunc // ends Run
 
 	closing   sync.WaitGroup // calls that Close waits for
-	publishes *batcher[*publication]
-	callbacks *batcher[*arrival]
-	settles   *batcher[*settlement]
-	deferrals *batcher[deferral]
+	publishes *coalesce.Batcher[*publication]
+	callbacks *coalesce.Batcher[*arrival]
+	settles   *coalesce.Batcher[*settlement]
+	deferrals *coalesce.Batcher[deferral]
 	settling  context.Context // of the engine's calls that settle; ends when Run gives up on them
 	retries   retryPolicy
 
@@ -268,10 +269,10 @@ func New(eng engine.Engine, opts *Options) (*App, error) {
 		return nil, fmt.Errorf("%w: Options.RegistrationLease needs one that implements engine.Attributes", ErrUnsupported)
 	}
 	a.retries = retryPolicy{max: max(a.opts.MaxRetries, 0), delay: a.opts.RetryDelay, keep: a.opts.KeepTries}
-	a.publishes = newBatcher(flushJobs, (*publication).size, a.flushPublications)
-	a.callbacks = newBatcher(flushJobs, (*arrival).size, a.flushArrivals)
-	a.settles = newBatcher(flushJobs, (*settlement).size, a.flushSettlements)
-	a.deferrals = newBatcher(flushJobs, deferral.size, a.flushDeferrals)
+	a.publishes = coalesce.New(flushJobs, (*publication).size, a.flushPublications)
+	a.callbacks = coalesce.New(flushJobs, (*arrival).size, a.flushArrivals)
+	a.settles = coalesce.New(flushJobs, (*settlement).size, a.flushSettlements)
+	a.deferrals = coalesce.New(flushJobs, deferral.size, a.flushDeferrals)
 	a.fanOuts = newFanOuts(a)
 	a.deliveries = newDeliveries(a)
 	a.handlers = newHandlers(a)
@@ -300,8 +301,8 @@ func (a *App) Close() error {
 	}
 	a.mu.Unlock()
 	a.closing.Wait()
-	a.publishes.wait()
-	a.callbacks.wait()
+	a.publishes.Wait()
+	a.callbacks.Wait()
 	a.closeIdle()
 	return nil
 }
@@ -369,8 +370,8 @@ func (a *App) Run(ctx context.Context) error {
 		cancelled += d.drain(deadline)
 	}
 	giveUp()
-	a.settles.wait()
-	a.deferrals.wait()
+	a.settles.Wait()
+	a.deferrals.Wait()
 	if cancelled > 0 {
 		return fmt.Errorf("toot: %d jobs were still running after the drain timeout of %v and were cancelled; they will be tried again", cancelled, a.opts.DrainTimeout)
 	}
