@@ -285,7 +285,7 @@ func TestAPolicyIsAboutCallbacksOnly(t *testing.T) {
 	if wrapped.Load() != 1 {
 		t.Errorf("%d requests went through WrapTransport, want 1", wrapped.Load())
 	}
-	must(t, subscriber.Source("own", toot.Source{
+	must(t, subscriber.AddSource("own", toot.Source{
 		SubscriptionURL: publisher.url + "/subscriptions", ChannelPrefix: prefix,
 		Client: &http.Client{Transport: count(&own, http.DefaultTransport)},
 	}))
@@ -306,7 +306,7 @@ func TestAPolicyIsAboutCallbacksOnly(t *testing.T) {
 
 func TestLimitsOfTheServices(t *testing.T) {
 	n := newNode(t, toot.Options{MaxDepth: 4, MaxSubscribersPerChannel: 2, ReadTimeout: time.Second}, false)
-	must(t, n.Source("publisher", toot.Source{SubscriptionURL: "http://127.0.0.1:1/", ChannelPrefix: prefix}))
+	must(t, n.AddSource("publisher", toot.Source{SubscriptionURL: "http://127.0.0.1:1/", ChannelPrefix: prefix}))
 	must(t, n.Subscribe("publisher", "a", &recorder{}))
 	event := func(payload string) string {
 		return fmt.Sprintf(`{"id":"1","channel":"%sa","payload":%s}`, prefix, payload)

@@ -94,7 +94,7 @@ func start(t testing.TB, app *toot.App) (stop func()) {
 // subscribe makes n a subscriber of publisher's channel and registers it.
 func (n *node) subscribe(t testing.TB, publisher *node, channel string, h toot.Handler) {
 	t.Helper()
-	must(t, n.Source("publisher", toot.Source{SubscriptionURL: publisher.url + "/subscriptions", ChannelPrefix: prefix}))
+	must(t, n.AddSource("publisher", toot.Source{SubscriptionURL: publisher.url + "/subscriptions", ChannelPrefix: prefix}))
 	must(t, n.Subscribe("publisher", channel, h))
 	must(t, n.RegisterSubscriptions(t.Context()))
 }
@@ -261,7 +261,7 @@ func TestPrefixIDAndTimestampOfOneMessage(t *testing.T) {
 	publisher := newNode(t, toot.Options{ChannelPrefix: prefix}, true)
 	subscriber := newNode(t, toot.Options{}, true)
 	var got recorder
-	must(t, subscriber.Source("other", toot.Source{SubscriptionURL: publisher.url + "/subscriptions", ChannelPrefix: "org.other."}))
+	must(t, subscriber.AddSource("other", toot.Source{SubscriptionURL: publisher.url + "/subscriptions", ChannelPrefix: "org.other."}))
 	must(t, subscriber.Subscribe("other", "a", &got))
 	must(t, subscriber.RegisterSubscriptions(t.Context()))
 	for range 3 { // an ID is delivered once
@@ -473,10 +473,10 @@ func TestSubscribingNeedsASource(t *testing.T) {
 	if !errors.Is(err, toot.ErrUnknownSource) || !strings.Contains(err.Error(), `"nobody"`) {
 		t.Errorf("got %v", err)
 	}
-	if err := n.Source("s", toot.Source{SubscriptionURL: "/relative"}); err == nil {
+	if err := n.AddSource("s", toot.Source{SubscriptionURL: "/relative"}); err == nil {
 		t.Error("took a relative URL for a subscription URL")
 	}
-	must(t, n.Source("s", toot.Source{SubscriptionURL: "https://publisher.example.org/subscriptions"}))
+	must(t, n.AddSource("s", toot.Source{SubscriptionURL: "https://publisher.example.org/subscriptions"}))
 	must(t, n.AddSubscription(toot.Subscription{Source: "s", Channel: "a", Handler: h, Name: "mine"}))
 	if err := n.AddSubscription(toot.Subscription{Source: "s", Channel: "b", Handler: h, Name: "mine"}); err == nil {
 		t.Error("two subscriptions of one name")

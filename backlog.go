@@ -17,37 +17,37 @@ type backlog struct {
 }
 
 // backlogged reports that Options.MaxBacklog was passed when last counted.
-func (a *App) backlogged() bool {
-	if a.opts.MaxBacklog <= 0 {
+func (s *subscriber) backlogged() bool {
+	if s.opts.MaxBacklog <= 0 {
 		return false
 	}
-	if time.Now().UnixNano() >= a.backlog.next.Load() && a.backlog.counting.CompareAndSwap(false, true) {
-		a.closing.Add(1) // the caller has entered, so this is not the first
+	if time.Now().UnixNano() >= s.backlog.next.Load() && s.backlog.counting.CompareAndSwap(false, true) {
+		s.calls.join() // the caller has entered, so this is not the first
 		go func() {
-			defer a.closing.Done()
-			a.countBacklog()
+			defer s.calls.leave()
+			s.countBacklog()
 		}()
 	}
-	return a.backlog.over.Load()
+	return s.backlog.over.Load()
 }
 
-func (a *App) countBacklog() {
-	defer a.backlog.counting.Store(false)
+func (s *subscriber) countBacklog() {
+	defer s.backlog.counting.Store(false)
 	const (
 		often = time.Second // between two counts
 		share = 20          // of the time may go to counting
 	)
 	began := time.Now()
-	inspector, ok := a.engine.(engine.Inspector)
+	inspector, ok := s.engine.(engine.Inspector)
 	if !ok {
-		a.backlog.next.Store(began.Add(time.Hour).UnixNano())
+		s.backlog.next.Store(began.Add(time.Hour).UnixNano())
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), engineTimeout)
 	defer cancel()
 	lanes, err := inspector.Lanes(ctx)
 	took := time.Since(began)
-	a.backlog.next.Store(time.Now().Add(max(often, share*took)).UnixNano())
+	s.backlog.next.Store(time.Now().Add(max(often, share*took)).UnixNano())
 	if err != nil {
 		return // storing an event will fail, too, and say why
 	}
@@ -57,11 +57,11 @@ func (a *App) countBacklog() {
 			waiting += l.Waiting
 		}
 	}
-	if over := waiting >= a.opts.MaxBacklog; a.backlog.over.Swap(over) != over {
+	if over := waiting >= s.opts.MaxBacklog; s.backlog.over.Swap(over) != over {
 		if over {
-			a.log.Warn("toot: more events wait to be handled than allowed; publishers are told to wait", "waiting", waiting, "allowed", a.opts.MaxBacklog)
+			s.log.Warn("toot: more events wait to be handled than allowed; publishers are told to wait", "waiting", waiting, "allowed", s.opts.MaxBacklog)
 		} else {
-			a.log.Info("toot: events are accepted again", "waiting", waiting)
+			s.log.Info("toot: events are accepted again", "waiting", waiting)
 		}
 	}
 }

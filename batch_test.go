@@ -171,7 +171,7 @@ func TestAppsExchangeBatches(t *testing.T) {
 	var mu sync.Mutex
 	subscriber := newNode(t, toot.Options{}, true)
 	var got recorder
-	must(t, subscriber.Source("publisher", toot.Source{SubscriptionURL: subscriber.url, ChannelPrefix: prefix}))
+	must(t, subscriber.AddSource("publisher", toot.Source{SubscriptionURL: subscriber.url, ChannelPrefix: prefix}))
 	must(t, subscriber.Subscribe("publisher", "a", &got))
 	service := subscriber.HandlerService()
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -221,7 +221,7 @@ func TestAppsExchangeBatches(t *testing.T) {
 
 func TestHandlerServiceTakesBatches(t *testing.T) {
 	n := newNode(t, toot.Options{MaxEventBytes: 4096}, false)
-	must(t, n.Source("publisher", toot.Source{SubscriptionURL: "http://127.0.0.1:1/"}))
+	must(t, n.AddSource("publisher", toot.Source{SubscriptionURL: "http://127.0.0.1:1/"}))
 	must(t, n.Subscribe("publisher", "a", &recorder{}))
 	const good = `{"id":"1","payload":12345678901234567890,"channel":"a"}`
 	for _, tc := range []struct {

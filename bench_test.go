@@ -48,7 +48,7 @@ func BenchmarkFullLife(b *testing.B) {
 			var handled atomic.Int64
 			done := make(chan struct{})
 			total := int64(b.N) * int64(batch)
-			must(b, subscriber.Source("publisher", toot.Source{SubscriptionURL: publisher.url + "/subscriptions", ChannelPrefix: prefix}))
+			must(b, subscriber.AddSource("publisher", toot.Source{SubscriptionURL: publisher.url + "/subscriptions", ChannelPrefix: prefix}))
 			must(b, subscriber.AddSubscription(toot.Subscription{Source: "publisher", Channel: "a", Concurrency: 64, Handler: toot.HandlerFunc(func(context.Context, *toot.Event) error {
 				if handled.Add(1) == total {
 					close(done)

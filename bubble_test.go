@@ -158,7 +158,7 @@ func (p *process) die() {
 // subscribes returns what declares handlers of channel "a".
 func subscribes(b *bubble, handlers ...toot.Handler) func(*toot.App) {
 	return func(app *toot.App) {
-		must(b, app.Source("publisher", toot.Source{SubscriptionURL: "http://publisher/subscriptions"}))
+		must(b, app.AddSource("publisher", toot.Source{SubscriptionURL: "http://publisher/subscriptions"}))
 		for _, h := range handlers {
 			must(b, app.Subscribe("publisher", "a", h))
 		}

@@ -4,14 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
-	"os"
-	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
 	"github.com/watermarkchurch/toot-go/internal/coalesce"
+	"github.com/watermarkchurch/toot-go/internal/lanes"
+	"github.com/watermarkchurch/toot-go/internal/wire"
+	"github.com/watermarkchurch/toot-go/signing"
 )
 
 // HandlerService returns the service that takes events in, to be mounted at
@@ -23,53 +22,53 @@ import (
 // request that asks whether events are wanted (WebHook-Request-Origin) is
 // answered for the channels that are subscribed to.
 func (a *App) HandlerService() http.Handler {
-	return http.HandlerFunc(a.serveCallback)
+	return http.HandlerFunc(a.subscriber.serveCallback)
 }
 
-func (a *App) serveCallback(w http.ResponseWriter, r *http.Request) {
+func (s *subscriber) serveCallback(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodOptions {
-		a.serveConsent(w, r)
+		s.serveConsent(w, r)
 		return
 	}
 	if r.Method != http.MethodPost {
-		methodNotAllowed(w, http.MethodPost)
+		wire.MethodNotAllowed(w, http.MethodPost)
 		return
 	}
-	if err := a.enter(); err != nil {
+	if err := s.calls.enter(); err != nil {
 		unavailable(w)
 		return
 	}
-	defer a.closing.Done()
-	if a.backlogged() {
+	defer s.calls.leave()
+	if s.backlogged() {
 		busy(w)
 		return
 	}
-	body, ok := a.readBody(w, r)
+	body, ok := s.opts.readBody(w, r)
 	if !ok {
 		return
 	}
-	w.Header()[batchHeader] = batchMaxValue
-	if r.Header.Get("Content-Type") == batchType {
-		a.serveBatch(w, r, body)
+	w.Header()[wire.BatchHeader] = wire.BatchMaxValue
+	if r.Header.Get("Content-Type") == wire.BatchType {
+		s.serveBatch(w, r, body)
 		return
 	}
-	id, channel, err := "", "", errNotJSON
+	id, channel, err := "", "", wire.ErrNotJSON
 	if json.Valid(body) {
-		id, channel, err = identify(body)
+		id, channel, err = wire.Identify(body)
 	}
 	switch {
-	case errors.Is(err, errNoChannel):
-		problem(w, http.StatusUnprocessableEntity, `Expected an event: {"id":…,"timestamp":…,"payload":…,"channel":…}, but `+err.Error()+".")
+	case errors.Is(err, wire.ErrNoChannel):
+		wire.Problem(w, http.StatusUnprocessableEntity, `Expected an event: {"id":…,"timestamp":…,"payload":…,"channel":…}, but `+err.Error()+".")
 		return
 	case err != nil:
-		problem(w, http.StatusBadRequest, `Expected an event as one JSON object: {"id":…,"timestamp":…,"payload":…,"channel":…}, but `+err.Error()+".")
+		wire.Problem(w, http.StatusBadRequest, `Expected an event as one JSON object: {"id":…,"timestamp":…,"payload":…,"channel":…}, but `+err.Error()+".")
 		return
 	}
 	step := &Step{Name: StepReceive, EventID: id, Channel: channel, Header: r.Header}
-	ctx, end := a.begin(r.Context(), step)
-	subscriptions := a.subscriptionsTo(channel)
+	ctx, end := s.begin(r.Context(), step)
+	subscriptions := s.subscriptionsTo(channel)
 	if len(subscriptions) == 0 {
-		w.Header()[unsubscribeHeader] = []string{"True"}
+		w.Header()[wire.UnsubscribeHeader] = []string{"True"}
 		w.WriteHeader(http.StatusOK)
 		end(StepResult{Outcome: OutcomeUnwanted})
 		return
@@ -77,65 +76,23 @@ func (a *App) serveCallback(w http.ResponseWriter, r *http.Request) {
 	signed := signed{header: r.Header, body: body}
 	if err := signed.allows(subscriptions); err != nil {
 		end(StepResult{Outcome: OutcomeFailed, Reason: err.Error()})
-		a.log.Warn("toot: refused an event", "event", id, "channel", channel, "error", err)
-		unsigned(w, err)
+		s.log.Warn("toot: refused an event", "event", id, "channel", channel, "error", err)
+		signing.Unauthorized(w, err)
 		return
 	}
 	item := &arrival{Waiter: coalesce.NewWaiter()}
-	item.add(&engine.Event{ID: id, Channel: channel, Body: body, Meta: encodeMeta(step.Header)}, subscriptions)
-	if err := a.callbacks.Do(ctx, item, &item.Waiter); err != nil {
+	item.add(&engine.Event{ID: id, Channel: channel, Body: body, Meta: wire.EncodeTrace(step.Header)}, subscriptions)
+	if err := s.callbacks.Do(ctx, item, &item.Waiter); err != nil {
 		signed.failed()
 		end(StepResult{Outcome: OutcomeFailed, Reason: err.Error()})
 		if r.Context().Err() == nil {
-			a.log.Error("toot: can't store an incoming event; its publisher will send it again", "event", id, "channel", channel, "error", err)
+			s.log.Error("toot: can't store an incoming event; its publisher will send it again", "event", id, "channel", channel, "error", err)
 		}
 		unavailable(w)
 		return
 	}
 	end(StepResult{Outcome: OutcomeOK})
 	w.WriteHeader(http.StatusOK)
-}
-
-// readBody reads a request's body, or answers why it can't.
-func (a *App) readBody(w http.ResponseWriter, r *http.Request) (body []byte, ok bool) {
-	limit := int64(a.opts.MaxEventBytes)
-	if r.ContentLength > limit {
-		tooLarge(w, limit)
-		return nil, false
-	}
-	if !isPlain(r.Header) {
-		problem(w, http.StatusUnsupportedMediaType, "The body has a Content-Encoding. Expected it as it is.")
-		return nil, false
-	}
-	slow := a.limitReading(w, r)
-	var err error
-	if r.ContentLength > 0 {
-		body = make([]byte, r.ContentLength)
-		_, err = io.ReadFull(r.Body, body)
-	} else {
-		body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	}
-	if slow != nil {
-		_ = slow.SetReadDeadline(time.Time{})
-	}
-	var over *http.MaxBytesError
-	switch {
-	case errors.As(err, &over):
-		tooLarge(w, limit)
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		w.Header().Set("Connection", "close")
-		problem(w, http.StatusRequestTimeout, "The body did not arrive in time.")
-	case err != nil:
-		problem(w, http.StatusBadRequest, "The body ended before its end was reached.")
-	case tooDeep(body, a.wireDepth()):
-		tooNested(w, a.opts.MaxDepth)
-		return nil, false
-	}
-	return body, err == nil
-}
-
-func tooLarge(w http.ResponseWriter, limit int64) {
-	problem(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is larger than the %d bytes that are accepted here.", limit))
 }
 
 // arrival is what one request brought, on its way into the store.
@@ -153,18 +110,18 @@ func (item *arrival) add(e *engine.Event, subscriptions []*Subscription) {
 func (item *arrival) size() int { return len(item.events) }
 
 // flushArrivals stores what several callbacks brought in one step.
-func (a *App) flushArrivals(items []*arrival) {
+func (s *subscriber) flushArrivals(items []*arrival) {
 	ctx, cancel := context.WithTimeout(context.Background(), engineTimeout)
 	defer cancel()
-	var h handOff
+	var push lanes.Push
 	for _, item := range items {
 		for i, e := range item.events {
-			for _, s := range item.subscriptions[i] {
-				h.add(a.handlers, e, s.Name)
+			for _, sub := range item.subscriptions[i] {
+				push.Add(s.handlers, e, sub.Name)
 			}
 		}
 	}
-	err := h.push(ctx, a.engine)
+	err := push.Store(ctx, s.engine)
 	for _, item := range items {
 		item.Finish(err)
 	}

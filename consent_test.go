@@ -147,7 +147,7 @@ func TestConsentIsGivenForWhatIsSubscribedTo(t *testing.T) {
 	if a := n.request(t, "OPTIONS", "/callbacks", "", "WebHook-Request-Origin", origin); a.status != 403 {
 		t.Errorf("without any subscription: %d", a.status)
 	}
-	must(t, n.Source("publisher", toot.Source{SubscriptionURL: "http://127.0.0.1:1/", ChannelPrefix: prefix}))
+	must(t, n.AddSource("publisher", toot.Source{SubscriptionURL: "http://127.0.0.1:1/", ChannelPrefix: prefix}))
 	must(t, n.Subscribe("publisher", "ä", &recorder{}))
 	for _, tc := range []struct {
 		name   string
@@ -216,7 +216,7 @@ func TestRegistrationsEndUnlessRenewed(t *testing.T) {
 
 				subscriber, closeSubscriber := open("subscriber", memengine.NewStore(), toot.Options{RegisterOnRun: onRun})
 				defer closeSubscriber()
-				must(t, subscriber.Source("publisher", toot.Source{SubscriptionURL: "http://publisher/subscriptions"}))
+				must(t, subscriber.AddSource("publisher", toot.Source{SubscriptionURL: "http://publisher/subscriptions"}))
 				must(t, subscriber.Subscribe("publisher", "a", &got))
 				stopSubscriber := start(t, subscriber)
 				defer stopSubscriber()

@@ -2,63 +2,139 @@ package toot
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
 	"time"
 
-	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/internal/lanes"
+	"github.com/watermarkchurch/toot-go/internal/outbound"
+	"github.com/watermarkchurch/toot-go/internal/wire"
+	"github.com/watermarkchurch/toot-go/signing"
 )
 
-func newDeliveries(a *App) *dispatcher {
-	limit := laneLimit{max: a.opts.MaxDeliveriesPerURL, adapts: true}
-	if rate := a.opts.MaxRatePerURL; rate > 0 {
-		limit.spacing = time.Duration(float64(time.Second) / rate)
-	}
-	return newDispatcher(a, engine.Deliver, a.lease(), a.opts.MaxDeliveries,
-		func(string) laneLimit { return limit }, nil, a.deliver)
-}
-
-// lease is how long a claimed job is this process's own before the lease has
-// to be extended: a request and its settlement fit well.
-func (a *App) lease() time.Duration {
-	return max(2*a.opts.RequestTimeout, 2*time.Second)
-}
-
 // deliver POSTs events to the callback URL of their lane.
-func (a *App) deliver(ctx context.Context, jobs []*job, verdicts []verdict) {
-	if a.opts.RequireConsent && !a.withConsent(ctx, jobs, verdicts) {
+func (p *publisher) deliver(ctx context.Context, l *lanes.Lane, jobs []*lanes.Job, verdicts []lanes.Verdict) {
+	if p.opts.RequireConsent && !p.haveConsent(ctx, l, jobs, verdicts) {
 		return
 	}
 	if len(jobs) == 1 {
-		ctx, trace := a.beginTry(ctx, StepDeliver, jobs[0])
-		event := jobs[0].claim.Event
-		verdicts[0], _ = a.post(ctx, jobs[0].lane, event.ID, event.Body, jsonContentType, trace)
+		event := jobs[0].Event
+		ctx, trace := p.beginTry(ctx, StepDeliver, l, jobs[0])
+		verdicts[0], _ = p.post(ctx, l, event.ID, event.Body, wire.JSONContentType, trace)
 	} else {
 		for _, j := range jobs {
-			_, _ = a.beginTry(ctx, StepDeliver, j)
+			_, _ = p.beginTry(ctx, StepDeliver, l, j)
 		}
-		a.deliverBatch(ctx, jobs, verdicts)
+		p.deliverBatch(ctx, l, jobs, verdicts)
 	}
 	for i, j := range jobs {
-		if verdicts[i].unsubscribe {
-			a.unsubscribe(ctx, j.claim.Event.Channel, j.lane.name, &verdicts[i])
+		if verdicts[i].Unsubscribe {
+			p.unsubscribe(ctx, j.Event.Channel, l.Name(), &verdicts[i])
 		}
 	}
+}
+
+// deliverBatch POSTs the events of several jobs in one request.
+func (p *publisher) deliverBatch(ctx context.Context, l *lanes.Lane, jobs []*lanes.Job, verdicts []lanes.Verdict) {
+	size := 1
+	for _, j := range jobs {
+		size += len(j.Event.Body) + 1
+	}
+	body := make([]byte, 0, size)
+	for _, j := range jobs {
+		body = append(body, ',')
+		body = append(body, j.Event.Body...)
+	}
+	body[0] = '['
+	body = append(body, ']')
+	v, answer := p.post(ctx, l, "", body, wire.BatchContentType, nil)
+	if refused := v.Status >= 400 && v.Status <= 499 && v.Status != http.StatusRequestTimeout && v.Status != http.StatusTooManyRequests ||
+		v.Action == lanes.Finish && v.Round == 0; refused {
+		// It takes no batches (any more): the events go one by one, and the
+		// answers to those count.
+		v = lanes.Verdict{Action: lanes.GiveBack, Status: v.Status, RefusesRounds: true}
+	}
+	var results wire.BatchAnswer
+	if v.Action == lanes.Finish && (v.CutOff || len(answer) > 0 && json.Unmarshal(answer, &results) != nil) {
+		// Which events it took, it alone knows.
+		v = lanes.Verdict{Action: lanes.GiveBack, Status: v.Status, RefusesRounds: true}
+	}
+	for i := range verdicts {
+		verdicts[i] = v
+	}
+	if v.Action != lanes.Finish || len(answer) == 0 {
+		return
+	}
+	for _, r := range results.Results {
+		if r.Index < 0 || r.Index >= len(verdicts) {
+			continue
+		}
+		h := http.Header{}
+		if r.Unsubscribe {
+			h[wire.UnsubscribeHeader] = []string{"True"}
+		}
+		one := judge(r.Status, h, time.Now(), p.opts.MaxRetryAfter)
+		one.Round, one.Answered = v.Round, true
+		verdicts[r.Index] = one
+	}
+}
+
+// post sends a body to the callback URL of a lane and judges what comes back.
+// The answer's body is returned up to a bound. The ID is that of the request,
+// should it be signed; the same for each try, or none for one that is not made
+// again.
+func (p *publisher) post(ctx context.Context, l *lanes.Lane, id string, body []byte, contentType []string, trace http.Header) (v lanes.Verdict, answer []byte) {
+	now := time.Now()
+	keys, err := p.registry.Keys(ctx, l.Name(), now)
+	if err != nil { // rather late than unsigned
+		p.log.Warn("toot: can't read the signing secrets; will try again", "error", err)
+		return lanes.Verdict{Action: lanes.GiveBack, After: storeRetry}, nil
+	}
+	res, err := p.client.Post(ctx, l.Peer().(*outbound.Endpoint), body, func(h http.Header) {
+		h["Content-Type"] = contentType
+		h["User-Agent"] = wire.UserAgent
+		for _, name := range wire.TraceHeaders {
+			if values := trace[name]; values != nil {
+				h[name] = values
+			}
+		}
+		if p.opts.RequireConsent {
+			h[wire.RequestOriginHeader] = []string{p.opts.Origin}
+		}
+		if len(keys) > 0 {
+			if id == "" {
+				id = wire.NewEventID()
+			}
+			signing.Sign(h, keys, id, now, body)
+		}
+	})
+	switch {
+	case errors.Is(err, outbound.ErrNotURL): // from a store that another program wrote to
+		return lanes.Verdict{Action: lanes.Bury, Reason: err.Error()}, nil
+	case err != nil && ctx.Err() != nil:
+		return lanes.Verdict{Action: lanes.GiveBack}, nil // stopped from our side
+	case err != nil && outbound.IsTimeout(err):
+		return lanes.Verdict{Action: lanes.TryAgain, Evidence: lanes.TimedOut, Reason: "no answer within the request timeout"}, nil
+	case err != nil:
+		return lanes.Verdict{Action: lanes.TryAgain, Evidence: lanes.Trouble, Reason: err.Error()}, nil
+	}
+	v = judge(res.Status, res.Header, time.Now(), p.opts.MaxRetryAfter)
+	v.Answered, v.Round, v.CutOff = true, wire.TakesBatch(res.Header), res.CutOff
+	return v, res.Body
 }
 
 // unsubscribe takes a callback URL off a channel, as its answer asked. If the
 // store refuses, the delivery is tried again, and so is this.
-func (a *App) unsubscribe(ctx context.Context, channel, callbackURL string, v *verdict) {
+func (p *publisher) unsubscribe(ctx context.Context, channel, callbackURL string, v *lanes.Verdict) {
 	ctx, cancel := context.WithTimeout(ctx, engineTimeout)
 	defer cancel()
-	removed, err := a.engine.RemoveSubscriber(ctx, channel, callbackURL)
-	if err != nil {
-		*v = verdict{action: giveBack, after: storeRetry}
-		a.log.Warn("toot: can't remove a subscriber; will try again", "channel", channel, "callback_url", redactURL(callbackURL), "error", err)
-		return
+	removed, err := p.registry.Remove(ctx, channel, callbackURL)
+	switch {
+	case err != nil:
+		*v = lanes.Verdict{Action: lanes.GiveBack, After: storeRetry}
+		p.log.Warn("toot: can't remove a subscriber; will try again", "channel", channel, "callback_url", wire.RedactURL(callbackURL), "error", err)
+	case removed: // unless another delivery was told before
+		p.log.Info("toot: subscriber removed at its own request", "channel", channel, "callback_url", wire.RedactURL(callbackURL), "status", v.Status)
 	}
-	a.dropLease(ctx, channel, callbackURL)
-	a.withdrawConsent(ctx, channel, callbackURL)
-	if !removed { // another delivery was told before
-		return
-	}
-	a.log.Info("toot: subscriber removed at its own wish", "channel", channel, "callback_url", redactURL(callbackURL), "status", v.status)
 }

@@ -330,7 +330,7 @@ func TestStoppingUnderLoadIsClean(t *testing.T) {
 
 func TestAHandlerThatOverstaysIsCancelledAndTriedAgain(t *testing.T) {
 	n := newNode(t, toot.Options{DrainTimeout: 50 * time.Millisecond}, false)
-	must(t, n.Source("publisher", toot.Source{SubscriptionURL: n.url + "/subscriptions"}))
+	must(t, n.AddSource("publisher", toot.Source{SubscriptionURL: n.url + "/subscriptions"}))
 	began := make(chan struct{}, 1)
 	var again recorder
 	var cancelled atomic.Bool
@@ -366,7 +366,7 @@ func TestAHandlerThatOverstaysIsCancelledAndTriedAgain(t *testing.T) {
 
 func TestHandlerTimeout(t *testing.T) {
 	n := newNode(t, toot.Options{RetryDelay: quickRetries}, true)
-	must(t, n.Source("publisher", toot.Source{SubscriptionURL: n.url + "/subscriptions"}))
+	must(t, n.AddSource("publisher", toot.Source{SubscriptionURL: n.url + "/subscriptions"}))
 	var got recorder
 	must(t, n.AddSubscription(toot.Subscription{Source: "publisher", Channel: "a", Timeout: 30 * time.Millisecond, Handler: toot.HandlerFunc(
 		func(ctx context.Context, e *toot.Event) error {
@@ -384,7 +384,7 @@ func TestHandlerTimeout(t *testing.T) {
 
 func TestLongHandlersKeepTheirLease(t *testing.T) {
 	n := newNode(t, toot.Options{RequestTimeout: 100 * time.Millisecond}, true) // leases of 2 s
-	must(t, n.Source("publisher", toot.Source{SubscriptionURL: n.url + "/subscriptions"}))
+	must(t, n.AddSource("publisher", toot.Source{SubscriptionURL: n.url + "/subscriptions"}))
 	var runs atomic.Int64
 	must(t, n.Subscribe("publisher", "a", toot.HandlerFunc(func(ctx context.Context, _ *toot.Event) error {
 		runs.Add(1)
@@ -407,7 +407,7 @@ func TestLongHandlersKeepTheirLease(t *testing.T) {
 
 func TestOneAtATimeKeepsTheOrder(t *testing.T) {
 	n := newNode(t, toot.Options{}, true)
-	must(t, n.Source("publisher", toot.Source{SubscriptionURL: n.url + "/subscriptions"}))
+	must(t, n.AddSource("publisher", toot.Source{SubscriptionURL: n.url + "/subscriptions"}))
 	var got recorder
 	must(t, n.AddSubscription(toot.Subscription{Source: "publisher", Channel: "a", Concurrency: 1, Handler: &got}))
 	const events = 1000
@@ -434,7 +434,7 @@ func TestAnotherProcessFindsSomethingToDo(t *testing.T) {
 		eng, err := sqliteengine.Open(path, nil)
 		must(t, err)
 		n := newNodeOn(t, eng, toot.Options{}, false)
-		must(t, n.Source("publisher", toot.Source{SubscriptionURL: n.url + "/subscriptions"}))
+		must(t, n.AddSource("publisher", toot.Source{SubscriptionURL: n.url + "/subscriptions"}))
 		must(t, n.AddSubscription(toot.Subscription{Source: "publisher", Channel: "a", Name: "work", Concurrency: 1,
 			Handler: toot.HandlerFunc(func(context.Context, *toot.Event) error {
 				time.Sleep(10 * time.Millisecond)
@@ -476,7 +476,7 @@ func TestRatePerURL(t *testing.T) {
 
 func TestAFullBacklogIsAnsweredWith503(t *testing.T) {
 	n := newNode(t, toot.Options{MaxBacklog: 10}, false)
-	must(t, n.Source("publisher", toot.Source{SubscriptionURL: "http://127.0.0.1:1/"}))
+	must(t, n.AddSource("publisher", toot.Source{SubscriptionURL: "http://127.0.0.1:1/"}))
 	var got recorder
 	must(t, n.Subscribe("publisher", "a", &got))
 	sent := 0

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/watermarkchurch/toot-go/internal/lanes"
 )
 
 // Errors that callers may want to tell apart with errors.Is.
@@ -19,7 +21,7 @@ var (
 	// ErrTooLarge is returned for an event larger than Options.MaxEventBytes.
 	ErrTooLarge = errors.New("toot: event too large")
 	// ErrUnknownSource is returned for a subscription to a source that
-	// [App.Source] has not defined.
+	// [App.AddSource] has not defined.
 	ErrUnknownSource = errors.New("toot: unknown source")
 	// ErrRunning is returned by [App.Run] while another Run is under way.
 	ErrRunning = errors.New("toot: Run is already under way")
@@ -29,7 +31,7 @@ var (
 	// ErrLeaseLost is the cause (context.Cause) with which a handler's
 	// context ends when its job was taken over by another worker, because
 	// this one could not extend its lease in time.
-	ErrLeaseLost = errors.New("toot: the lease on the job was lost")
+	ErrLeaseLost = lanes.ErrLeaseLost
 )
 
 // Permanent marks a handler's error as one that trying again can't mend: the

@@ -1,78 +1,30 @@
 package toot
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
-	"errors"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
-	"time"
-	"unicode/utf8"
-
-	"github.com/watermarkchurch/toot-go/engine"
 )
 
-// readWire returns a request captured from an original peer.
-func readWire(t testing.TB, name string) (*http.Request, []byte) {
+// captured returns the body of a request captured from an original peer.
+func captured(t *testing.T, name string) []byte {
 	t.Helper()
 	raw, err := os.ReadFile(filepath.Join("testdata", "wire", name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	req, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(raw)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, err := io.ReadAll(req.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return req, body
-}
-
-func TestOriginalEventsAreUnderstood(t *testing.T) {
-	utc := time.Date(2026, 11, 23, 9, 11, 13, 0, time.UTC)
-	const channel = "org.example.publisher.users.updated.v1"
-	const utf8Payload = "{\"id\":123,\"naïve\":\"é\u2028<&>\",\"n\":null,\"f\":1.5,\"big\":12345678901234567890}"
-	for _, tc := range []struct{ file, id, payload string }{
-		{"event-utc-time.http", "448d059a-3c9e-49b5-af46-08f5f09ed9a4", `{"id":1}`},
-		{"event-utc-time-basic-auth.http", "9097d2cc-16bb-449a-9b7e-d627f94dc524", `{"id":1}`},
-		{"event-utf8-bigint-offset-time.http", "85f05e61-9b14-4062-a0a6-f9dd7272587d", utf8Payload},
-		{"event-escaped-basic-auth.http", "ff1928d6-d74a-4f0d-9b57-194d37609843", "{\"id\":123,\"naïve\":\"é\\u2028\\u003c\\u0026\\u003e\",\"n\":null,\"f\":1.5,\"big\":12345678901234567890}"},
-	} {
-		_, body := readWire(t, tc.file)
-		e, err := parseEvent(body)
-		if err != nil {
-			t.Errorf("%s: %v", tc.file, err)
-			continue
-		}
-		if e.ID != tc.id || e.Channel != channel || !e.Timestamp.Equal(utc) {
-			t.Errorf("%s: got ID %q, channel %q, timestamp %v", tc.file, e.ID, e.Channel, e.Timestamp)
-		}
-		if string(e.Payload) != tc.payload {
-			t.Errorf("%s: payload\n got %s\nwant %s", tc.file, e.Payload, tc.payload)
-		}
-		if !bytes.Contains(body, e.Payload) {
-			t.Errorf("%s: the payload's bytes were changed", tc.file)
-		}
-		if again := e.appendWire(nil); !bytes.Equal(again, body) {
-			t.Errorf("%s: sent on\n got %s\nwant %s", tc.file, again, body)
-		}
-	}
+	_, body, _ := bytes.Cut(raw, []byte("\r\n\r\n"))
+	return body
 }
 
 func TestEscapedAndPlainCharactersAreTheSameEvent(t *testing.T) {
 	var escaped, plain map[string]any
-	_, a := readWire(t, "event-escaped-basic-auth.http")
-	_, b := readWire(t, "event-utf8-bigint-offset-time.http")
+	a, b := captured(t, "event-escaped-basic-auth.http"), captured(t, "event-utf8-bigint-offset-time.http")
 	for body, into := range map[*[]byte]*map[string]any{&a: &escaped, &b: &plain} {
-		e, err := parseEvent(*body)
-		if err != nil {
+		var e Event
+		if err := json.Unmarshal(*body, &e); err != nil {
 			t.Fatal(err)
 		}
 		if err := e.Decode(into); err != nil {
@@ -85,154 +37,4 @@ func TestEscapedAndPlainCharactersAreTheSameEvent(t *testing.T) {
 	if escaped["naïve"] != plain["naïve"] || escaped["naïve"] != "é\u2028<&>" {
 		t.Errorf("escaped %q, plain %q", escaped["naïve"], plain["naïve"])
 	}
-}
-
-func TestTimestamps(t *testing.T) {
-	utc := time.Date(2026, 11, 23, 9, 11, 13, 0, time.UTC)
-	for text, want := range map[string]time.Time{
-		"2026-11-23 09:11:13 +0000":     utc,
-		"2026-11-23 03:11:13 -0600":     utc,
-		"2026-11-23 09:11:13 UTC":       utc,
-		"2026-11-23T09:11:13Z":          utc,
-		"2026-11-23T10:11:13+01:00":     utc,
-		"2026-11-23T09:11:13.250Z":      utc.Add(250 * time.Millisecond),
-		"2026-11-23 09:11:13.250+00:00": utc.Add(250 * time.Millisecond),
-		"2026-11-23 09:11:13 CST":       {}, // could be one of three
-		"yesterday":                     {},
-		"":                              {},
-	} {
-		if got := parseTimestamp(text); !got.Equal(want) {
-			t.Errorf("parseTimestamp(%q) = %v, want %v", text, got, want)
-		}
-	}
-}
-
-func TestOddEventsAreNotLost(t *testing.T) {
-	for body, check := range map[string]func(*Event) bool{
-		`{"channel":"c","id":"x","timestamp":"soon","payload":1}`: func(e *Event) bool {
-			return e.Timestamp.IsZero() && e.TimestampText == "soon" && string(e.Payload) == "1"
-		},
-		`{"channel":"c"}`:                              func(e *Event) bool { return len(e.ID) == 36 && string(e.Payload) == "{}" },
-		`{"channel":"c","id":7,"timestamp":12}`:        func(e *Event) bool { return e.ID == "7" && e.TimestampText == "12" },
-		`{"channel":"c","payload":null}`:               func(e *Event) bool { return string(e.Payload) == "null" },
-		`{"channel":"a","channel":"b"}`:                func(e *Event) bool { return e.Channel == "b" },
-		"\n" + `{ "channel" : "\u0063" , "x" : [1] } `: func(e *Event) bool { return e.Channel == "c" },
-		`{"x":{"channel":"no"},"channel":"c"}`:         func(e *Event) bool { return e.Channel == "c" },
-		`{"\u0063hannel":"c"}`:                         func(e *Event) bool { return e.Channel == "c" },
-		`{"channel":"c","payload":"}]\\\""}`:           func(e *Event) bool { return string(e.Payload) == `"}]\\\""` },
-	} {
-		e, err := parseEvent([]byte(body))
-		if err != nil || !check(e) {
-			t.Errorf("%s: got %+v, %v", body, e, err)
-		}
-	}
-}
-
-func TestWhatIsNoEvent(t *testing.T) {
-	for body, want := range map[string]error{
-		``:                            errNotJSON,
-		`{`:                           errNotJSON,
-		`{"channel":"c"} x`:           errNotJSON,
-		`[]`:                          errNotObject,
-		`"channel"`:                   errNotObject,
-		`null`:                        errNotObject,
-		`{}`:                          errNoChannel,
-		`{"channel":""}`:              errNoChannel,
-		`{"channel":null}`:            errNoChannel,
-		`{"channel":7,"payload":{}}`:  errNoChannel,
-		`{"Channel":"c","payload":1}`: errNoChannel,
-	} {
-		if _, err := parseEvent([]byte(body)); !errors.Is(err, want) {
-			t.Errorf("%s: got %v, want %v", body, err, want)
-		}
-	}
-}
-
-func TestWhatAnotherProgramStoredDoesNoHarm(t *testing.T) {
-	_, body := readWire(t, "event-escaped-basic-auth.http")
-	for n := range body {
-		if e, err := parseStored(&engine.Event{ID: "id", Channel: "channel", Body: body[:n:n]}); err == nil {
-			t.Errorf("%s: %+v", body[:n], e)
-		}
-	}
-	if e, err := parseStored(&engine.Event{ID: "id", Channel: "channel", Body: body}); err != nil || e.ID != "id" || e.Channel != "channel" || len(e.Payload) < 10 || e.Timestamp.IsZero() {
-		t.Errorf("%+v, %v", e, err)
-	}
-}
-
-func TestPayloads(t *testing.T) {
-	for _, tc := range []struct {
-		payload any
-		want    string
-	}{
-		{nil, `{}`},
-		{json.RawMessage(nil), `{}`},
-		{json.RawMessage(`null`), `null`},
-		{json.RawMessage(`{"b":1,  "a":12345678901234567890}`), `{"b":1,  "a":12345678901234567890}`},
-		{map[string]any{"html": "<&>"}, `{"html":"<&>"}`},
-		{"text", `"text"`},
-		{struct {
-			ID int `json:"id"`
-		}{7}, `{"id":7}`},
-	} {
-		got, err := encodePayload(tc.payload)
-		if err != nil || string(got) != tc.want {
-			t.Errorf("encodePayload(%v) = %s, %v, want %s", tc.payload, got, err, tc.want)
-		}
-	}
-	for _, bad := range []any{json.RawMessage(`{`), json.RawMessage("\"\xff\""), make(chan int), func() {}} {
-		if _, err := encodePayload(bad); !errors.Is(err, ErrInvalidPayload) {
-			t.Errorf("encodePayload(%v): got %v, want ErrInvalidPayload", bad, err)
-		}
-	}
-}
-
-func TestChannels(t *testing.T) {
-	for _, ok := range []string{"a", "org.example.users.updated.v1", "naïve channel/1", strings.Repeat("x", maxChannelBytes)} {
-		if err := checkChannel(ok); err != nil {
-			t.Errorf("checkChannel(%q) = %v", ok, err)
-		}
-	}
-	for _, bad := range []string{"", "a\nb", "a\x00", "a\x7f", "a\u0085b", "a\u2028b", "a\xff", strings.Repeat("x", maxChannelBytes+1)} {
-		if err := checkChannel(bad); !errors.Is(err, ErrInvalidChannel) {
-			t.Errorf("checkChannel(%q) = %v, want ErrInvalidChannel", bad, err)
-		}
-	}
-}
-
-// FuzzParseEvent checks the hand-written reader against encoding/json.
-func FuzzParseEvent(f *testing.F) {
-	for _, name := range []string{"event-utc-time.http", "event-escaped-basic-auth.http", "event-utf8-bigint-offset-time.http"} {
-		_, body := readWire(f, name)
-		f.Add(body)
-	}
-	f.Add([]byte(`{"channel":"c","payload":[{"a":"\\\""},[],{}],"id":null}`))
-	f.Fuzz(func(t *testing.T, body []byte) {
-		e, err := parseEvent(body)
-		if err != nil {
-			var object map[string]json.RawMessage
-			if json.Unmarshal(body, &object) == nil && object != nil && len(object["channel"]) > 2 && object["channel"][0] == '"' {
-				t.Fatalf("refused an event: %v", err)
-			}
-			return
-		}
-		if id, channel, err := identify(body); err != nil || channel != e.Channel || len(e.ID) != 36 && id != e.ID {
-			t.Fatalf("identified as %q on %q, %v", id, channel, err)
-		}
-		var want map[string]json.RawMessage
-		if err := json.Unmarshal(body, &want); err != nil {
-			t.Fatalf("took for an event what is no JSON object: %v", err)
-		}
-		if payload, ok := want["payload"]; ok && utf8.Valid(body) && !bytes.Equal(payload, e.Payload) {
-			t.Fatalf("payload %s, want %s", e.Payload, payload)
-		}
-		sent := e.appendWire(nil)
-		again, err := parseEvent(sent)
-		if err != nil {
-			t.Fatalf("sent on as %s: %v", sent, err)
-		}
-		if again.ID != e.ID && utf8.ValidString(e.ID) || !bytes.Equal(again.Payload, e.Payload) {
-			t.Fatalf("sent on as %s", sent)
-		}
-	})
 }

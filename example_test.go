@@ -55,7 +55,7 @@ func Example() {
 	mux.Handle("/callbacks", app.HandlerService())
 
 	handled := make(chan string)
-	app.Source("shop", toot.Source{SubscriptionURL: server.URL + "/subscriptions", ChannelPrefix: "org.example.shop."})
+	app.AddSource("shop", toot.Source{SubscriptionURL: server.URL + "/subscriptions", ChannelPrefix: "org.example.shop."})
 	app.Subscribe("shop", "orders.placed.v1", toot.HandlerFunc(func(_ context.Context, e *toot.Event) error {
 		handled <- fmt.Sprintf("%s: order %v", e.Channel, e.Get("order"))
 		return nil

@@ -302,7 +302,7 @@ func TestAStalledWorker(t *testing.T) {
 		})
 		sub := func(h toot.Handler) func(*toot.App) {
 			return func(app *toot.App) {
-				must(b, app.Source("publisher", toot.Source{SubscriptionURL: "http://publisher/subscriptions"}))
+				must(b, app.AddSource("publisher", toot.Source{SubscriptionURL: "http://publisher/subscriptions"}))
 				must(b, app.AddSubscription(toot.Subscription{Source: "publisher", Channel: "a", Handler: h, Concurrency: 2}))
 			}
 		}

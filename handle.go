@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"runtime/debug"
 
-	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/internal/lanes"
+	"github.com/watermarkchurch/toot-go/internal/wire"
 )
 
 // maxLostClaims is how often in a row a job is run again at once after the
@@ -14,67 +15,56 @@ import (
 // that it had better wait, by the retry schedule.
 const maxLostClaims = 3
 
-func newHandlers(a *App) *dispatcher {
-	limit := func(name string) laneLimit {
-		if s := a.subscription(name); s != nil {
-			return laneLimit{max: s.Concurrency}
-		}
-		return laneLimit{max: 1}
-	}
-	return newDispatcher(a, engine.Handle, a.lease(), a.opts.MaxHandlers, limit, a.subscriptionNames, a.handle)
-}
-
 // handle runs the handler of a subscription on events.
-func (a *App) handle(ctx context.Context, jobs []*job, verdicts []verdict) {
+func (s *subscriber) handle(ctx context.Context, l *lanes.Lane, jobs []*lanes.Job, verdicts []lanes.Verdict) {
 	for i, j := range jobs {
-		verdicts[i] = a.handleOne(ctx, j)
+		verdicts[i] = s.handleOne(ctx, l, j)
 	}
 }
 
-func (a *App) handleOne(ctx context.Context, j *job) verdict {
-	s := a.subscription(j.lane.name)
-	if s == nil {
-		return verdict{action: giveBack, after: pollInterval}
+func (s *subscriber) handleOne(ctx context.Context, l *lanes.Lane, j *lanes.Job) lanes.Verdict {
+	sub := s.subscription(l.Name())
+	if sub == nil {
+		return lanes.Verdict{Action: lanes.GiveBack, After: lanes.PollInterval}
 	}
-	if lost := lostClaims(j.claim); lost >= maxLostClaims {
-		return verdict{action: tryAgain, lost: lost, reason: fmt.Sprintf("the process that handled it died, or lost its lease, %d times", lost)}
+	if lost := lostClaims(j); lost >= maxLostClaims {
+		return lanes.Verdict{Action: lanes.TryAgain, LostClaims: lost, Reason: fmt.Sprintf("the process that handled it died, or lost its lease, %d times", lost)}
 	}
-	event, err := parseStored(j.claim.Event)
+	stored, err := wire.ParseStored(j.Event.ID, j.Event.Channel, j.Event.Body)
 	if err != nil { // it was read before it was stored
-		return verdict{action: bury, reason: err.Error()}
+		return lanes.Verdict{Action: lanes.Bury, Reason: err.Error()}
 	}
-	event.Attempt = j.claim.Attempt
+	event := eventOf(&stored)
+	event.Attempt = j.Attempt
 
-	ctx, _ = a.beginTry(ctx, StepHandle, j)
+	ctx, _ = s.beginTry(ctx, StepHandle, l, j)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	a.handlers.mu.Lock()
-	j.cancel = cancel
-	a.handlers.mu.Unlock()
-	if s.Timeout > 0 {
+	s.handlers.CancelIfLost(j, cancel)
+	if sub.Timeout > 0 {
 		var stop context.CancelFunc
-		ctx, stop = context.WithTimeoutCause(ctx, s.Timeout, s.overstayed)
+		ctx, stop = context.WithTimeoutCause(ctx, sub.Timeout, sub.overstayed)
 		defer stop()
 	}
-	err = run(ctx, a.wrapped(s), event)
+	err = run(ctx, s.wrapped(sub), event)
 	if err == nil {
-		return verdict{action: finish}
+		return lanes.Verdict{Action: lanes.Finish}
 	}
-	if errors.Is(context.Cause(ctx), errStopping) {
-		return verdict{action: giveBack} // the stop's fault, not the handler's
+	if errors.Is(context.Cause(ctx), lanes.ErrStopping) {
+		return lanes.Verdict{Action: lanes.GiveBack} // the stop's fault, not the handler's
 	}
-	v := verdict{action: tryAgain, reason: err.Error()}
-	var wish *handlerError
-	if errors.As(err, &wish) {
-		if wish.permanent {
-			v.action = bury
+	v := lanes.Verdict{Action: lanes.TryAgain, Reason: err.Error()}
+	var asked *handlerError
+	if errors.As(err, &asked) {
+		if asked.permanent {
+			v.Action = lanes.Bury
 		}
-		v.after, v.hasAfter = wish.after, wish.hasAfter
+		v.After, v.HasAfter = asked.after, asked.hasAfter
 	}
 	var panicked *PanicError
 	if errors.As(err, &panicked) {
-		a.log.Error("toot: handler panicked; the event will be tried again", "event", event.ID, "channel", event.Channel,
-			"lane", s.Name, "attempt", event.Attempt+1, "panic", fmt.Sprint(panicked.Value), "stack", string(panicked.Stack))
+		s.log.Error("toot: handler panicked; the event will be tried again", "event", event.ID, "channel", event.Channel,
+			"lane", sub.Name, "attempt", event.Attempt+1, "panic", fmt.Sprint(panicked.Value), "stack", string(panicked.Stack))
 	}
 	return v
 }

@@ -9,7 +9,7 @@ import (
 // at least once, in rare cases again for an event it has handled.
 //
 // An error makes the event be tried again by the retry schedule; see
-// [Permanent] and [RetryAfter] for other wishes. A panic is an error. The
+// [Permanent] and [RetryAfter] for other outcomes. A panic is an error. The
 // context ends when the subscription's timeout is over, when the app is
 // stopped and the drain timeout is over, or when the job's lease was lost.
 type Handler interface {
@@ -40,19 +40,21 @@ type Middleware func(Handler) Handler
 
 // Use wraps every handler of the app in middleware, those of subscriptions
 // already made included. The first one added is the outermost.
-func (a *App) Use(middleware ...Middleware) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.use = append(a.use, middleware...)
+func (a *App) Use(middleware ...Middleware) { a.subscriber.useAll(middleware) }
+
+func (s *subscriber) useAll(middleware []Middleware) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.use = append(s.use, middleware...)
 }
 
 // wrapped returns a subscription's handler inside the app's middleware.
-func (a *App) wrapped(s *Subscription) Handler {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	h := s.Handler
-	for i := len(a.use) - 1; i >= 0; i-- {
-		h = a.use[i](h)
+func (s *subscriber) wrapped(sub *Subscription) Handler {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	h := sub.Handler
+	for i := len(s.use) - 1; i >= 0; i-- {
+		h = s.use[i](h)
 	}
 	return h
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
+
+	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/internal/wire"
 )
 
 // Observer is told of each step of an event's way. Metrics and tracing sit on
@@ -98,67 +100,36 @@ type StepResult struct {
 }
 
 // begin tells the observer, if there is one, of a step. The result is never nil.
-func (a *App) begin(ctx context.Context, s *Step) (context.Context, func(StepResult)) {
-	if a.opts.Observer == nil {
+func (c *core) begin(ctx context.Context, s *Step) (context.Context, func(StepResult)) {
+	if c.opts.Observer == nil {
 		return ctx, func(StepResult) {}
 	}
-	ctx, end := a.opts.Observer.Begin(ctx, s)
+	ctx, end := c.opts.Observer.Begin(ctx, s)
 	if end == nil {
 		end = func(StepResult) {}
 	}
 	return ctx, end
 }
 
-// beginTry begins the step of trying a job, and returns the trace's context
-// that goes with it. The dispatcher ends the step once it knows what becomes
-// of the job.
-func (a *App) beginTry(ctx context.Context, name StepName, j *job) (context.Context, http.Header) {
-	event := j.claim.Event
-	var trace http.Header
-	if len(event.Meta) > 0 || a.opts.Observer != nil {
-		trace = decodeMeta(event.Meta)
+// beginAll tells the observer, if there is one, of a step of each of several
+// events, and keeps the context of its trace with the event.
+func (c *core) beginAll(ctx context.Context, name StepName, events []*engine.Event) (end func(error)) {
+	if c.opts.Observer == nil {
+		return func(error) {}
 	}
-	if a.opts.Observer != nil {
-		ctx, j.end = a.begin(ctx, &Step{
-			Name: name, EventID: event.ID, Channel: event.Channel, Lane: j.lane.shown,
-			Attempt: j.claim.Attempt, Age: j.age(time.Now()), Header: trace,
-		})
+	ends := make([]func(StepResult), len(events))
+	for i, e := range events {
+		step := &Step{Name: name, EventID: e.ID, Channel: e.Channel, Header: http.Header{}}
+		_, ends[i] = c.begin(ctx, step)
+		e.Meta = wire.EncodeTrace(step.Header)
 	}
-	return ctx, trace
-}
-
-// The headers of a trace's context that travel with an event, in the form of
-// engine.Event.Meta: one "Name: value" a line.
-var traceHeaders = [...]string{"Traceparent", "Tracestate", "Baggage"}
-
-// maxTraceValue bounds each of them.
-const maxTraceValue = 1024
-
-func encodeMeta(h http.Header) []byte {
-	var meta []byte
-	for _, name := range traceHeaders {
-		values := h[name]
-		if len(values) == 0 {
-			continue
+	return func(err error) {
+		result := StepResult{Outcome: OutcomeOK}
+		if err != nil {
+			result = StepResult{Outcome: OutcomeFailed, Reason: err.Error()}
 		}
-		value := strings.Join(values, ",")
-		if value == "" || len(value) > maxTraceValue || strings.ContainsAny(value, "\r\n") {
-			continue
-		}
-		meta = append(meta, name...)
-		meta = append(meta, ": "...)
-		meta = append(meta, value...)
-		meta = append(meta, '\n')
-	}
-	return meta
-}
-
-func decodeMeta(meta []byte) http.Header {
-	h := http.Header{}
-	for line := range strings.Lines(string(meta)) {
-		if name, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), ": "); ok {
-			h[name] = []string{value}
+		for _, end := range ends {
+			end(result)
 		}
 	}
-	return h
 }

@@ -85,7 +85,7 @@ func TestATraceFollowsTheEvent(t *testing.T) {
 func TestATracePassesThroughAnAppThatDoesNotTrace(t *testing.T) {
 	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	n := newNode(t, toot.Options{}, false)
-	must(t, n.Source("publisher", toot.Source{SubscriptionURL: n.url + "/subscriptions"}))
+	must(t, n.AddSource("publisher", toot.Source{SubscriptionURL: n.url + "/subscriptions"}))
 	must(t, n.Subscribe("publisher", "a", &recorder{}))
 	a := n.request(t, "POST", "/callbacks", `{"id":"1","channel":"a"}`, "Traceparent", trace, "X-Other", "x", "Tracestate", strings.Repeat("x", 2000))
 	if a.status != 200 {

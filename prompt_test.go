@@ -11,6 +11,7 @@ import (
 	"github.com/watermarkchurch/toot-go/engine"
 	"github.com/watermarkchurch/toot-go/engine/memengine"
 	"github.com/watermarkchurch/toot-go/internal/testing/faultengine"
+	"github.com/watermarkchurch/toot-go/internal/wire"
 )
 
 // TestNothingWaitsForAPoll holds that work goes on as soon as there is room
@@ -24,7 +25,7 @@ func TestNothingWaitsForAPoll(t *testing.T) {
 			if batch != "" {
 				w.Header().Set("X-Toot-Batch", batch)
 			}
-			if r.Header.Get("Content-Type") == batchType && answerBatch != 0 {
+			if r.Header.Get("Content-Type") == wire.BatchType && answerBatch != 0 {
 				w.WriteHeader(answerBatch)
 			}
 		})

@@ -3,25 +3,18 @@ package toot
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
 	"github.com/watermarkchurch/toot-go/internal/coalesce"
+	"github.com/watermarkchurch/toot-go/internal/lanes"
+	"github.com/watermarkchurch/toot-go/internal/wire"
 )
 
-const (
-	// flushJobs is about how many events or outcomes are written at once: so
-	// many that they share a write well, so few that the store works on the
-	// next while this process works on them.
-	flushJobs = 1024
-	// inlineFanOut is the number of subscribers up to which the deliveries
-	// are written together with the event. A channel with more gets a fan-out
-	// job, so that Publish stays quick and no write is huge.
-	inlineFanOut = 64
-	// engineTimeout bounds the engine's calls that no caller's context bounds.
-	engineTimeout = 30 * time.Second
-)
+// inlineFanOut is the number of subscribers up to which the deliveries are
+// written together with the event. A channel with more gets a fan-out job, so
+// that Publish stays quick and no write is huge.
+const inlineFanOut = 64
 
 // Message is an event to be published.
 type Message struct {
@@ -61,29 +54,33 @@ func (a *App) Publish(ctx context.Context, channel string, payload any) (*Event,
 // shards, a step that fails half-way may have published some; publishing the
 // same messages again, with IDs of their own, mends that.
 func (a *App) PublishAll(ctx context.Context, messages ...Message) ([]*Event, error) {
-	if err := a.enter(); err != nil {
+	if err := a.calls.enter(); err != nil {
 		return nil, err
 	}
-	defer a.closing.Done()
+	defer a.calls.leave()
+	return a.publisher.publish(ctx, messages)
+}
+
+func (p *publisher) publish(ctx context.Context, messages []Message) ([]*Event, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
 	if len(messages) == 0 {
 		return nil, nil
 	}
-	p := &publication{Waiter: coalesce.NewWaiter(), events: make([]*engine.Event, len(messages))}
+	item := &publication{Waiter: coalesce.NewWaiter(), events: make([]*engine.Event, len(messages))}
 	events := make([]*Event, len(messages))
 	now := time.Now().UTC()
 	for i, m := range messages {
-		e, body, err := a.compose(m, now)
+		e, body, err := p.compose(m, now)
 		if err != nil {
 			return nil, err
 		}
 		events[i] = e
-		p.events[i] = &engine.Event{ID: e.ID, Channel: e.Channel, Body: body}
+		item.events[i] = &engine.Event{ID: e.ID, Channel: e.Channel, Body: body}
 	}
-	end := a.beginPublish(ctx, p.events)
-	err := a.publishes.Do(ctx, p, &p.Waiter)
+	end := p.beginAll(ctx, StepPublish, item.events)
+	err := p.publishes.Do(ctx, item, &item.Waiter)
 	end(err)
 	if err != nil {
 		return nil, fmt.Errorf("toot: publish on %q: %w", events[0].Channel, err)
@@ -91,32 +88,10 @@ func (a *App) PublishAll(ctx context.Context, messages ...Message) ([]*Event, er
 	return events, nil
 }
 
-// beginPublish tells the observer, if there is one, of each event.
-func (a *App) beginPublish(ctx context.Context, events []*engine.Event) (end func(error)) {
-	if a.opts.Observer == nil {
-		return func(error) {}
-	}
-	ends := make([]func(StepResult), len(events))
-	for i, e := range events {
-		step := &Step{Name: StepPublish, EventID: e.ID, Channel: e.Channel, Header: http.Header{}}
-		_, ends[i] = a.begin(ctx, step)
-		e.Meta = encodeMeta(step.Header)
-	}
-	return func(err error) {
-		result := StepResult{Outcome: OutcomeOK}
-		if err != nil {
-			result = StepResult{Outcome: OutcomeFailed, Reason: err.Error()}
-		}
-		for _, end := range ends {
-			end(result)
-		}
-	}
-}
-
 // compose makes the event of a message, and its bytes on the wire, which are
 // made once and go to the store and to every subscriber.
-func (a *App) compose(m Message, now time.Time) (*Event, []byte, error) {
-	prefix := a.opts.ChannelPrefix
+func (p *publisher) compose(m Message, now time.Time) (*Event, []byte, error) {
+	prefix := p.opts.ChannelPrefix
 	if m.ChannelPrefix != "" {
 		prefix = m.ChannelPrefix
 	}
@@ -127,32 +102,32 @@ func (a *App) compose(m Message, now time.Time) (*Event, []byte, error) {
 	if err := checkChannel(channel); err != nil {
 		return nil, nil, err
 	}
-	payload, err := encodePayload(m.Payload)
+	payload, err := wire.EncodePayload(m.Payload)
 	if err != nil {
-		return nil, nil, fmt.Errorf("publish on %q: %w", channel, err)
+		return nil, nil, fmt.Errorf("publish on %q: %w: %w", channel, ErrInvalidPayload, err)
 	}
-	if tooDeep(payload, a.opts.MaxDepth) {
-		return nil, nil, fmt.Errorf("publish on %q: %w: it nests deeper than %d levels (Options.MaxDepth)", channel, ErrInvalidPayload, a.opts.MaxDepth)
+	if wire.TooDeep(payload, p.opts.MaxDepth) {
+		return nil, nil, fmt.Errorf("publish on %q: %w: it nests deeper than %d levels (Options.MaxDepth)", channel, ErrInvalidPayload, p.opts.MaxDepth)
 	}
 	id := m.ID
 	if id == "" {
-		id = newEventID()
+		id = wire.NewEventID()
 	}
 	if !m.Timestamp.IsZero() {
 		now = m.Timestamp.UTC().Truncate(time.Microsecond)
 	}
-	e := &Event{
+	e := &wire.Event{
 		ID:            id,
 		Timestamp:     now,
-		TimestampText: now.Format("2006-01-02T15:04:05.000000Z07:00"),
+		TimestampText: wire.FormatTimestamp(now),
 		Channel:       channel,
 		Payload:       payload,
 	}
-	body := e.appendWire(make([]byte, 0, len(payload)+len(channel)+128))
-	if len(body) > a.opts.MaxEventBytes {
-		return nil, nil, fmt.Errorf("%w: %d bytes on %q, at most %d (Options.MaxEventBytes)", ErrTooLarge, len(body), channel, a.opts.MaxEventBytes)
+	body := e.Append(make([]byte, 0, len(payload)+len(channel)+128))
+	if len(body) > p.opts.MaxEventBytes {
+		return nil, nil, fmt.Errorf("%w: %d bytes on %q, at most %d (Options.MaxEventBytes)", ErrTooLarge, len(body), channel, p.opts.MaxEventBytes)
 	}
-	return e, body, nil
+	return eventOf(e), body, nil
 }
 
 // publication is one call of Publish or PublishAll.
@@ -164,36 +139,42 @@ type publication struct {
 func (p *publication) size() int { return len(p.events) }
 
 // flushPublications writes what several calls publish in one step.
-func (a *App) flushPublications(items []*publication) {
+func (p *publisher) flushPublications(items []*publication) {
 	ctx, cancel := context.WithTimeout(context.Background(), engineTimeout)
 	defer cancel()
-	subscribers := map[string][]string{}
-	var h handOff
-	var err error
-	for _, p := range items {
-		for _, e := range p.events {
-			urls, known := subscribers[e.Channel]
-			if !known && err == nil {
-				if urls, err = a.engine.Subscribers(ctx, e.Channel); err == nil {
-					urls, err = a.live(ctx, e.Channel, urls)
-				}
-				subscribers[e.Channel] = urls
+	err := p.store(ctx, items)
+	for _, item := range items {
+		item.Finish(err)
+	}
+}
+
+// store stores each event with its deliveries, or with a fan-out job.
+func (p *publisher) store(ctx context.Context, items []*publication) error {
+	audiences := map[string][]string{}
+	for _, item := range items {
+		for _, e := range item.events {
+			if _, known := audiences[e.Channel]; known {
+				continue
 			}
+			urls, err := p.registry.Audience(ctx, e.Channel)
+			if err != nil {
+				return err
+			}
+			audiences[e.Channel] = urls
+		}
+	}
+	var push lanes.Push
+	for _, item := range items {
+		for _, e := range item.events {
+			urls := audiences[e.Channel]
 			if len(urls) > inlineFanOut {
-				h.add(a.fanOuts, e, e.Channel)
+				push.Add(p.fanOuts, e, e.Channel)
 				continue
 			}
 			for _, url := range urls {
-				h.add(a.deliveries, e, url)
+				push.Add(p.deliveries, e, url)
 			}
 		}
 	}
-	if err != nil {
-		h.abandon()
-	} else {
-		err = h.push(ctx, a.engine)
-	}
-	for _, p := range items {
-		p.Finish(err)
-	}
+	return push.Store(ctx, p.engine)
 }

@@ -10,7 +10,11 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
+
+	"github.com/watermarkchurch/toot-go/internal/wire"
+	"github.com/watermarkchurch/toot-go/signing"
 )
 
 // RegisterSubscriptions tells every publisher of this app's subscriptions to
@@ -22,33 +26,37 @@ import (
 // *StatusError; otherwise the error is what kept the request from being
 // answered.
 func (a *App) RegisterSubscriptions(ctx context.Context) error {
-	if err := a.enter(); err != nil {
+	if err := a.calls.enter(); err != nil {
 		return err
 	}
-	defer a.closing.Done()
+	defer a.calls.leave()
+	return a.subscriber.registerAll(ctx)
+}
+
+func (s *subscriber) registerAll(ctx context.Context) error {
 	type pair struct {
 		source, channel string
 		of              Source
 	}
 	var pairs []pair
-	a.mu.RLock()
-	for channel, subscriptions := range a.handling {
-		for _, s := range subscriptions {
-			pairs = append(pairs, pair{s.Source, channel, a.sources[s.Source]})
+	s.mu.RLock()
+	for channel, subscriptions := range s.handling {
+		for _, sub := range subscriptions {
+			pairs = append(pairs, pair{sub.Source, channel, s.sources[sub.Source]})
 		}
 	}
-	a.mu.RUnlock()
+	s.mu.RUnlock()
 	slices.SortFunc(pairs, func(a, b pair) int {
 		return cmp.Or(cmp.Compare(a.source, b.source), cmp.Compare(a.channel, b.channel))
 	})
 	pairs = slices.CompactFunc(pairs, func(a, b pair) bool { return a.source == b.source && a.channel == b.channel })
-	if len(pairs) > 0 && a.opts.CallbackURL == "" {
+	if len(pairs) > 0 && s.opts.CallbackURL == "" {
 		return errors.New("toot: RegisterSubscriptions needs Options.CallbackURL, the full URL of this app's HandlerService")
 	}
 	var failed []error
 	var shortest time.Duration
 	for _, p := range pairs {
-		lease, err := a.register(ctx, p.of, registration{CallbackURL: a.opts.CallbackURL, Channel: p.channel})
+		lease, err := s.register(ctx, p.of, wire.Registration{CallbackURL: s.opts.CallbackURL, Channel: p.channel})
 		if lease > 0 && (shortest == 0 || lease < shortest) {
 			shortest = lease
 		}
@@ -56,11 +64,11 @@ func (a *App) RegisterSubscriptions(ctx context.Context) error {
 			failed = append(failed, fmt.Errorf("toot: register %q with source %q: %w", p.channel, p.source, err))
 		}
 	}
-	a.renewals.note(shortest)
+	s.renewals.note(shortest)
 	return errors.Join(failed...)
 }
 
-func (a *App) register(ctx context.Context, src Source, reg registration) (lease time.Duration, err error) {
+func (s *subscriber) register(ctx context.Context, src Source, reg wire.Registration) (lease time.Duration, err error) {
 	if len(src.SigningSecrets) > 0 {
 		reg.SigningSecret = src.SigningSecrets[0]
 	}
@@ -72,19 +80,91 @@ func (a *App) register(ctx context.Context, src Source, reg registration) (lease
 	if err != nil {
 		return 0, errors.New("the subscription URL is not a URL")
 	}
-	req.Header["Content-Type"] = jsonContentType
-	req.Header["User-Agent"] = userAgent
-	if src.signatures != nil { // which shows that the secrets before it were ours, too
-		sign(req.Header, src.signatures.keys, newEventID(), time.Now(), body)
+	req.Header["Content-Type"] = wire.JSONContentType
+	req.Header["User-Agent"] = wire.UserAgent
+	if src.verifier != nil { // which shows that the secrets before it were ours, too
+		signing.Sign(req.Header, src.keys, wire.NewEventID(), time.Now(), body)
 	}
 	res, err := src.Client.Do(req)
 	if err != nil {
-		return 0, withoutURL(err)
+		return 0, wire.WithoutURL(err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	_, _ = io.CopyN(io.Discard, res.Body, maxAnswerBytes)
+	_, _ = io.CopyN(io.Discard, res.Body, maxRegistrationAnswer)
 	if res.StatusCode < 200 || res.StatusCode > 299 {
 		return 0, &StatusError{StatusCode: res.StatusCode}
 	}
-	return leaseOf(res.Header), nil
+	return wire.Lease(res.Header), nil
+}
+
+// maxRegistrationAnswer is how much of an answer is read, so that its
+// connection can be used again.
+const maxRegistrationAnswer = 64 << 10
+
+// renewRetry is how soon a renewal that failed is tried again.
+const renewRetry = time.Minute
+
+// renewals says when to register again.
+type renewals struct {
+	mu    sync.Mutex
+	due   time.Time     // zero: not at all
+	noted chan struct{} // holds a value if due was changed
+}
+
+// note sets when to register again: after a third of the shortest lease.
+func (r *renewals) note(shortest time.Duration) {
+	due := time.Time{}
+	if shortest > 0 {
+		due = time.Now().Add(max(shortest/3, time.Second))
+	}
+	r.set(due)
+}
+
+func (r *renewals) set(due time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.due = due
+	select {
+	case r.noted <- struct{}{}:
+	default:
+	}
+}
+
+func (r *renewals) next() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.due
+}
+
+// renew registers again whenever it is time, until ctx ends.
+func (s *subscriber) renew(ctx context.Context) {
+	if s.opts.RegisterOnRun {
+		s.renewals.set(time.Now())
+	}
+	for {
+		var due <-chan time.Time
+		var timer *time.Timer
+		if next := s.renewals.next(); !next.IsZero() {
+			timer = time.NewTimer(time.Until(next))
+			due = timer.C
+		}
+		select {
+		case <-ctx.Done():
+		case <-s.renewals.noted:
+		case <-due:
+			if err := s.registerAll(ctx); err != nil && ctx.Err() == nil {
+				s.log.Warn("toot: can't register all subscriptions; will try again", "error", err)
+				now := time.Now()
+				if next := s.renewals.next(); !next.After(now) || next.After(now.Add(renewRetry)) {
+					s.renewals.set(now.Add(renewRetry))
+				}
+			}
+		}
+		if timer != nil {
+			timer.Stop()
+		}
+		if ctx.Err() != nil {
+			return
+		}
+	}
 }

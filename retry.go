@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/internal/lanes"
 )
 
 // DefaultRetryDelay is how long to wait before retry n (0, 1, 2 …):
@@ -48,8 +49,8 @@ func decodeHistory(b []byte) history {
 
 // lostClaims is how many claims of a job ended without an outcome and have not
 // been held against it. It makes sense for jobs whose every try counts.
-func lostClaims(c engine.Claimed) int {
-	return max(c.Claims-1-c.Attempt-decodeHistory(c.History).Lost, 0)
+func lostClaims(j *lanes.Job) int {
+	return max(j.Claims-1-j.Attempt-decodeHistory(j.History).Lost, 0)
 }
 
 // retryPolicy says how often and when.
@@ -59,53 +60,35 @@ type retryPolicy struct {
 	keep  int // tries in a history
 }
 
-// failure is a try that went wrong.
-type failure struct {
-	attempt int           // tries before this one that count
-	history []byte        // as stored
-	lost    int           // claims that ended without an outcome, to be held against the job
-	age     time.Duration // of the job now
-	at      time.Time     // for people to read
-	verdict verdict
-	// early, unless negative, makes the job due again after that time
-	// instead of by the schedule.
-	early time.Duration
-	// wish, unless negative, replaces the schedule: the next try is after that
-	// time, and counts.
-	wish time.Duration
-	// within, unless 0, makes the job due again after that time at the latest.
-	within time.Duration
-}
-
 // outcome says what becomes of the job.
-func (p retryPolicy) outcome(f failure) engine.Outcome {
-	h := decodeHistory(f.history)
-	h.Tries = append(h.Tries, Try{At: f.at.UTC().Truncate(time.Millisecond), Status: f.verdict.status, Error: f.verdict.reason})
-	h.Lost += f.lost
+func (p retryPolicy) outcome(f lanes.Failure) engine.Outcome {
+	h := decodeHistory(f.History)
+	h.Tries = append(h.Tries, Try{At: f.At.UTC().Truncate(time.Millisecond), Status: f.Verdict.Status, Error: f.Verdict.Reason})
+	h.Lost += f.Verdict.LostClaims
 	if extra := len(h.Tries) - p.keep; extra > 0 {
 		h.Tries = h.Tries[extra:]
 	}
 	const slack = 50 * time.Millisecond // engines round
-	attempt, dueAge := f.attempt, time.Duration(h.DueAge)*time.Millisecond
-	counts := attempt == 0 || f.wish >= 0 || f.age+slack >= dueAge
+	attempt, dueAge := f.Attempt, time.Duration(h.DueAge)*time.Millisecond
+	counts := attempt == 0 || f.AskedFor >= 0 || f.Age+slack >= dueAge
 	if counts {
-		dueAge = f.age + max(p.delay(attempt), 0)
+		dueAge = f.Age + max(p.delay(attempt), 0)
 		attempt++
 	}
-	if f.wish >= 0 {
-		dueAge = f.age + f.wish
+	if f.AskedFor >= 0 {
+		dueAge = f.Age + f.AskedFor
 	}
 	h.DueAge = dueAge.Milliseconds()
-	out := engine.Outcome{Result: engine.Retry, Attempt: attempt, After: max(dueAge-f.age, 0)}
+	out := engine.Outcome{Result: engine.Retry, Attempt: attempt, After: max(dueAge-f.Age, 0)}
 	switch {
-	case f.verdict.action == bury:
-		out.Result, out.Reason = engine.Bury, f.verdict.reason
+	case f.Verdict.Action == lanes.Bury:
+		out.Result, out.Reason = engine.Bury, f.Verdict.Reason
 	case counts && attempt > p.max:
-		out.Result, out.Reason = engine.Bury, fmt.Sprintf("%s (after %d tries)", f.verdict.reason, attempt)
-	case f.early >= 0:
-		out.After = f.early
-	case f.within > 0:
-		out.After = min(out.After, f.within)
+		out.Result, out.Reason = engine.Bury, fmt.Sprintf("%s (after %d tries)", f.Verdict.Reason, attempt)
+	case f.ProbeIn >= 0:
+		out.After = f.ProbeIn
+	case f.NoLaterThan > 0:
+		out.After = min(out.After, f.NoLaterThan)
 	}
 	encoded, err := json.Marshal(h)
 	if err != nil { // times and strings always marshal

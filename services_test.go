@@ -88,7 +88,7 @@ func (n *node) sendWire(t testing.TB, name, path string) answer {
 func TestOriginalPublishersAreServed(t *testing.T) {
 	n := newNode(t, toot.Options{}, true)
 	var got recorder
-	must(t, n.Source("publisher", toot.Source{SubscriptionURL: "http://127.0.0.1:1/", ChannelPrefix: prefix}))
+	must(t, n.AddSource("publisher", toot.Source{SubscriptionURL: "http://127.0.0.1:1/", ChannelPrefix: prefix}))
 	must(t, n.Subscribe("publisher", "users.updated.v1", &got))
 	files := []string{"event-utc-time.http", "event-utc-time-basic-auth.http", "event-utf8-bigint-offset-time.http", "event-escaped-basic-auth.http"}
 	for _, file := range files {
@@ -166,7 +166,7 @@ func TestWhatIsSentHasTheOriginalsForm(t *testing.T) {
 	}
 
 	subscriber := newNode(t, toot.Options{CallbackURL: "http://127.0.0.1:7099/callbacks"}, false)
-	must(t, subscriber.Source("publisher", toot.Source{SubscriptionURL: peer.URL, ChannelPrefix: prefix}))
+	must(t, subscriber.AddSource("publisher", toot.Source{SubscriptionURL: peer.URL, ChannelPrefix: prefix}))
 	for range 2 { // one request for each channel, however many subscriptions
 		must(t, subscriber.Subscribe("publisher", "users.updated.v1", &recorder{}))
 	}
@@ -258,7 +258,7 @@ func TestSubscriptionsService(t *testing.T) {
 
 func TestHandlerService(t *testing.T) {
 	n := newNode(t, toot.Options{MaxEventBytes: 4096}, false)
-	must(t, n.Source("publisher", toot.Source{SubscriptionURL: "http://127.0.0.1:1/", ChannelPrefix: prefix}))
+	must(t, n.AddSource("publisher", toot.Source{SubscriptionURL: "http://127.0.0.1:1/", ChannelPrefix: prefix}))
 	must(t, n.Subscribe("publisher", "a", &recorder{}))
 	event := `{"id":"1","timestamp":"2026-11-23 09:11:13 UTC","payload":1,"channel":"` + prefix + `a"}`
 	for _, tc := range []struct {
@@ -310,7 +310,7 @@ func TestHandlerService(t *testing.T) {
 
 func TestAnEngineThatIsDownIsNeverASuccess(t *testing.T) {
 	n := newNode(t, toot.Options{}, false)
-	must(t, n.Source("publisher", toot.Source{SubscriptionURL: "http://127.0.0.1:1/", ChannelPrefix: prefix}))
+	must(t, n.AddSource("publisher", toot.Source{SubscriptionURL: "http://127.0.0.1:1/", ChannelPrefix: prefix}))
 	must(t, n.Subscribe("publisher", "a", &recorder{}))
 	must(t, n.engine.Close())
 	for _, tc := range []struct{ method, path, body string }{
@@ -343,7 +343,7 @@ func TestRegisterSubscriptionsTellsWhatWentWrong(t *testing.T) {
 	t.Cleanup(peer.Close)
 	for channel, status := range map[string]int{"fine": 0, "busy": 503, "moved": 302} {
 		n := newNode(t, toot.Options{}, false)
-		must(t, n.Source("publisher", toot.Source{SubscriptionURL: peer.URL}))
+		must(t, n.AddSource("publisher", toot.Source{SubscriptionURL: peer.URL}))
 		must(t, n.Subscribe("publisher", channel, &recorder{}))
 		err := n.RegisterSubscriptions(t.Context())
 		var statusErr *toot.StatusError
@@ -352,7 +352,7 @@ func TestRegisterSubscriptionsTellsWhatWentWrong(t *testing.T) {
 		}
 	}
 	n := newNode(t, toot.Options{}, false)
-	must(t, n.Source("publisher", toot.Source{SubscriptionURL: "http://user:secret@127.0.0.1:1/subscriptions?key=secret"}))
+	must(t, n.AddSource("publisher", toot.Source{SubscriptionURL: "http://user:secret@127.0.0.1:1/subscriptions?key=secret"}))
 	must(t, n.Subscribe("publisher", "a", &recorder{}))
 	err := n.RegisterSubscriptions(t.Context())
 	var opErr *net.OpError
@@ -361,7 +361,7 @@ func TestRegisterSubscriptionsTellsWhatWentWrong(t *testing.T) {
 	}
 	app, err := toot.New(n.engine, nil)
 	must(t, err)
-	must(t, app.Source("s", toot.Source{SubscriptionURL: peer.URL}))
+	must(t, app.AddSource("s", toot.Source{SubscriptionURL: peer.URL}))
 	must(t, app.Subscribe("s", "a", &recorder{}))
 	if err := app.RegisterSubscriptions(t.Context()); err == nil || !strings.Contains(err.Error(), "CallbackURL") {
 		t.Errorf("without a callback URL: %v", err)
@@ -381,7 +381,7 @@ func FuzzServices(f *testing.F) {
 		f.Add([]byte(body))
 	}
 	n := newNode(f, toot.Options{}, false)
-	must(f, n.Source("publisher", toot.Source{SubscriptionURL: "http://127.0.0.1:1/", ChannelPrefix: prefix}))
+	must(f, n.AddSource("publisher", toot.Source{SubscriptionURL: "http://127.0.0.1:1/", ChannelPrefix: prefix}))
 	must(f, n.Subscribe("publisher", "a", &recorder{}))
 	callbacks, subscriptions := n.HandlerService(), n.SubscriptionsService()
 	f.Fuzz(func(t *testing.T, body []byte) {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/watermarkchurch/toot-go"
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/signing"
 )
 
 // tap records the requests to a callback, and lets them be sent again.
@@ -85,9 +86,9 @@ func TestSignedEventsArriveAndOthersDont(t *testing.T) {
 	tap, attach := newTap(t)
 	subscriber := newNode(t, toot.Options{CallbackURL: tap.URL}, true)
 	attach(subscriber.HandlerService())
-	secret := toot.NewSigningSecret()
+	secret := signing.NewSecret()
 	var got recorder
-	must(t, subscriber.Source("publisher", toot.Source{
+	must(t, subscriber.AddSource("publisher", toot.Source{
 		SubscriptionURL: publisher.url + "/subscriptions", ChannelPrefix: prefix, SigningSecrets: []string{secret},
 	}))
 	must(t, subscriber.Subscribe("publisher", "a", &got))
@@ -183,9 +184,9 @@ func TestASourceCantSpeakForAnother(t *testing.T) {
 	attach(subscriber.HandlerService())
 	evil := newNode(t, toot.Options{ChannelPrefix: "org.good."}, true) // it says
 	var got recorder
-	evilSecret, goodSecret := toot.NewSigningSecret(), toot.NewSigningSecret()
-	must(t, subscriber.Source("good", toot.Source{SubscriptionURL: "http://127.0.0.1:1/", ChannelPrefix: "org.good.", SigningSecrets: []string{goodSecret}}))
-	must(t, subscriber.Source("evil", toot.Source{SubscriptionURL: evil.url + "/subscriptions", ChannelPrefix: "org.evil.", SigningSecrets: []string{evilSecret}}))
+	evilSecret, goodSecret := signing.NewSecret(), signing.NewSecret()
+	must(t, subscriber.AddSource("good", toot.Source{SubscriptionURL: "http://127.0.0.1:1/", ChannelPrefix: "org.good.", SigningSecrets: []string{goodSecret}}))
+	must(t, subscriber.AddSource("evil", toot.Source{SubscriptionURL: evil.url + "/subscriptions", ChannelPrefix: "org.evil.", SigningSecrets: []string{evilSecret}}))
 	must(t, subscriber.Subscribe("good", "a", &got))
 	must(t, subscriber.Subscribe("evil", "a", &got))
 	must(t, evil.SetSigningSecret(t.Context(), tap.URL, evilSecret, 0))
@@ -212,13 +213,13 @@ func TestASourceCantSpeakForAnother(t *testing.T) {
 
 func TestSecretsRotateWithAnOverlap(t *testing.T) {
 	publisher := newNode(t, toot.Options{ChannelPrefix: prefix, RetryDelay: func(int) time.Duration { return 20 * time.Millisecond }}, true)
-	one, two := toot.NewSigningSecret(), toot.NewSigningSecret()
+	one, two := signing.NewSecret(), signing.NewSecret()
 	tap, attach := newTap(t)
 	var got recorder
 	// deploy starts the subscriber anew, with other secrets.
 	deploy := func(register bool, secrets ...string) *node {
 		n := newNode(t, toot.Options{CallbackURL: tap.URL}, true)
-		must(t, n.Source("publisher", toot.Source{SubscriptionURL: publisher.url + "/subscriptions", ChannelPrefix: prefix, SigningSecrets: secrets}))
+		must(t, n.AddSource("publisher", toot.Source{SubscriptionURL: publisher.url + "/subscriptions", ChannelPrefix: prefix, SigningSecrets: secrets}))
 		must(t, n.Subscribe("publisher", "a", &got))
 		attach(n.HandlerService())
 		if register {
@@ -242,7 +243,7 @@ func TestSecretsRotateWithAnOverlap(t *testing.T) {
 
 	// Somebody else can't put a secret of his own in its place.
 	other := newNode(t, toot.Options{CallbackURL: tap.URL}, false)
-	must(t, other.Source("publisher", toot.Source{SubscriptionURL: publisher.url + "/subscriptions", ChannelPrefix: prefix, SigningSecrets: []string{toot.NewSigningSecret()}}))
+	must(t, other.AddSource("publisher", toot.Source{SubscriptionURL: publisher.url + "/subscriptions", ChannelPrefix: prefix, SigningSecrets: []string{signing.NewSecret()}}))
 	must(t, other.Subscribe("publisher", "b", &recorder{}))
 	var status *toot.StatusError
 	if err := other.RegisterSubscriptions(t.Context()); !errors.As(err, &status) || status.StatusCode != 403 {
@@ -253,7 +254,7 @@ func TestSecretsRotateWithAnOverlap(t *testing.T) {
 	}
 	arrives(5)
 	// The operator can, and end the signing.
-	three := toot.NewSigningSecret()
+	three := signing.NewSecret()
 	must(t, publisher.SetSigningSecret(t.Context(), tap.URL, three, 0))
 	deploy(false, three)
 	arrives(6)
@@ -302,7 +303,7 @@ func TestNothingIsSentUnsignedForWantOfSecrets(t *testing.T) {
 		signatures = append(signatures, r.Header.Get("webhook-signature"))
 	}))
 	defer endpoint.Close()
-	must(t, base.SetSigningSecret(t.Context(), endpoint.URL, toot.NewSigningSecret(), 0))
+	must(t, base.SetSigningSecret(t.Context(), endpoint.URL, signing.NewSecret(), 0))
 	must2(eng.AddSubscriber(t.Context(), "a", endpoint.URL))
 	app, err := toot.New(eng, nil)
 	must(t, err)
@@ -320,8 +321,8 @@ func TestNothingIsSentUnsignedForWantOfSecrets(t *testing.T) {
 }
 
 func TestSignatureMiddleware(t *testing.T) {
-	secret := toot.NewSigningSecret()
-	checks, err := toot.NewSignatures(secret)
+	secret := signing.NewSecret()
+	checks, err := signing.NewVerifier(secret)
 	must(t, err)
 	var calls atomic.Int64
 	var fail atomic.Bool

@@ -6,6 +6,10 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/watermarkchurch/toot-go/internal/outbound"
+	"github.com/watermarkchurch/toot-go/internal/wire"
+	"github.com/watermarkchurch/toot-go/signing"
 )
 
 // Source is an app whose events this app subscribes to.
@@ -19,19 +23,20 @@ type Source struct {
 	// own. Default: as Options.Client and Options.WrapTransport say. A user
 	// name and password in SubscriptionURL are sent by any.
 	Client *http.Client
-	// SigningSecrets, as NewSigningSecret returns them, make the publisher sign
+	// SigningSecrets, as signing.NewSecret returns them, make the publisher sign
 	// what it sends, and HandlerService refuse events on this source's
 	// channels that are not signed. RegisterSubscriptions hands over the first;
 	// all are taken. To change it, put a new one before it, register, and
 	// remove the old one a day later. Default: none, and nothing is checked.
 	SigningSecrets []string
 
-	signatures *Signatures
+	verifier *signing.Verifier
+	keys     []signing.Key // of SigningSecrets
 }
 
 // Subscription binds a handler to a channel of a source.
 type Subscription struct {
-	// Source is the name of a source defined with App.Source.
+	// Source is the name of a source defined with App.AddSource.
 	Source string
 	// Channel is the channel's name without the source's prefix.
 	Channel string
@@ -53,36 +58,43 @@ type Subscription struct {
 
 	channel    string // full name
 	overstayed error  // the cause with which a run's context ends after Timeout
-	signatures *Signatures
+	verifier   *signing.Verifier
 }
 
-// Source defines a source. Defining a name again replaces it for
+// AddSource defines a source. Defining a name again replaces it for
 // subscriptions made from then on.
-func (a *App) Source(name string, src Source) error {
+func (a *App) AddSource(name string, src Source) error {
 	if name == "" {
 		return fmt.Errorf("toot: a source needs a name")
 	}
-	if err := checkHTTPURL(src.SubscriptionURL); err != nil {
+	if err := wire.CheckHTTPURL(src.SubscriptionURL); err != nil {
 		return fmt.Errorf("toot: source %q: SubscriptionURL: %w", name, err)
 	}
 	if len(src.SigningSecrets) > 0 {
 		var err error
-		if src.signatures, err = NewSignatures(src.SigningSecrets...); err != nil {
+		if src.verifier, err = signing.NewVerifier(src.SigningSecrets...); err != nil {
+			return fmt.Errorf("toot: source %q: SigningSecrets: %w", name, err)
+		}
+		if src.keys, err = signing.ParseSecrets(src.SigningSecrets); err != nil {
 			return fmt.Errorf("toot: source %q: SigningSecrets: %w", name, err)
 		}
 		src.SigningSecrets = slices.Clone(src.SigningSecrets)
 	}
 	if src.Client != nil {
-		src.Client = a.ruled(*src.Client)
+		src.Client = outbound.Ruled(*src.Client, a.opts.RequestTimeout)
 	} else {
-		src.Client = a.sourceClient
+		src.Client = a.subscriber.client.HTTP()
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.closed {
+	return a.subscriber.addSource(name, src)
+}
+
+func (s *subscriber) addSource(name string, src Source) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.calls.isClosed() {
 		return ErrClosed
 	}
-	a.sources[name] = src
+	s.sources[name] = src
 	return nil
 }
 
@@ -98,64 +110,66 @@ func (a *App) Subscribe(source, channel string, handler Handler) error {
 
 // AddSubscription is Subscribe with a say in the subscription's name and
 // limits. The Subscription is copied.
-func (a *App) AddSubscription(s Subscription) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.closed {
+func (a *App) AddSubscription(s Subscription) error { return a.subscriber.add(s) }
+
+func (s *subscriber) add(sub Subscription) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.calls.isClosed() {
 		return ErrClosed
 	}
-	src, ok := a.sources[s.Source]
+	src, ok := s.sources[sub.Source]
 	if !ok {
-		return fmt.Errorf("%w %q: define it with Source before subscribing to %q", ErrUnknownSource, s.Source, s.Channel)
+		return fmt.Errorf("%w %q: define it with AddSource before subscribing to %q", ErrUnknownSource, sub.Source, sub.Channel)
 	}
-	if s.Handler == nil {
-		return fmt.Errorf("toot: subscription to %q of source %q has no handler", s.Channel, s.Source)
+	if sub.Handler == nil {
+		return fmt.Errorf("toot: subscription to %q of source %q has no handler", sub.Channel, sub.Source)
 	}
-	s.channel = src.ChannelPrefix + s.Channel
-	s.signatures = src.signatures
-	if err := checkChannel(s.channel); err != nil {
-		return fmt.Errorf("toot: subscription to source %q: %w", s.Source, err)
+	sub.channel = src.ChannelPrefix + sub.Channel
+	sub.verifier = src.verifier
+	if err := checkChannel(sub.channel); err != nil {
+		return fmt.Errorf("toot: subscription to source %q: %w", sub.Source, err)
 	}
-	if s.Name == "" {
-		s.Name = s.channel
-		if n := len(a.handling[s.channel]); n > 0 {
-			s.Name = fmt.Sprintf("%s#%d", s.channel, n+1)
+	if sub.Name == "" {
+		sub.Name = sub.channel
+		if n := len(s.handling[sub.channel]); n > 0 {
+			sub.Name = fmt.Sprintf("%s#%d", sub.channel, n+1)
 		}
 	}
-	if a.byName[s.Name] != nil {
-		return fmt.Errorf("toot: two subscriptions are named %q; give each its own Name", s.Name)
+	if s.byName[sub.Name] != nil {
+		return fmt.Errorf("toot: two subscriptions are named %q; give each its own Name", sub.Name)
 	}
-	setDefault(&s.Concurrency, 16)
-	if s.Timeout == 0 {
-		s.Timeout = a.opts.HandlerTimeout
+	setDefault(&sub.Concurrency, 16)
+	if sub.Timeout == 0 {
+		sub.Timeout = s.opts.HandlerTimeout
 	}
-	s.overstayed = fmt.Errorf("toot: handler ran longer than its timeout of %v: %w", s.Timeout, context.DeadlineExceeded)
+	sub.overstayed = fmt.Errorf("toot: handler ran longer than its timeout of %v: %w", sub.Timeout, context.DeadlineExceeded)
 	// Readers hold what they got without the lock, so slices are never
 	// changed in place.
-	a.handling[s.channel] = append(slices.Clone(a.handling[s.channel]), &s)
-	a.byName[s.Name] = &s
-	a.handlers.wake()
+	s.handling[sub.channel] = append(slices.Clone(s.handling[sub.channel]), &sub)
+	s.byName[sub.Name] = &sub
+	s.handlers.Wake()
 	return nil
 }
 
 // subscriptionsTo returns the subscriptions to a channel's full name.
-func (a *App) subscriptionsTo(channel string) []*Subscription {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	return a.handling[channel]
+func (s *subscriber) subscriptionsTo(channel string) []*Subscription {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.handling[channel]
 }
 
-func (a *App) subscription(name string) *Subscription {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	return a.byName[name]
+func (s *subscriber) subscription(name string) *Subscription {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.byName[name]
 }
 
-func (a *App) subscriptionNames() []string {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	names := make([]string, 0, len(a.byName))
-	for name := range a.byName {
+func (s *subscriber) subscriptionNames() []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	names := make([]string, 0, len(s.byName))
+	for name := range s.byName {
 		names = append(names, name)
 	}
 	return names

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/internal/wire"
 )
 
 // Lane is the state of a lane: a callback URL's, a subscription's, or a
@@ -55,14 +56,14 @@ func (a *App) Stats(ctx context.Context) (Stats, error) {
 	s := Stats{Lanes: make([]Lane, len(lanes))}
 	for i, l := range lanes {
 		lane := Lane{
-			Kind: l.Lane.Kind, Name: redactURL(l.Lane.Name), Waiting: l.Waiting, InFlight: l.Leased,
+			Kind: l.Lane.Kind, Name: wire.RedactURL(l.Lane.Name), Waiting: l.Waiting, InFlight: l.Leased,
 			Retrying: l.Retrying, Dead: l.Dead, Oldest: l.Oldest, Deferred: l.Deferred,
 		}
 		switch l.Lane.Kind {
 		case engine.Deliver:
-			lane.Circuit, lane.Limit = a.deliveries.circuit(l.Lane.Name)
+			lane.Circuit, lane.Limit = a.publisher.deliveries.Circuit(l.Lane.Name)
 		case engine.Handle:
-			lane.Unhandled = a.subscription(l.Lane.Name) == nil
+			lane.Unhandled = a.subscriber.subscription(l.Lane.Name) == nil
 		}
 		s.Lanes[i] = lane
 		s.Waiting += l.Waiting
@@ -73,25 +74,6 @@ func (a *App) Stats(ctx context.Context) (Stats, error) {
 	}
 	return s, nil
 }
-
-func (d *dispatcher) circuit(laneName string) (state string, limit int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	l := d.lanes[laneName]
-	switch {
-	case l == nil:
-		return "new", 1
-	case l.health.open():
-		return "open", l.health.limit
-	case l.health.sick():
-		return "new", l.health.limit
-	}
-	return "closed", l.health.limit
-}
-
-// stalledAfter is how long a process may fail to look for work before it
-// counts as stalled.
-const stalledAfter = 3 * pollInterval
 
 // Health says whether an app does what it should.
 type Health struct {
@@ -128,32 +110,20 @@ func (h Health) String() string {
 // Health asks the store for something small and looks at the workers. It is
 // quick, and fit for a readiness probe.
 func (a *App) Health(ctx context.Context) Health {
-	if err := a.enter(); err != nil {
+	if err := a.calls.enter(); err != nil {
 		return Health{Store: err}
 	}
-	defer a.closing.Done()
+	defer a.calls.leave()
 	var h Health
-	a.mu.RLock()
-	h.Running = a.running
-	a.mu.RUnlock()
+	h.Running = a.isRunning()
 	// A lane of no name in use: the cheapest question that is never answered
 	// from a cache.
 	_, h.Store = a.engine.Claim(ctx, engine.ClaimRequest{Kind: engine.Handle, Max: 1, MaxPerLane: 1, Only: []string{"toot.health"}, Lease: time.Second})
 	if h.Running {
-		for _, d := range []*dispatcher{a.fanOuts, a.deliveries, a.handlers} {
-			if d.stalled() {
-				h.Stalled = append(h.Stalled, d.kind.String())
-			}
+		for _, kind := range a.lanes.Stalled() {
+			h.Stalled = append(h.Stalled, kind.String())
 		}
 	}
 	h.OK = h.Running && h.Store == nil && len(h.Stalled) == 0
 	return h
-}
-
-// stalled reports that the dispatcher has not claimed in a while though it
-// had nothing else to do.
-func (d *dispatcher) stalled() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.started && !d.draining && time.Since(d.looked) > stalledAfter
 }

@@ -11,10 +11,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
-)
 
-// maxURLBytes bounds a callback URL.
-const maxURLBytes = 2048
+	"github.com/watermarkchurch/toot-go/internal/outbound"
+	"github.com/watermarkchurch/toot-go/internal/registry"
+	"github.com/watermarkchurch/toot-go/internal/wire"
+	"github.com/watermarkchurch/toot-go/signing"
+)
 
 // SubscriptionsService returns the service with which subscribers register
 // and unregister their callback URLs, to be mounted at what they know as the
@@ -27,152 +29,122 @@ const maxURLBytes = 2048
 // Channels are full names. The service trusts whoever reaches it; put
 // authorization in front of it where that is not everybody.
 func (a *App) SubscriptionsService() http.Handler {
-	return http.HandlerFunc(a.serveSubscriptions)
+	return http.HandlerFunc(a.publisher.serveSubscriptions)
 }
 
-func (a *App) serveSubscriptions(w http.ResponseWriter, r *http.Request) {
-	if err := a.enter(); err != nil {
+func (p *publisher) serveSubscriptions(w http.ResponseWriter, r *http.Request) {
+	if err := p.calls.enter(); err != nil {
 		unavailable(w)
 		return
 	}
-	defer a.closing.Done()
+	defer p.calls.leave()
 	switch r.Method {
 	case http.MethodPost:
-		a.addSubscriber(w, r)
+		p.addSubscriber(w, r)
 	case http.MethodGet:
-		a.listSubscribers(w, r)
+		p.listSubscribers(w, r)
 	case http.MethodDelete:
-		a.removeSubscriber(w, r)
+		p.removeSubscriber(w, r)
 	default:
-		methodNotAllowed(w, http.MethodGet, http.MethodPost, http.MethodDelete)
+		wire.MethodNotAllowed(w, http.MethodGet, http.MethodPost, http.MethodDelete)
 	}
 }
 
-// registration is what a subscriber sends.
-type registration struct {
-	CallbackURL string `json:"callback_url"`
-	Channel     string `json:"channel"`
-	// SigningSecret is for signatures after Standard Webhooks.
-	SigningSecret string `json:"signing_secret,omitempty"`
-}
-
-func (a *App) addSubscriber(w http.ResponseWriter, r *http.Request) {
-	body, ok := a.readBody(w, r)
+func (p *publisher) addSubscriber(w http.ResponseWriter, r *http.Request) {
+	body, ok := p.opts.readBody(w, r)
 	if !ok {
 		return
 	}
 	const want = `Expected {"callback_url":"https://…","channel":"…"}, but `
-	var reg registration
+	var reg wire.Registration
 	if err := json.Unmarshal(body, &reg); err != nil {
-		problem(w, http.StatusUnprocessableEntity, want+"the body is no such JSON object.")
+		wire.Problem(w, http.StatusUnprocessableEntity, want+"the body is no such JSON object.")
 		return
 	}
 	if err := checkChannel(reg.Channel); err != nil {
-		problem(w, http.StatusUnprocessableEntity, want+strings.TrimPrefix(err.Error(), "toot: ")+".")
+		wire.Problem(w, http.StatusUnprocessableEntity, want+strings.TrimPrefix(err.Error(), "toot: ")+".")
 		return
 	}
-	if err := checkCallbackURL(reg.CallbackURL); err != nil {
-		problem(w, http.StatusUnprocessableEntity, want+"invalid callback_url: "+err.Error()+".")
+	if err := wire.CheckCallbackURL(reg.CallbackURL); err != nil {
+		wire.Problem(w, http.StatusUnprocessableEntity, want+"invalid callback_url: "+err.Error()+".")
 		return
 	}
-	if policy := a.opts.AllowCallback; policy != nil {
-		if err := policy.check(r.Context(), reg.CallbackURL); err != nil {
-			a.log.Warn("toot: refused a callback URL that is not allowed", "channel", reg.Channel, "callback_url", redactURL(reg.CallbackURL))
-			problem(w, http.StatusUnprocessableEntity, want+strings.TrimPrefix(err.Error(), "toot: ")+".")
+	if policy := (*outbound.Policy)(p.opts.AllowCallback); policy != nil {
+		if err := policy.Check(r.Context(), reg.CallbackURL); err != nil {
+			p.log.Warn("toot: refused a callback URL that is not allowed", "channel", reg.Channel, "callback_url", wire.RedactURL(reg.CallbackURL))
+			wire.Problem(w, http.StatusUnprocessableEntity, want+strings.TrimPrefix(err.Error(), "toot: ")+".")
 			return
 		}
 	}
-	if full, err := a.channelIsFull(r.Context(), reg); full || err != nil {
+	if limit := p.opts.MaxSubscribersPerChannel; limit >= 0 {
+		full, err := p.registry.IsFull(r.Context(), reg.Channel, reg.CallbackURL, limit)
 		if err != nil {
-			a.log.Error("toot: can't count the subscribers of a channel", "channel", reg.Channel, "error", err)
+			p.log.Error("toot: can't count the subscribers of a channel", "channel", reg.Channel, "error", err)
 			unavailable(w)
 			return
 		}
-		problem(w, http.StatusUnprocessableEntity, "This channel has as many subscribers as it may have here.")
-		return
-	}
-	if a.opts.RequireConsent {
-		if err := a.consent(r.Context(), reg.Channel, reg.CallbackURL); err != nil {
-			if !errors.Is(err, errNoConsent) {
-				a.log.Error("toot: can't keep a consent", "callback_url", redactURL(reg.CallbackURL), "error", err)
-				unavailable(w)
-				return
-			}
-			problem(w, http.StatusUnprocessableEntity, "Nothing was stored: "+errNoConsent.Error()+".")
+		if full { // those who come at the same moment may be a few more
+			wire.Problem(w, http.StatusUnprocessableEntity, "This channel has as many subscribers as it may have here.")
 			return
 		}
 	}
-	if reg.SigningSecret != "" && !a.registerSecret(w, r, body, reg) {
-		return
-	}
-	if a.opts.RegistrationLease > 0 {
-		if err := a.grantLease(r.Context(), reg.Channel, reg.CallbackURL); err != nil {
-			a.log.Error("toot: can't keep when a registration ends", "channel", reg.Channel, "callback_url", redactURL(reg.CallbackURL), "error", err)
+	if err := p.registry.Consent(r.Context(), reg.Channel, reg.CallbackURL); err != nil {
+		if !errors.Is(err, registry.ErrNoConsent) {
+			p.log.Error("toot: can't keep a consent", "callback_url", wire.RedactURL(reg.CallbackURL), "error", err)
 			unavailable(w)
 			return
 		}
-		w.Header().Set(leaseHeader, strconv.FormatInt(int64(a.opts.RegistrationLease/time.Second), 10))
+		wire.Problem(w, http.StatusUnprocessableEntity, "Nothing was stored: "+registry.ErrNoConsent.Error()+".")
+		return
 	}
-	added, err := a.engine.AddSubscriber(r.Context(), reg.Channel, reg.CallbackURL)
+	if reg.SigningSecret != "" && !p.registerSecret(w, r, body, reg) {
+		return
+	}
+	added, err := p.registry.Add(r.Context(), reg.Channel, reg.CallbackURL)
 	if err != nil {
-		a.log.Error("toot: can't add a subscriber", "channel", reg.Channel, "callback_url", redactURL(reg.CallbackURL), "error", err)
+		p.log.Error("toot: can't add a subscriber", "channel", reg.Channel, "callback_url", wire.RedactURL(reg.CallbackURL), "error", err)
 		unavailable(w)
 		return
+	}
+	if lease := p.opts.RegistrationLease; lease > 0 {
+		w.Header().Set(wire.LeaseHeader, strconv.FormatInt(int64(lease/time.Second), 10))
 	}
 	if !added {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	a.log.Info("toot: subscriber added", "channel", reg.Channel, "callback_url", redactURL(reg.CallbackURL))
+	p.log.Info("toot: subscriber added", "channel", reg.Channel, "callback_url", wire.RedactURL(reg.CallbackURL))
 	w.WriteHeader(http.StatusCreated)
 }
 
 // registerSecret keeps a subscriber's signing secret, or answers why not.
-func (a *App) registerSecret(w http.ResponseWriter, r *http.Request, body []byte, reg registration) (ok bool) {
-	if _, err := parseSecret(reg.SigningSecret); err != nil {
-		problem(w, http.StatusUnprocessableEntity, "Invalid signing_secret: "+strings.TrimPrefix(err.Error(), "toot: ")+".")
+func (p *publisher) registerSecret(w http.ResponseWriter, r *http.Request, body []byte, reg wire.Registration) (ok bool) {
+	if _, err := signing.ParseSecret(reg.SigningSecret); err != nil {
+		wire.Problem(w, http.StatusUnprocessableEntity, "Invalid signing_secret: "+strings.TrimPrefix(err.Error(), "signing: ")+".")
 		return false
 	}
-	err := a.takeSecret(r, body, reg)
+	err := p.registry.OfferSecret(r.Context(), reg.CallbackURL, reg.SigningSecret, r.Header, body)
 	switch {
-	case errors.Is(err, errOtherSecret):
-		a.log.Warn("toot: refused a signing secret: there is another", "channel", reg.Channel, "callback_url", redactURL(reg.CallbackURL))
-		problem(w, http.StatusForbidden, "Nothing was changed: "+err.Error()+".")
-	case errors.Is(err, ErrUnsupported):
-		problem(w, http.StatusUnprocessableEntity, "This publisher can't sign: leave out signing_secret.")
+	case errors.Is(err, registry.ErrOtherSecret):
+		p.log.Warn("toot: refused a signing secret: there is another", "channel", reg.Channel, "callback_url", wire.RedactURL(reg.CallbackURL))
+		wire.Problem(w, http.StatusForbidden, "Nothing was changed: "+err.Error()+".")
+	case errors.Is(err, registry.ErrUnsupported):
+		wire.Problem(w, http.StatusUnprocessableEntity, "This publisher can't sign: leave out signing_secret.")
 	case err != nil:
-		a.log.Error("toot: can't keep a signing secret", "callback_url", redactURL(reg.CallbackURL), "error", err)
+		p.log.Error("toot: can't keep a signing secret", "callback_url", wire.RedactURL(reg.CallbackURL), "error", err)
 		unavailable(w)
 	}
 	return err == nil
 }
 
-// channelIsFull reports that one more subscriber would be too many. Those who
-// come at the same moment may be a few more.
-func (a *App) channelIsFull(ctx context.Context, reg registration) (bool, error) {
-	limit := a.opts.MaxSubscribersPerChannel
-	if limit < 0 {
-		return false, nil
-	}
-	urls, err := a.engine.Subscribers(ctx, reg.Channel)
-	return len(urls) >= limit && !slices.Contains(urls, reg.CallbackURL), err
-}
-
-func checkCallbackURL(raw string) error {
-	if len(raw) > maxURLBytes {
-		return fmt.Errorf("%d bytes, at most %d", len(raw), maxURLBytes)
-	}
-	return checkHTTPURL(raw)
-}
-
-func (a *App) listSubscribers(w http.ResponseWriter, r *http.Request) {
+func (p *publisher) listSubscribers(w http.ResponseWriter, r *http.Request) {
 	if !acceptsJSON(r.Header.Values("Accept")) {
-		problem(w, http.StatusNotAcceptable, "There is only application/json here.")
+		wire.Problem(w, http.StatusNotAcceptable, "There is only application/json here.")
 		return
 	}
-	channels, err := a.engine.Channels(r.Context(), a.opts.ChannelPrefix)
+	channels, err := p.registry.List(r.Context(), p.opts.ChannelPrefix)
 	if err != nil {
-		a.log.Error("toot: can't list subscribers", "error", err)
+		p.log.Error("toot: can't list subscribers", "error", err)
 		unavailable(w)
 		return
 	}
@@ -181,19 +153,10 @@ func (a *App) listSubscribers(w http.ResponseWriter, r *http.Request) {
 		Subscriptions map[string][]string `json:"subscriptions"`
 	}{make([]string, 0, len(channels)), channels}
 	for channel, urls := range channels {
-		if urls, err = a.live(r.Context(), channel, urls); err != nil {
-			a.log.Error("toot: can't list subscribers", "error", err)
-			unavailable(w)
-			return
-		}
-		if len(urls) == 0 {
-			delete(channels, channel)
-			continue
-		}
 		list.Channels = append(list.Channels, channel)
 		shown := slices.Clone(urls)
 		for i, u := range shown {
-			shown[i] = withoutPassword(u)
+			shown[i] = wire.WithoutPassword(u)
 		}
 		channels[channel] = shown
 	}
@@ -201,7 +164,7 @@ func (a *App) listSubscribers(w http.ResponseWriter, r *http.Request) {
 	if list.Subscriptions == nil {
 		list.Subscriptions = map[string][]string{}
 	}
-	w.Header()["Content-Type"] = jsonContentType
+	w.Header()["Content-Type"] = wire.JSONContentType
 	_ = json.NewEncoder(w).Encode(list)
 }
 
@@ -224,24 +187,50 @@ func acceptsJSON(values []string) bool {
 	return false
 }
 
-func (a *App) removeSubscriber(w http.ResponseWriter, r *http.Request) {
+func (p *publisher) removeSubscriber(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	channel, callbackURL := query.Get("channel"), query.Get("callback_url")
 	if strings.TrimSpace(channel) == "" || strings.TrimSpace(callbackURL) == "" {
-		problem(w, http.StatusBadRequest, "Expected the query parameters channel and callback_url.")
+		wire.Problem(w, http.StatusBadRequest, "Expected the query parameters channel and callback_url.")
 		return
 	}
-	removed, err := a.engine.RemoveSubscriber(r.Context(), channel, callbackURL)
+	removed, err := p.registry.Remove(r.Context(), channel, callbackURL)
 	switch {
 	case err != nil:
-		a.log.Error("toot: can't remove a subscriber", "channel", channel, "callback_url", redactURL(callbackURL), "error", err)
+		p.log.Error("toot: can't remove a subscriber", "channel", channel, "callback_url", wire.RedactURL(callbackURL), "error", err)
 		unavailable(w)
 	case !removed:
-		problem(w, http.StatusNotFound, "That callback_url is not subscribed to that channel.")
+		wire.Problem(w, http.StatusNotFound, "That callback_url is not subscribed to that channel.")
 	default:
-		a.dropLease(r.Context(), channel, callbackURL)
-		a.withdrawConsent(r.Context(), channel, callbackURL)
-		a.log.Info("toot: subscriber removed", "channel", channel, "callback_url", redactURL(callbackURL))
+		p.log.Info("toot: subscriber removed", "channel", channel, "callback_url", wire.RedactURL(callbackURL))
 		w.WriteHeader(http.StatusNoContent)
 	}
+}
+
+// SetSigningSecret makes requests to a callback URL carry signatures after
+// Standard Webhooks, under this secret and, for the overlap, under the one
+// before too, so that the other side can change it in its own time. An empty
+// secret ends the signing. Subscribers may hand over a secret themselves, see
+// Source.SigningSecrets.
+//
+// Other processes sign accordingly within seconds.
+func (a *App) SetSigningSecret(ctx context.Context, callbackURL, secret string, overlap time.Duration) error {
+	if err := a.calls.enter(); err != nil {
+		return err
+	}
+	defer a.calls.leave()
+	if err := wire.CheckCallbackURL(callbackURL); err != nil {
+		return fmt.Errorf("toot: callback URL: %w", err)
+	}
+	if secret != "" {
+		if _, err := signing.ParseSecret(secret); err != nil {
+			return err
+		}
+	}
+	if err := a.publisher.registry.SetSecret(ctx, callbackURL, secret, overlap); errors.Is(err, registry.ErrUnsupported) {
+		return fmt.Errorf("%w: it keeps no signing secrets", ErrUnsupported)
+	} else if err != nil {
+		return err
+	}
+	return nil
 }

@@ -105,7 +105,7 @@ func newApp(t *testing.T, eng engine.Engine, opts toot.Options, callback *url.Us
 func (a *app) listen(t *testing.T, subscriptionURL, channel string) chan *toot.Event {
 	t.Helper()
 	events := make(chan *toot.Event, 10)
-	must(t, a.Source("publisher", toot.Source{SubscriptionURL: subscriptionURL, ChannelPrefix: prefix}))
+	must(t, a.AddSource("publisher", toot.Source{SubscriptionURL: subscriptionURL, ChannelPrefix: prefix}))
 	must(t, a.Subscribe("publisher", channel, toot.HandlerFunc(func(_ context.Context, e *toot.Event) error {
 		events <- e
 		return nil

@@ -1,8 +1,9 @@
 package auth
 
 import (
-	"encoding/json"
 	"net/http"
+
+	"github.com/watermarkchurch/toot-go/internal/wire"
 )
 
 // BasicAuth lets only requests pass that carry the credentials of a user.
@@ -14,28 +15,17 @@ func (c *Credentials) BasicAuth(next http.Handler) http.Handler {
 			var err error
 			if ok, err = c.Verify(r.Context(), username, password); err != nil {
 				w.Header().Set("Retry-After", "5")
-				problem(w, http.StatusServiceUnavailable, "The credentials can't be checked at the moment. Nothing was done; please send it again.")
+				wire.Problem(w, http.StatusServiceUnavailable, "The credentials can't be checked at the moment. Nothing was done; please send it again.")
 				return
 			}
 		}
 		if !ok {
 			w.Header().Set("WWW-Authenticate", `Basic realm="Toot Auth"`)
-			problem(w, http.StatusUnauthorized, "Expected the user name and password of a user of this app (HTTP Basic authentication).")
+			wire.Problem(w, http.StatusUnauthorized, "Expected the user name and password of a user of this app (HTTP Basic authentication).")
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-// problem answers with a problem detail (RFC 9457).
-func problem(w http.ResponseWriter, status int, detail string) {
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(struct {
-		Title  string `json:"title"`
-		Status int    `json:"status"`
-		Detail string `json:"detail"`
-	}{http.StatusText(status), status, detail})
 }
 
 // BasicTransport returns a transport that sends a user name and password with

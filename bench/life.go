@@ -20,7 +20,7 @@ func (s *stage) newPair(ctx context.Context, where store, front func(http.Handle
 		return p, err
 	}
 	app := p.subscriber.app
-	if err = app.Source("publisher", toot.Source{SubscriptionURL: p.publisher.server.url + subscriptionsPath, ChannelPrefix: prefix}); err != nil {
+	if err = app.AddSource("publisher", toot.Source{SubscriptionURL: p.publisher.server.url + subscriptionsPath, ChannelPrefix: prefix}); err != nil {
 		return p, err
 	}
 	err = app.AddSubscription(toot.Subscription{

@@ -74,7 +74,7 @@ func (g *graveyard) run(t *testing.T, fn func(*toot.App)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := app.Source("other", toot.Source{SubscriptionURL: "http://127.0.0.1/", ChannelPrefix: "other."}); err != nil {
+	if err := app.AddSource("other", toot.Source{SubscriptionURL: "http://127.0.0.1/", ChannelPrefix: "other."}); err != nil {
 		t.Fatal(err)
 	}
 	err = app.Subscribe("other", "users", toot.HandlerFunc(func(context.Context, *toot.Event) error {

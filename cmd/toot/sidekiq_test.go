@@ -171,7 +171,7 @@ func goApp(t *testing.T, url string, handled *tally) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := app.Source("publisher", toot.Source{SubscriptionURL: "http://localhost/subscriptions", ChannelPrefix: rubyPrefix}); err != nil {
+	if err := app.AddSource("publisher", toot.Source{SubscriptionURL: "http://localhost/subscriptions", ChannelPrefix: rubyPrefix}); err != nil {
 		t.Fatal(err)
 	}
 	err = app.Subscribe("publisher", "users.updated.v1", toot.HandlerFunc(func(_ context.Context, e *toot.Event) error {

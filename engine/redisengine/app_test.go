@@ -78,7 +78,7 @@ func work(url, file string) error {
 			return err
 		}
 		if namespace == "subscriber" {
-			if err := app.Source("publisher", toot.Source{SubscriptionURL: "http://localhost", ChannelPrefix: appPrefix}); err != nil {
+			if err := app.AddSource("publisher", toot.Source{SubscriptionURL: "http://localhost", ChannelPrefix: appPrefix}); err != nil {
 				return err
 			}
 			err := app.AddSubscription(toot.Subscription{Source: "publisher", Channel: appChannel, Handler: toot.HandlerFunc(func(_ context.Context, e *toot.Event) error {
@@ -128,7 +128,7 @@ func newSystem(t *testing.T, url string, workers int, takes, lease time.Duration
 		s.publishers = append(s.publishers, newApp(t, open(t, url, &redisengine.Options{Namespace: "publisher"}), lease))
 	}
 	subscriber := newApp(t, open(t, url, &redisengine.Options{Namespace: "subscriber"}), lease)
-	if err := subscriber.Source("publisher", toot.Source{SubscriptionURL: "http://localhost", ChannelPrefix: appPrefix}); err != nil {
+	if err := subscriber.AddSource("publisher", toot.Source{SubscriptionURL: "http://localhost", ChannelPrefix: appPrefix}); err != nil {
 		t.Fatal(err)
 	}
 	if err := subscriber.Subscribe("publisher", appChannel, toot.HandlerFunc(func(context.Context, *toot.Event) error { return nil })); err != nil {

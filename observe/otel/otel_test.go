@@ -82,7 +82,7 @@ func newSite(t *testing.T, traced bool) *site {
 // subscribe has a site handle what another publishes on "users".
 func (s *site) subscribe(t *testing.T, publisher *site, h toot.HandlerFunc) {
 	t.Helper()
-	must(t, s.Source("publisher", toot.Source{SubscriptionURL: publisher.url + "/subscriptions"}))
+	must(t, s.AddSource("publisher", toot.Source{SubscriptionURL: publisher.url + "/subscriptions"}))
 	must(t, s.Subscribe("publisher", "users", h))
 	must(t, s.RegisterSubscriptions(t.Context()))
 }

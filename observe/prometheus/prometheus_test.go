@@ -52,7 +52,7 @@ func TestMetricsOfAnEventsWay(t *testing.T) {
 	registry := prom.NewPedanticRegistry()
 	registry.MustRegister(metrics, prometheus.NewStoreCollector(app))
 
-	must(t, app.Source("self", toot.Source{SubscriptionURL: server.URL + "/subscriptions"}))
+	must(t, app.AddSource("self", toot.Source{SubscriptionURL: server.URL + "/subscriptions"}))
 	handled := make(chan struct{})
 	must(t, app.Subscribe("self", "users", toot.HandlerFunc(func(context.Context, *toot.Event) error {
 		if runs.Add(1) == 1 {

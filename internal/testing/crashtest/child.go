@@ -142,7 +142,7 @@ func publish(ctx context.Context, app *toot.App, book *ledger) {
 // subscribe declares two handlers. Both write down when they begin and end,
 // and fail now and then.
 func subscribe(app *toot.App, book *ledger) error {
-	if err := app.Source("publisher", toot.Source{SubscriptionURL: "http://127.0.0.1:1/"}); err != nil {
+	if err := app.AddSource("publisher", toot.Source{SubscriptionURL: "http://127.0.0.1:1/"}); err != nil {
 		return err
 	}
 	for _, name := range []string{"first", "second"} {

@@ -99,7 +99,7 @@ func scene(dir string, confine func(dir string) (more func() error, err error)) 
 		return err
 	}
 	defer stopSubscriber()
-	must(subscriber.Source("publisher", toot.Source{SubscriptionURL: "http://127.0.0.1:1/"}))
+	must(subscriber.AddSource("publisher", toot.Source{SubscriptionURL: "http://127.0.0.1:1/"}))
 	must(subscriber.Subscribe("publisher", "a", toot.HandlerFunc(func(_ context.Context, e *toot.Event) error {
 		mu.Lock()
 		defer mu.Unlock()
@@ -259,7 +259,7 @@ func TestADamagedFile(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "toot.db")
 			app, stop, err := open(file, "http://127.0.0.1:1/")
 			must(err)
-			must(app.Source("publisher", toot.Source{SubscriptionURL: "http://127.0.0.1:1/"}))
+			must(app.AddSource("publisher", toot.Source{SubscriptionURL: "http://127.0.0.1:1/"}))
 			for range 200 {
 				_, err := app.Publish(t.Context(), "a", strings.Repeat("x", 5000))
 				must(err)
@@ -284,7 +284,7 @@ func TestADamagedFile(t *testing.T) {
 				return
 			}
 			defer stop()
-			must(app.Source("publisher", toot.Source{SubscriptionURL: "http://127.0.0.1:1/"}))
+			must(app.AddSource("publisher", toot.Source{SubscriptionURL: "http://127.0.0.1:1/"}))
 			must(app.Subscribe("publisher", "a", toot.HandlerFunc(func(context.Context, *toot.Event) error { return nil })))
 			end := run(app)
 			for range 20 {

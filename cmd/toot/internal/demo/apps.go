@@ -124,7 +124,7 @@ func newSubscriber(d *course) (*subscriber, error) {
 		return nil, err
 	}
 	source := toot.Source{SubscriptionURL: "http://" + d.site.subscriptions.Addr().String() + "/subscriptions", ChannelPrefix: d.site.prefix()}
-	if err := p.app.Source("publisher", source); err != nil {
+	if err := p.app.AddSource("publisher", source); err != nil {
 		return nil, err
 	}
 	if err := p.app.AddSubscription(toot.Subscription{Source: "publisher", Channel: channel, Handler: d.handler(), Concurrency: 64}); err != nil {

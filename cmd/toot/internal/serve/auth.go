@@ -9,6 +9,8 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+
+	"github.com/watermarkchurch/toot-go/internal/wire"
 )
 
 // Guard lets requests pass that have one of its credentials. A guard without
@@ -94,7 +96,7 @@ func (g *Guard) Around(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !g.pass(r) {
 			w.Header().Set("WWW-Authenticate", `Basic realm="Toot Auth", charset="UTF-8"`)
-			problem(w, http.StatusUnauthorized, "Expected credentials that are known here: Authorization: Basic … or Bearer …")
+			wire.Problem(w, http.StatusUnauthorized, "Expected credentials that are known here: Authorization: Basic … or Bearer …")
 			return
 		}
 		next.ServeHTTP(w, r)

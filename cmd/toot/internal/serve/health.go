@@ -5,6 +5,8 @@ import (
 	_ "embed" // the description
 	"net/http"
 	"time"
+
+	"github.com/watermarkchurch/toot-go/internal/wire"
 )
 
 // serveHealthz says that the process lives, whatever its store does: to
@@ -19,7 +21,7 @@ const healthTimeout = 3 * time.Second
 // serveReadyz says whether requests had better be sent here.
 func (s *Server) serveReadyz(w http.ResponseWriter, r *http.Request) {
 	if s.stopping.Load() {
-		unavailable(w, "Stopping.")
+		wire.Unavailable(w, "Stopping.")
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), healthTimeout)
@@ -33,7 +35,7 @@ func (s *Server) serveReadyz(w http.ResponseWriter, r *http.Request) {
 		} else if !h.Running {
 			detail = "Starting, or stopping."
 		}
-		unavailable(w, detail)
+		wire.Unavailable(w, detail)
 		return
 	}
 	answerJSON(w, http.StatusOK, map[string]string{"status": "ok"})

@@ -6,19 +6,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"mime"
 	"net/http"
-	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/propagation"
 
 	toot "github.com/watermarkchurch/toot-go"
+	"github.com/watermarkchurch/toot-go/internal/wire"
 )
 
 const (
@@ -50,17 +48,17 @@ type published struct {
 func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		problem(w, http.StatusMethodNotAllowed, "Expected POST.")
+		wire.Problem(w, http.StatusMethodNotAllowed, "Expected POST.")
 		return
 	}
 	channel := r.PathValue("channel")
 	if channel == "" {
-		problem(w, http.StatusNotFound, "Expected a channel in the path: POST /publish/users.updated.v1")
+		wire.Problem(w, http.StatusNotFound, "Expected a channel in the path: POST /publish/users.updated.v1")
 		return
 	}
 	key := r.Header.Get("Idempotency-Key")
 	if len(key) > maxKey {
-		problem(w, http.StatusBadRequest, fmt.Sprintf("The Idempotency-Key is longer than %d bytes.", maxKey))
+		wire.Problem(w, http.StatusBadRequest, fmt.Sprintf("The Idempotency-Key is longer than %d bytes.", maxKey))
 		return
 	}
 	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")) // what can't be read is not NDJSON
@@ -69,17 +67,13 @@ func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) {
 	if many {
 		limit *= manyTimes
 	}
-	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
-		problem(w, http.StatusUnsupportedMediaType, "The body has a Content-Encoding. Expected it as it is.")
-		return
-	}
-	body, ok := readBody(w, r, int64(limit))
+	body, ok := wire.ReadBody(w, r, wire.BodyLimits{Bytes: int64(limit), Depth: -1, Within: -1})
 	if !ok {
 		return
 	}
 	messages, err := s.compose(channel, key, body, many)
 	if err != nil {
-		problem(w, http.StatusBadRequest, err.Error())
+		wire.Problem(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	ctx := r.Context()
@@ -180,32 +174,17 @@ func (s *Server) firstAsked(ctx context.Context, id string) (time.Time, error) {
 	return time.Parse(time.RFC3339Nano, string(kept))
 }
 
-func readBody(w http.ResponseWriter, r *http.Request, limit int64) (body []byte, ok bool) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	var over *http.MaxBytesError
-	switch {
-	case errors.As(err, &over):
-		problem(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is larger than the %d bytes that are accepted here.", limit))
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		w.Header().Set("Connection", "close")
-		problem(w, http.StatusRequestTimeout, "The body did not arrive in time. Nothing was published.")
-	case err != nil:
-		problem(w, http.StatusBadRequest, "The body could not be read to its end.")
-	}
-	return body, err == nil
-}
-
 // refuse answers that nothing was published, and why.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.Is(err, toot.ErrInvalidChannel), errors.Is(err, toot.ErrInvalidPayload):
-		problem(w, http.StatusUnprocessableEntity, sentence(err))
+		wire.Problem(w, http.StatusUnprocessableEntity, sentence(err))
 	case errors.Is(err, toot.ErrTooLarge):
-		problem(w, http.StatusRequestEntityTooLarge, sentence(err))
+		wire.Problem(w, http.StatusRequestEntityTooLarge, sentence(err))
 	default:
 		if r.Context().Err() == nil {
 			s.log.Error("can't publish", "path", r.URL.Path, "error", err)
 		}
-		unavailable(w, "The store can't be reached at the moment. Nothing was published; please send it again.")
+		wire.Unavailable(w, "The store can't be reached at the moment. Nothing was published; please send it again.")
 	}
 }

@@ -21,6 +21,7 @@ import (
 
 	toot "github.com/watermarkchurch/toot-go"
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/internal/wire"
 )
 
 // Options configure a Server.
@@ -69,7 +70,7 @@ func (s *Server) Handler() http.Handler {
 		mux.Handle("/metrics", around(s.opts.Metrics, reading(s.opts.MetricsHandler)))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		problem(w, http.StatusNotFound, "There is /publish/{channel}, /subscriptions, /healthz, /readyz, /metrics and /openapi.yaml.")
+		wire.Problem(w, http.StatusNotFound, "There is /publish/{channel}, /subscriptions, /healthz, /readyz, /metrics and /openapi.yaml.")
 	})
 	return mux
 }
@@ -79,7 +80,7 @@ func reading(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
-			problem(w, http.StatusMethodNotAllowed, "Expected GET.")
+			wire.Problem(w, http.StatusMethodNotAllowed, "Expected GET.")
 			return
 		}
 		next.ServeHTTP(w, r)

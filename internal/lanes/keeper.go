@@ -1,0 +1,112 @@
+package lanes
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/watermarkchurch/toot-go/engine"
+)
+
+// ErrLeaseLost is the cause with which the try of a job is cancelled whose
+// lease could not be extended in time.
+var ErrLeaseLost = errors.New("toot: the lease on the job was lost")
+
+// keepLeases keeps alive the leases of what is held in memory, and gives back
+// what waits for a lane that hangs.
+func (p *Pool) keepLeases(ctx context.Context) {
+	often, seldom := min(p.Lease/8, time.Second), p.Lease/4
+	timer := time.NewTimer(seldom)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		p.extendLeases(ctx)
+		p.returnHanging()
+		p.mu.Lock()
+		wait := often
+		if p.jobs.n == 0 {
+			wait = seldom
+		}
+		p.mu.Unlock()
+		timer.Reset(wait)
+	}
+}
+
+// returnHanging gives back what waits in lanes that hang.
+func (p *Pool) returnHanging() {
+	var e effects
+	p.mu.Lock()
+	now := time.Now()
+	for _, l := range p.lanes {
+		if l.hangs(now) {
+			p.returnQueuedLocked(l, &e)
+		}
+	}
+	p.mu.Unlock()
+	e.perform(p.group)
+}
+
+// extendLeases extends the leases of which half is over.
+func (p *Pool) extendLeases(ctx context.Context) {
+	began := time.Now()
+	due, outcomes := p.beginExtending(began)
+	if len(due) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.Lease/2)
+	defer cancel()
+	settled, err := p.group.engine.Settle(ctx, outcomes)
+	if err != nil {
+		p.group.log.Warn("toot: can't extend leases; will try again", "kind", p.Kind.String(), "jobs", len(due), "error", err)
+		settled = nil
+	}
+	p.endExtending(due, outcomes, settled, began)
+}
+
+func (p *Pool) beginExtending(now time.Time) (due []*Job, outcomes []engine.Outcome) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for j := p.jobs.first; j != nil; j = j.next {
+		if j.state == working && now.Sub(j.leased) > p.Lease/2 {
+			j.state = extending
+			due = append(due, j)
+			outcomes = append(outcomes, engine.Outcome{Ticket: j.ticket, Result: engine.Extend, After: p.Lease})
+		}
+	}
+	return due, outcomes
+}
+
+// endExtending takes note of what came of it; settled is nil if that is not
+// known.
+func (p *Pool) endExtending(due []*Job, outcomes []engine.Outcome, settled []engine.Settled, began time.Time) {
+	var e effects
+	var lost []context.CancelCauseFunc
+	p.mu.Lock()
+	for i, j := range due {
+		next := working
+		switch {
+		case settled == nil || j.ticket != outcomes[i].Ticket: // or claimed anew meanwhile
+		case settled[i].OK:
+			j.ticket, j.leased = settled[i].Ticket, began
+		default:
+			next = leaseLost
+			if j.cancel != nil {
+				lost = append(lost, j.cancel)
+			}
+		}
+		waiting := j.deferred
+		j.state, j.deferred = next, nil
+		if waiting != nil {
+			p.submitLocked(waiting, &e)
+		}
+	}
+	p.mu.Unlock()
+	for _, cancel := range lost {
+		cancel(ErrLeaseLost)
+	}
+	e.perform(p.group)
+}

@@ -1,0 +1,94 @@
+package lanes
+
+import (
+	"context"
+	"time"
+
+	"github.com/watermarkchurch/toot-go/engine"
+)
+
+// Push gathers jobs on their way into the store. Where a pool has room to work
+// on a job at once, the job is stored under a lease and handed to the pool as
+// soon as it is durable, without being read back. Its zero value is empty. It
+// ends with Store or Cancel, or as what follows a job that is Finished.
+type Push struct {
+	jobs    []engine.Job
+	targets []target
+}
+
+// target is where a job goes. lane is nil if there was no room.
+type target struct {
+	pool *Pool
+	lane *Lane
+}
+
+// Add takes up a job of a pool. A nil event means that of the job which this
+// Push follows.
+func (h *Push) Add(to *Pool, e *engine.Event, lane string) {
+	job := engine.Job{Event: e, Lane: engine.Lane{Kind: to.Kind, Name: lane}}
+	l := to.reserve(lane)
+	if l != nil {
+		job.Lease = to.Lease
+	}
+	h.jobs = append(h.jobs, job)
+	h.targets = append(h.targets, target{to, l})
+}
+
+// Store stores the jobs and hands on those that were stored under a lease.
+func (h *Push) Store(ctx context.Context, eng engine.Engine) error {
+	if len(h.jobs) == 0 {
+		return nil
+	}
+	began := time.Now()
+	tickets, err := eng.Push(ctx, h.jobs)
+	if err != nil {
+		h.Cancel()
+		return err
+	}
+	h.stored(tickets, nil, began)
+	return nil
+}
+
+// stored is called once the jobs are durable. event stands for nil events;
+// began is a time before the call that stored them, since when leases count.
+func (h *Push) stored(tickets []engine.Ticket, event *engine.Event, began time.Time) {
+	for i, t := range h.targets {
+		job := &h.jobs[i]
+		switch {
+		case t.lane == nil:
+			t.pool.noteStored(job.Lane.Name)
+		case tickets[i] == "":
+			t.pool.cancelReservation(t.lane) // it was there already
+		default:
+			e := job.Event
+			if e == nil {
+				e = event
+			}
+			t.pool.receive(t.lane, engine.Claimed{Ticket: tickets[i], Event: e, Lane: job.Lane, Claims: 1}, began)
+		}
+	}
+}
+
+// Cancel gives back the room that was reserved.
+func (h *Push) Cancel() {
+	for _, t := range h.targets {
+		if t.lane != nil {
+			t.pool.cancelReservation(t.lane)
+		}
+	}
+}
+
+// noteStored notes a job that went into the store without being handed over.
+func (p *Pool) noteStored(lane string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state != running {
+		return
+	}
+	l := p.meetLaneLocked(lane)
+	l.noteLeftInStore()
+	now := time.Now()
+	if l.held <= l.capacity()/2 && !now.Before(l.restsUntil) && !l.hangs(now) && !l.terms.Paused {
+		p.Wake()
+	}
+}

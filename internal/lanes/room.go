@@ -1,0 +1,85 @@
+package lanes
+
+import "time"
+
+const (
+	// maxHeld bounds the jobs of one kind that a process holds in memory,
+	// whether they wait for a worker, are being tried or are being settled.
+	maxHeld = 16384
+	// maxHeldBytes bounds the bytes of their events.
+	maxHeldBytes = 64 << 20
+)
+
+// room counts what a pool holds.
+type room struct {
+	held  int // jobs in memory, and room reserved for more
+	bytes int // of the jobs' events
+	// eventBytes is how large the next events are taken to be: as large as the
+	// last ones, with large ones remembered for a while.
+	eventBytes int
+}
+
+func (r *room) isFull() bool { return r.held >= maxHeld || r.bytes >= maxHeldBytes }
+
+// isTight reports that it is better to wait for more room: a few large claims
+// cost less than many small ones.
+func (r *room) isTight() bool {
+	return r.held > maxHeld-claimMax/4 || r.bytes > maxHeldBytes/4*3
+}
+
+// forClaim is how many jobs there is room for.
+func (r *room) forClaim() int {
+	return min(maxHeld-r.held, claimMax, (maxHeldBytes-r.bytes)/max(r.eventBytes, 1))
+}
+
+// took counts the bytes of an event that has come.
+func (r *room) took(size int) {
+	r.bytes += size
+	r.eventBytes = max(size, r.eventBytes-(r.eventBytes-size)/16)
+}
+
+// reserve finds room for a job on its way into the store. It returns nil if
+// the job had better wait there: the pool is not working or full, the lane is
+// paused, resting or full, or older jobs of the lane wait in the store.
+func (p *Pool) reserve(lane string) *Lane {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state != running || p.room.isFull() {
+		return nil
+	}
+	l := p.meetLaneLocked(lane)
+	if p.state != running || p.room.isFull() || l.waitsInStore || l.terms.Paused || l.held >= l.capacity() || time.Now().Before(l.restsUntil) {
+		return nil
+	}
+	p.room.held++
+	l.held++
+	return l
+}
+
+// cancelReservation gives back room that was reserved.
+func (p *Pool) cancelReservation(l *Lane) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.freeRoomLocked(l)
+}
+
+// freeRoomLocked lets go of the room that a job took, or was to take.
+func (p *Pool) freeRoomLocked(l *Lane) {
+	p.room.held--
+	l.held--
+	if (l.waitsInStore || l.leftOut) && l.held <= l.capacity()/2 || p.room.held == maxHeld/2 {
+		p.Wake()
+	}
+	p.checkQuietLocked()
+}
+
+// forgetLocked lets go of a job.
+func (p *Pool) forgetLocked(j *Job) {
+	before := p.room.bytes
+	p.room.bytes -= len(j.Event.Body)
+	if before > maxHeldBytes/2 && p.room.bytes <= maxHeldBytes/2 {
+		p.Wake()
+	}
+	p.jobs.remove(j)
+	p.freeRoomLocked(j.lane)
+}

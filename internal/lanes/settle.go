@@ -1,0 +1,119 @@
+package lanes
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/watermarkchurch/toot-go/engine"
+)
+
+// settlement is the outcome of a job on its way into the store.
+type settlement struct {
+	pool    *Pool
+	job     *Job
+	outcome engine.Outcome
+	follow  Push
+}
+
+func (s *settlement) size() int { return 1 + len(s.follow.jobs) }
+
+// settleLocked sends a job's outcome to the store, as soon as the job has its
+// final ticket.
+func (p *Pool) settleLocked(j *Job, out engine.Outcome, follow Push, e *effects) {
+	out.Follow = follow.jobs
+	s := &settlement{pool: p, job: j, outcome: out, follow: follow}
+	if j.state == extending {
+		j.state, j.deferred = settlesAfterExtending, s
+		return
+	}
+	p.submitLocked(s, e)
+}
+
+// submitLocked passes on the settlement of a job that has its final ticket.
+func (p *Pool) submitLocked(s *settlement, e *effects) {
+	j := s.job
+	if j.state == leaseLost {
+		logTakenOver(e, p.Kind, j)
+		e.cancelled = append(e.cancelled, s.follow)
+		p.forgetLocked(j)
+		return
+	}
+	j.state = settling
+	s.outcome.Ticket = j.ticket
+	e.settlements = append(e.settlements, s)
+}
+
+// flushSettlements writes outcomes, and keeps trying while the store is out
+// of reach: the jobs stay in memory, which in turn stops further claims.
+func (g *Group) flushSettlements(items []*settlement) {
+	outcomes := make([]engine.Outcome, len(items))
+	for i, s := range items {
+		outcomes[i] = s.outcome
+	}
+	settled, began, err := g.settleAll(outcomes)
+	for i, s := range items {
+		if err == nil && settled[i].OK {
+			s.follow.stored(settled[i].Follow, s.job.Event, began)
+			s.follow = Push{}
+		}
+	}
+	var e effects
+	for i, s := range items {
+		s.pool.mu.Lock()
+		s.pool.settledLocked(s, err != nil || settled[i].OK, &e)
+		s.pool.mu.Unlock()
+	}
+	e.perform(g)
+}
+
+// settledLocked takes note of a settlement that was stored or given up, or
+// (final is false) whose ticket was stale. In the last case the job may have
+// been claimed anew by this process, whose claims do not know what it still
+// holds.
+func (p *Pool) settledLocked(s *settlement, final bool, e *effects) {
+	switch {
+	case final:
+	case s.job.ticket != s.outcome.Ticket:
+		p.submitLocked(s, e)
+		return
+	case p.claiming:
+		p.staleDuringClaim = append(p.staleDuringClaim, s)
+		return
+	}
+	if len(s.follow.targets) > 0 {
+		e.cancelled = append(e.cancelled, s.follow)
+	}
+	p.forgetLocked(s.job)
+	if r := s.outcome.Result; r == engine.Retry || r == engine.Release {
+		p.lookAfterLocked(s.outcome.After)
+	}
+}
+
+func (g *Group) settleAll(outcomes []engine.Outcome) (_ []engine.Settled, began time.Time, _ error) {
+	var outage backoff
+	for {
+		ctx, cancel := context.WithTimeout(g.storing, engineTimeout)
+		began = time.Now()
+		settled, err := g.engine.Settle(ctx, outcomes)
+		cancel()
+		switch {
+		case err == nil:
+			if outage.over() {
+				g.log.Info("toot: settling jobs again")
+			}
+			return settled, began, nil
+		case errors.Is(err, engine.ErrClosed), errors.Is(err, engine.ErrInvalid), g.storing.Err() != nil:
+			g.log.Error("toot: outcomes of jobs were not stored; the jobs will be run again", "jobs", len(outcomes), "error", err)
+			return nil, began, err
+		}
+		wait := outage.next()
+		if outage.first() {
+			g.log.Error("toot: can't settle jobs; will keep trying", "jobs", len(outcomes), "error", err)
+		}
+		select {
+		case <-time.After(wait):
+		case <-g.storing.Done():
+		}
+	}
+}

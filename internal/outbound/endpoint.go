@@ -1,0 +1,60 @@
+package outbound
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"sync"
+)
+
+// ErrNotURL is the error of a request to an Endpoint that is no URL.
+var ErrNotURL = errors.New("the callback URL is not a URL")
+
+// Endpoint is what the requests to one URL have in common. It may be used
+// concurrently.
+type Endpoint struct {
+	url string
+
+	once     sync.Once
+	request  *http.Request // without a body
+	basic    []string      // of the credentials in the URL, if any
+	notAnURL error
+}
+
+// NewEndpoint returns the endpoint of a URL. A user name and password in it are
+// sent with each request.
+func NewEndpoint(url string) *Endpoint { return &Endpoint{url: url} }
+
+// newRequest returns a request with a body.
+func (e *Endpoint) newRequest(ctx context.Context, body []byte) (*http.Request, error) {
+	e.once.Do(e.prepare)
+	if e.notAnURL != nil {
+		return nil, e.notAnURL
+	}
+	req := e.request.WithContext(ctx)
+	req.URL = new(url.URL)
+	*req.URL = *e.request.URL
+	req.Header = make(http.Header, 4)
+	if e.basic != nil {
+		req.Header["Authorization"] = e.basic
+	}
+	req.ContentLength = int64(len(body))
+	req.Body = io.NopCloser(bytes.NewReader(body))
+	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	return req, nil
+}
+
+func (e *Endpoint) prepare() {
+	e.request, e.notAnURL = http.NewRequest(http.MethodPost, e.url, nil) //nolint:noctx // each use has its own
+	if e.notAnURL != nil {
+		return
+	}
+	if u := e.request.URL.User; u != nil {
+		password, _ := u.Password()
+		e.request.SetBasicAuth(u.Username(), password)
+		e.basic = e.request.Header["Authorization"]
+	}
+}

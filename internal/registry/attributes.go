@@ -1,0 +1,41 @@
+package registry
+
+import (
+	"context"
+	"errors"
+
+	"github.com/watermarkchurch/toot-go/internal/wire"
+)
+
+// maxSwaps is how often a change is begun again because of another.
+const maxSwaps = 100
+
+var errContended = errors.New("others keep changing it")
+
+// change replaces an attribute by what next makes of it, however many others
+// do the same. It changes nothing if next returns what is there, or an error.
+func (r *Registry) change(ctx context.Context, group, name string, next func(old []byte) ([]byte, error)) error {
+	for range maxSwaps {
+		all, err := r.attributes.Attributes(ctx, group)
+		if err != nil {
+			return err
+		}
+		value, err := next(all[name])
+		if err != nil || string(value) == string(all[name]) {
+			return err
+		}
+		swapped, err := r.attributes.SwapAttribute(ctx, group, name, all[name], value)
+		if swapped || err != nil {
+			return err
+		}
+	}
+	return errContended
+}
+
+// forget deletes an attribute that nobody needs any more.
+func (r *Registry) forget(ctx context.Context, group, callbackURL string) {
+	err := r.change(ctx, group, callbackURL, func([]byte) ([]byte, error) { return nil, nil })
+	if err != nil {
+		r.Log.Warn("toot: can't forget what was kept about a callback URL", "callback_url", wire.RedactURL(callbackURL), "error", err)
+	}
+}

@@ -1,0 +1,68 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"sync"
+	"unicode/utf8"
+)
+
+var emptyPayload = json.RawMessage(`{}`)
+
+// EncodePayload returns the JSON of a payload: that of a json.RawMessage as it
+// stands, {} for nothing.
+func EncodePayload(payload any) (json.RawMessage, error) {
+	var raw []byte
+	switch p := payload.(type) {
+	case nil:
+		return emptyPayload, nil
+	case json.RawMessage:
+		if len(p) == 0 {
+			return emptyPayload, nil
+		}
+		if !json.Valid(p) {
+			return nil, errors.New("the json.RawMessage is not JSON")
+		}
+		raw = p
+	default:
+		enc := encoders.Get().(*encoder)
+		defer encoders.Put(enc)
+		var err error
+		if raw, err = enc.encode(payload); err != nil {
+			return nil, err
+		}
+	}
+	if !utf8.Valid(raw) {
+		return nil, errors.New("it is not UTF-8")
+	}
+	return raw, nil
+}
+
+// encoder encodes JSON, without escapes for HTML, into a buffer that is used
+// again.
+type encoder struct {
+	buf bytes.Buffer
+	enc *json.Encoder
+}
+
+var encoders = sync.Pool{New: func() any {
+	e := new(encoder)
+	e.enc = json.NewEncoder(&e.buf)
+	e.enc.SetEscapeHTML(false)
+	return e
+}}
+
+// maxKeptBuffer is how large a buffer may be to be kept.
+const maxKeptBuffer = 64 << 10
+
+func (e *encoder) encode(v any) ([]byte, error) {
+	e.buf.Reset()
+	if e.buf.Cap() > maxKeptBuffer {
+		e.buf = bytes.Buffer{}
+	}
+	if err := e.enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.Clone(bytes.TrimSuffix(e.buf.Bytes(), []byte("\n"))), nil
+}

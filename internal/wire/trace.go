@@ -1,0 +1,45 @@
+package wire
+
+import (
+	"net/http"
+	"strings"
+)
+
+// TraceHeaders are the headers of a trace's context that travel with an event, and are
+// kept with it as one "Name: value" a line.
+var TraceHeaders = [...]string{"Traceparent", "Tracestate", "Baggage"}
+
+// maxTraceValue bounds each of them.
+const maxTraceValue = 1024
+
+// EncodeTrace returns the headers of a trace's context in the form in which they
+// are kept; nil for none.
+func EncodeTrace(h http.Header) []byte {
+	var meta []byte
+	for _, name := range TraceHeaders {
+		values := h[name]
+		if len(values) == 0 {
+			continue
+		}
+		value := strings.Join(values, ",")
+		if value == "" || len(value) > maxTraceValue || strings.ContainsAny(value, "\r\n") {
+			continue
+		}
+		meta = append(meta, name...)
+		meta = append(meta, ": "...)
+		meta = append(meta, value...)
+		meta = append(meta, '\n')
+	}
+	return meta
+}
+
+// DecodeTrace is the reverse of EncodeTrace.
+func DecodeTrace(meta []byte) http.Header {
+	h := http.Header{}
+	for line := range strings.Lines(string(meta)) {
+		if name, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), ": "); ok {
+			h[name] = []string{value}
+		}
+	}
+	return h
+}

@@ -1,0 +1,84 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxURLBytes bounds a callback URL.
+const maxURLBytes = 2048
+
+// CheckHTTPURL accepts absolute http and https URLs with a host.
+func CheckHTTPURL(raw string) error {
+	const want = "want an absolute URL such as https://app.example.org/callbacks"
+	u, err := url.Parse(raw)
+	if err != nil {
+		return fmt.Errorf("not a URL (%s)", want) // the parser's error would repeat credentials
+	}
+	if u.Scheme != "http" && u.Scheme != "https" {
+		return fmt.Errorf("its scheme is neither http nor https (%s)", want)
+	}
+	if !utf8.ValidString(raw) || strings.IndexFunc(raw, isControl) >= 0 {
+		return errors.New("it has control characters or is not UTF-8")
+	}
+	if u.Hostname() == "" {
+		return fmt.Errorf("it has no host (%s)", want)
+	}
+	return nil
+}
+
+// CheckCallbackURL is CheckHTTPURL with a bound on the length.
+func CheckCallbackURL(raw string) error {
+	if len(raw) > maxURLBytes {
+		return fmt.Errorf("%d bytes, at most %d", len(raw), maxURLBytes)
+	}
+	return CheckHTTPURL(raw)
+}
+
+// RedactURL returns a URL as it may be shown: without a user, a password and
+// the values of its query, any of which may be secret. What is no URL comes
+// back as it is.
+func RedactURL(raw string) string {
+	if !strings.ContainsAny(raw, "@?") {
+		return raw
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" {
+		return raw
+	}
+	if u.User != nil {
+		u.User = url.User("redacted")
+	}
+	if u.RawQuery != "" {
+		u.RawQuery = "redacted"
+	}
+	return u.String()
+}
+
+// WithoutPassword returns a URL with everything but its password, for those
+// who need to tell URLs apart.
+func WithoutPassword(raw string) string {
+	if !strings.Contains(raw, "@") {
+		return raw
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.User == nil {
+		return raw
+	}
+	if _, has := u.User.Password(); has {
+		u.User = url.UserPassword(u.User.Username(), "redacted")
+	}
+	return u.String()
+}
+
+// WithoutURL returns what went wrong with a request without naming its URL.
+func WithoutURL(err error) error {
+	var urlErr *url.Error
+	if errors.As(err, &urlErr) {
+		return urlErr.Err
+	}
+	return err
+}

@@ -1,0 +1,183 @@
+package toot
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// Options configures an App. The zero value of each field means its default.
+type Options struct {
+	// ChannelPrefix stands before the channel of every event that this app
+	// publishes, such as "org.example.publisher.". Default: nothing.
+	ChannelPrefix string
+
+	// CallbackURL is the full URL at which HandlerService is mounted, as
+	// publishers reach it. RegisterSubscriptions needs it.
+	CallbackURL string
+
+	// Client makes every outgoing request, so that its Transport can
+	// authorize, log or debug them. Redirects are never followed, whatever
+	// its CheckRedirect says. Default: a client of its own with a pool of
+	// connections fit for MaxDeliveriesPerURL.
+	Client *http.Client
+
+	// WrapTransport, if set, is given the transport that makes the
+	// connections and returns the one that requests go through, such as
+	// auth.BasicTransport around it. It serves where AllowCallback keeps
+	// Client from having a Transport that is not an *http.Transport.
+	WrapTransport func(http.RoundTripper) http.RoundTripper
+
+	// AllowCallback says to which callback URLs events may be sent; it is
+	// looked at when one is registered and whenever a connection is made.
+	// Client's Transport must then be an *http.Transport, or none; its
+	// DialContext is replaced, and proxies are not used for callbacks.
+	// Default: to any.
+	AllowCallback *CallbackPolicy
+
+	// RequireConsent makes this app ask a callback URL whether it wants a
+	// channel's events, by the handshake of the CloudEvents specification for
+	// web hooks, when it is registered and before the first delivery of those
+	// that were there before. HandlerService answers it. Registering then
+	// needs the callback to be served. Default: nobody is asked.
+	RequireConsent bool
+
+	// Origin is the DNS name of this app in that handshake. Default: the host
+	// of CallbackURL.
+	Origin string
+
+	// RegistrationLease is how long a registration at this app lasts unless it
+	// is renewed, which HandlerService's apps do by themselves while they run.
+	// Registrations made before this was set have no end. Default: no
+	// registration ends.
+	RegistrationLease time.Duration
+
+	// RegisterOnRun makes Run call RegisterSubscriptions when it begins, and
+	// again before a registration ends. Without it, Run renews what
+	// RegisterSubscriptions has registered in the same process.
+	RegisterOnRun bool
+
+	// RequestTimeout bounds each outgoing request, from dialling to the end
+	// of the answer. The lease on a delivery is derived from it, so it is
+	// also what a delivery may be late by when a process dies. Default 15 s.
+	RequestTimeout time.Duration
+
+	// MaxRetries is how often a delivery or a handler is tried again before
+	// it goes to the dead letters. Default 25; negative means never.
+	MaxRetries int
+
+	// RetryDelay is how long to wait before retry n (0, 1, 2 …). It may be
+	// called concurrently. Default: DefaultRetryDelay.
+	RetryDelay func(n int) time.Duration
+
+	// KeepTries is how many of a job's failed tries are kept to be looked at,
+	// the last ones, each with its time, status and error. Default 10.
+	KeepTries int
+
+	// MaxEventBytes bounds the size of an event as it goes over the wire, in
+	// and out, and of every other request body. Default 1 MiB, which is also
+	// what other apps accept unless told otherwise.
+	MaxEventBytes int
+
+	// MaxDepth bounds how deep the JSON of a payload may nest, in and out.
+	// Default 512; negative means no bound but that of encoding/json, 10,000.
+	// Ruby's default is 100.
+	MaxDepth int
+
+	// MaxSubscribersPerChannel bounds the callback URLs of one channel;
+	// registrations beyond it are refused. Default 10,000; negative means no
+	// bound.
+	MaxSubscribersPerChannel int
+
+	// ReadTimeout bounds how long the body of a request to the services may
+	// take to arrive, where the http.Server has no ReadTimeout of its own.
+	// Default 30 s; negative means no bound.
+	ReadTimeout time.Duration
+
+	// MaxDeliveries bounds the POSTs in flight. Endpoints that fail, hang or
+	// have not answered yet never take up more than half of them. Default
+	// 2,048.
+	MaxDeliveries int
+
+	// MaxDeliveriesPerURL bounds the POSTs in flight to one callback URL. How
+	// many there are adapts: one at first, more while answers are good, fewer
+	// when they are not; more than 64 while answers come within 50 ms.
+	// Default 128.
+	MaxDeliveriesPerURL int
+
+	// MaxRatePerURL bounds the POSTs to one callback URL, in requests per
+	// second and process; they are spaced evenly. Default: no bound.
+	MaxRatePerURL float64
+
+	// MaxHandlers bounds the handlers that run at once. Default 256.
+	MaxHandlers int
+
+	// HandlerTimeout bounds one run of a handler by its context, for
+	// subscriptions that don't set their own. Default 30 minutes; negative
+	// means no bound.
+	HandlerTimeout time.Duration
+
+	// MaxBacklog is the number of events waiting to be handled from which
+	// HandlerService answers 503 with Retry-After, so that publishers keep
+	// theirs for a while. It is checked every few seconds, so that somewhat
+	// more may get in. Default: no limit.
+	MaxBacklog int
+
+	// ProbeInterval is the longest time between two requests to an endpoint
+	// that keeps failing, and so the longest that it is back before its
+	// events flow again. Default 1 minute.
+	ProbeInterval time.Duration
+
+	// MaxRetryAfter caps the Retry-After of an answer. Default 1 hour.
+	MaxRetryAfter time.Duration
+
+	// DrainTimeout is how long Run, once its context has ended, waits for
+	// what is in flight before it cancels it. Default 25 s.
+	DrainTimeout time.Duration
+
+	// Observer, if set, is told of each step of an event's way.
+	Observer Observer
+
+	// Logger gets what an operator should know. Default slog.Default().
+	Logger *slog.Logger
+}
+
+func (o Options) withDefaults() Options {
+	setDefault(&o.RequestTimeout, 15*time.Second)
+	setDefault(&o.MaxEventBytes, 1<<20)
+	setDefault(&o.KeepTries, 10)
+	setDefault(&o.MaxDeliveries, 2048)
+	setDefault(&o.MaxDeliveriesPerURL, 128)
+	setDefault(&o.MaxHandlers, 256)
+	setDefault(&o.ProbeInterval, time.Minute)
+	setDefault(&o.MaxRetryAfter, time.Hour)
+	setDefault(&o.DrainTimeout, 25*time.Second)
+	if o.MaxDepth == 0 {
+		o.MaxDepth = 512
+	}
+	if o.MaxSubscribersPerChannel == 0 {
+		o.MaxSubscribersPerChannel = 10_000
+	}
+	if o.ReadTimeout == 0 {
+		o.ReadTimeout = 30 * time.Second
+	}
+	if o.MaxRetries == 0 {
+		o.MaxRetries = 25
+	}
+	if o.HandlerTimeout == 0 {
+		o.HandlerTimeout = 30 * time.Minute
+	}
+	if o.RetryDelay == nil {
+		o.RetryDelay = DefaultRetryDelay
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o
+}
+
+func setDefault[T int | time.Duration](field *T, value T) {
+	if *field <= 0 {
+		*field = value
+	}
+}

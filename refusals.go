@@ -1,0 +1,42 @@
+package toot
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/watermarkchurch/toot-go/internal/wire"
+)
+
+// readBody reads the body of a request, or answers why it can't.
+func (o *Options) readBody(w http.ResponseWriter, r *http.Request) (body []byte, ok bool) {
+	return wire.ReadBody(w, r, wire.BodyLimits{
+		Bytes: int64(o.MaxEventBytes), Depth: o.wireDepth(), Shown: o.MaxDepth, Within: o.ReadTimeout,
+	})
+}
+
+// wireDepth is how deep a body may nest: an event has its payload in it, a
+// batch its events.
+func (o *Options) wireDepth() int {
+	if o.MaxDepth < 0 {
+		return -1
+	}
+	return o.MaxDepth + 2
+}
+
+// busy answers that there is more to do than can be taken on.
+func busy(w http.ResponseWriter) {
+	wire.Unavailable(w, "Too many events are waiting to be handled here. Nothing was stored; please send it again later.")
+}
+
+// unavailable answers that nothing was stored and that it may be sent again.
+func unavailable(w http.ResponseWriter) {
+	wire.Unavailable(w, "The store can't be reached at the moment. Nothing was stored; please send it again.")
+}
+
+// checkChannel returns an ErrInvalidChannel for what is no channel's full name.
+func checkChannel(channel string) error {
+	if err := wire.CheckChannel(channel); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalidChannel, err)
+	}
+	return nil
+}

@@ -1,0 +1,59 @@
+package toot
+
+import (
+	"sync"
+
+	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/internal/coalesce"
+	"github.com/watermarkchurch/toot-go/internal/lanes"
+	"github.com/watermarkchurch/toot-go/internal/outbound"
+)
+
+// subscriber is the half of an App that registers with its sources, takes
+// their events in and has them handled.
+type subscriber struct {
+	*core
+	client    *outbound.Client // for sources without one of their own
+	callbacks *coalesce.Batcher[*arrival]
+	handlers  *lanes.Pool
+	renewals  renewals
+	backlog   backlog
+
+	mu       sync.RWMutex // guards what follows
+	sources  map[string]Source
+	handling map[string][]*Subscription // by channel
+	byName   map[string]*Subscription
+	use      []Middleware
+}
+
+func newSubscriber(c *core, group *lanes.Group) (*subscriber, error) {
+	s := &subscriber{core: c, sources: map[string]Source{}, handling: map[string][]*Subscription{}, byName: map[string]*Subscription{}}
+	var err error
+	s.client, err = outbound.New(outbound.Config{
+		Base: c.opts.Client, MaxConns: c.opts.MaxDeliveries, Wrap: c.opts.WrapTransport, Timeout: c.opts.RequestTimeout,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.renewals.noted = make(chan struct{}, 1)
+	s.callbacks = coalesce.New(lanes.FlushJobs, (*arrival).size, s.flushArrivals)
+	s.handlers = group.Add(lanes.Config{
+		Kind: engine.Handle, Lease: c.opts.lease(), Workers: c.opts.MaxHandlers, Terms: s.handlerTerms, Only: s.subscriptionNames,
+		EventBytes: c.opts.MaxEventBytes, Try: s.handle, Retry: c.retry.outcome, Ended: c.ended(engine.Handle),
+	})
+	return s, nil
+}
+
+// handlerTerms are those of a subscription.
+func (s *subscriber) handlerTerms(name string) lanes.Terms {
+	t := lanes.Terms{AtOnce: 1, Shown: name}
+	if sub := s.subscription(name); sub != nil {
+		t.AtOnce = sub.Concurrency
+	}
+	return t
+}
+
+func (s *subscriber) close() {
+	s.callbacks.Wait()
+	s.client.CloseIdle()
+}

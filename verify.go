@@ -1,0 +1,51 @@
+package toot
+
+import (
+	"net/http"
+	"slices"
+
+	"github.com/watermarkchurch/toot-go/signing"
+)
+
+// signed checks the signatures of one request, for the sources that its events
+// are of, each of which has secrets of its own: knowing those of one is not
+// enough to send events of another.
+type signed struct {
+	header  http.Header
+	body    []byte
+	checked []checked
+}
+
+type checked struct {
+	by      *signing.Verifier
+	receipt signing.Receipt
+	err     error
+}
+
+// allows says why an event of the request may not go to subscriptions, if so.
+func (s *signed) allows(subscriptions []*Subscription) error {
+	for _, sub := range subscriptions {
+		if sub.verifier == nil {
+			continue
+		}
+		// A request is checked once, or it would meet itself.
+		i := slices.IndexFunc(s.checked, func(c checked) bool { return c.by == sub.verifier })
+		if i < 0 {
+			receipt, err := sub.verifier.Check(s.header, s.body)
+			i, s.checked = len(s.checked), append(s.checked, checked{sub.verifier, receipt, err})
+		}
+		if err := s.checked[i].err; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// failed lets the request come again.
+func (s *signed) failed() {
+	for _, c := range s.checked {
+		if c.err == nil {
+			c.by.Forget(c.receipt)
+		}
+	}
+}
