@@ -5,6 +5,7 @@
 # make long   the tests on Redis at full length: 200,000 events, a million jobs, 30 s outages
 # make bench  how fast it is, beside the raw net/http limit; BENCH adds flags
 # make bench-quick   the same in under a minute, less exactly
+# make bench-against REF=COMMIT   the working tree beside another commit; BENCH adds flags
 # make isolation  what sick endpoints cost the others: 1,000 endpoints, 900 of which hang
 # make fuzz   each fuzz test for FUZZTIME
 # make vuln   known vulnerabilities (asks the Go vulnerability database)
@@ -19,7 +20,7 @@ EVENTS ?= 1000
 ROUNDS ?= 200
 SEED ?= 0
 
-.PHONY: demo test long crash isolation setup lint fmt fuzz vuln build clean
+.PHONY: demo test bench bench-quick bench-against long crash isolation setup lint fmt fuzz vuln build clean
 
 demo:
 	go run ./cmd/toot demo --events $(EVENTS)
@@ -69,6 +70,11 @@ bench: bin/bench
 
 bench-quick: bin/bench
 	bin/bench --quick $(BENCH)
+
+bench-against:
+	@test -n "$(REF)" || { echo "usage: make bench-against REF=COMMIT [BENCH='--only NAME,… --pairs N']"; exit 2; }
+	@cd bench && go build -mod=mod -trimpath -o ../bin/bench-against ./against
+	@bin/bench-against $(BENCH) "$(REF)"
 
 # A module of its own, so that users don't get what it compares with. -mod=mod:
 # it follows the versions of the main module.

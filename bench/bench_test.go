@@ -132,3 +132,23 @@ func TestPlotsAreWellFormed(t *testing.T) {
 		}
 	}
 }
+
+// The program of one commit is compared with that of another (see against), so
+// figures keep the names under which they are written.
+func TestFiguresKeepTheirNames(t *testing.T) {
+	r := report{Settings: settings{Go: "go", SQLite: "sqlite", Redis: "redis", Loops: "loops"}, Rows: []*result{
+		{Name: "name", EventsPerS: 1, P50: 2, CPU: 3, RedisCPU: 4, Allocs: 5},
+	}}
+	var out strings.Builder
+	if err := r.json(&out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`"settings": {`, `"go": "go"`, `"sqlite": "sqlite"`, `"redis": "redis"`, `"loops": "loops"`, `"rows": [`,
+		`"name": "name"`, `"events_per_s": 1`, `"p50_ms": 2`, `"cpu_us": 3`, `"redis_cpu_us": 4`, `"allocs": 5`,
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%s is missing in\n%s", want, &out)
+		}
+	}
+}
