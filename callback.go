@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 
 	"github.com/watermarkchurch/toot-go/engine"
 	"github.com/watermarkchurch/toot-go/internal/coalesce"
@@ -125,4 +126,72 @@ func (s *subscriber) flushArrivals(items []*arrival) {
 	for _, item := range items {
 		item.Finish(err)
 	}
+}
+
+// serveBatch takes in several events in one step: all are stored, or none.
+// What is no event is refused by itself.
+func (s *subscriber) serveBatch(w http.ResponseWriter, r *http.Request, body []byte) {
+	var answer wire.BatchAnswer
+	item := &arrival{Waiter: coalesce.NewWaiter()}
+	signed := signed{header: r.Header, body: body}
+	err := wire.EachElement(body, func(i int, element []byte) {
+		id, channel, err := wire.Identify(element)
+		if err != nil {
+			answer.Results = append(answer.Results, wire.BatchResult{Index: i, Status: http.StatusUnprocessableEntity, Detail: err.Error()})
+			return
+		}
+		subscriptions := s.subscriptionsTo(channel)
+		if len(subscriptions) == 0 {
+			answer.Results = append(answer.Results, wire.BatchResult{Index: i, Status: http.StatusOK, Unsubscribe: true})
+			return
+		}
+		if err := signed.allows(subscriptions); err != nil {
+			answer.Results = append(answer.Results, wire.BatchResult{Index: i, Status: http.StatusUnauthorized, Detail: err.Error()})
+			return
+		}
+		item.add(&engine.Event{ID: id, Channel: channel, Body: element}, subscriptions)
+	})
+	if err != nil {
+		wire.Problem(w, http.StatusBadRequest, "Expected a JSON array of events, but "+err.Error()+".")
+		return
+	}
+	ends := s.beginAll(r.Context(), StepReceive, item.events)
+	if len(item.events) > 0 {
+		err = s.callbacks.Do(r.Context(), item, &item.Waiter)
+	}
+	ends(err)
+	if err != nil {
+		signed.failed()
+		s.log.Error("toot: can't store incoming events; their publisher will send them again", "events", len(item.events), "error", err)
+		unavailable(w)
+		return
+	}
+	if len(answer.Results) == 0 {
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	w.Header()["Content-Type"] = wire.JSONContentType
+	_ = json.NewEncoder(w).Encode(answer)
+}
+
+// serveConsent answers whether events on a channel are wanted here.
+func (s *subscriber) serveConsent(w http.ResponseWriter, r *http.Request) {
+	origin := r.Header.Get(wire.RequestOriginHeader)
+	channel, err := url.QueryUnescape(r.Header.Get(wire.ChannelHeader))
+	if origin == "" || len(origin) > wire.MaxOrigin || err != nil {
+		wire.MethodNotAllowed(w, http.MethodPost)
+		return
+	}
+	wanted := len(s.subscriptionsTo(channel)) > 0
+	if channel == "" { // a sender that knows no channels
+		wanted = len(s.subscriptionNames()) > 0
+	}
+	w.Header().Set("Allow", "POST, OPTIONS")
+	if !wanted {
+		wire.Problem(w, http.StatusForbidden, "Events on this channel are not wanted here.")
+		return
+	}
+	w.Header()[wire.AllowedOriginHeader] = []string{origin}
+	w.Header()[wire.AllowedRateHeader] = []string{"*"}
+	w.WriteHeader(http.StatusOK)
 }
