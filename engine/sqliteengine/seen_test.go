@@ -10,8 +10,8 @@ import (
 )
 
 func TestAJobIsRememberedForOneToTwoWindows(t *testing.T) {
-	clock := &fakeClock{t: time.Now()}
-	e := open(t, tempFile(t), &Options{Retention: engine.Retention{Dedupe: time.Hour}, now: clock.now})
+	clock := newFakeClock()
+	e := open(t, tempFile(t), &Options{Retention: engine.Retention{Dedupe: time.Hour}, time: clock.read})
 	for step := range 30 {
 		// A generation begins with this job, the others come at any time
 		// after that.
@@ -32,8 +32,8 @@ func TestAJobIsRememberedForOneToTwoWindows(t *testing.T) {
 }
 
 func TestAJobThatWaitsIsRememberedAsLongAsItWaits(t *testing.T) {
-	clock := &fakeClock{t: time.Now()}
-	e := open(t, tempFile(t), &Options{Retention: engine.Retention{Dedupe: time.Hour}, now: clock.now})
+	clock := newFakeClock()
+	e := open(t, tempFile(t), &Options{Retention: engine.Retention{Dedupe: time.Hour}, time: clock.read})
 	// More than a transaction looks at, so that the walk has several steps.
 	jobs := newJobs("job", 3*carryChunk, testLane, 0)
 	for i := range jobs {
@@ -86,8 +86,8 @@ func finishWalk(t *testing.T, e *Engine) {
 }
 
 func TestWhatIsForgottenTakesNoRoom(t *testing.T) {
-	clock := &fakeClock{t: time.Now()}
-	e := open(t, tempFile(t), &Options{Retention: engine.Retention{Dedupe: time.Hour}, now: clock.now})
+	clock := newFakeClock()
+	e := open(t, tempFile(t), &Options{Retention: engine.Retention{Dedupe: time.Hour}, time: clock.read})
 	settleAll(t, e, push(t, e, newJobs("job", 100, testLane, time.Minute)), engine.Outcome{Result: engine.Done})
 	keep := engine.Lane{Kind: engine.Handle, Name: "keep"}
 	push(t, e, newJobs("keep", 1, keep, 100*time.Hour))

@@ -144,8 +144,8 @@ func TestWhateverIsDoneTheFileAddsUp(t *testing.T) {
 }
 
 func TestExtendSpendsTheTicketEvenIfTheLeaseEndsAtTheSameTime(t *testing.T) {
-	clock := &fakeClock{t: time.Now()}
-	e := open(t, tempFile(t), &Options{now: clock.now})
+	clock := newFakeClock()
+	e := open(t, tempFile(t), &Options{time: clock.read})
 	old := push(t, e, newJobs("a", 3, testLane, time.Minute))
 	settled, err := e.Settle(t.Context(), []engine.Outcome{
 		{Ticket: old[0], Result: engine.Extend, After: time.Minute},
@@ -166,8 +166,8 @@ func TestExtendSpendsTheTicketEvenIfTheLeaseEndsAtTheSameTime(t *testing.T) {
 }
 
 func TestALeaseThatEndsIsFoundInALaneWithoutOtherJobs(t *testing.T) {
-	clock := &fakeClock{t: time.Now()}
-	e := open(t, tempFile(t), &Options{now: clock.now})
+	clock := newFakeClock()
+	e := open(t, tempFile(t), &Options{time: clock.read})
 	push(t, e, newJobs("a", 3, testLane, time.Minute))
 	req := engine.ClaimRequest{Kind: engine.Deliver, Max: 10, MaxPerLane: 10, Lease: time.Minute}
 	res, err := e.Claim(t.Context(), req)

@@ -1,7 +1,6 @@
 package sqliteengine
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 
@@ -64,52 +63,4 @@ func (e *Engine) RemoveCredential(ctx context.Context, realm, username string) (
 		return err
 	}})
 	return removed && err == nil, err
-}
-
-// Attributes implements engine.Attributes.
-func (e *Engine) Attributes(ctx context.Context, group string) (map[string][]byte, error) {
-	if group == "" {
-		return nil, fmt.Errorf("%w: attributes without group", engine.ErrInvalid)
-	}
-	var all map[string][]byte
-	err := e.read(ctx, "attributes", func(c *conn) error {
-		all = map[string][]byte{}
-		q, ok, err := c.query("SELECT name, value FROM attributes WHERE grp = ?1", group)
-		for ; ok && err == nil; ok, err = q.step() {
-			all[q.text(0)] = q.bytes(1)
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return all, nil
-}
-
-// SwapAttribute implements engine.Attributes.
-func (e *Engine) SwapAttribute(ctx context.Context, group, name string, old, value []byte) (swapped bool, err error) {
-	if group == "" || name == "" {
-		return false, fmt.Errorf("%w: an attribute without group or name", engine.ErrInvalid)
-	}
-	err = e.do(ctx, "swap attribute", &op{run: func(w *writer) error {
-		var was []byte
-		q, ok, err := w.c.query("SELECT value FROM attributes WHERE grp = ?1 AND name = ?2", group, name)
-		if err != nil {
-			return err
-		}
-		if ok {
-			was = q.bytes(0)
-			q.reset()
-		}
-		if swapped = bytes.Equal(was, old); !swapped {
-			return nil
-		}
-		if len(value) == 0 {
-			_, err = w.c.run("DELETE FROM attributes WHERE grp = ?1 AND name = ?2", group, name)
-		} else {
-			_, err = w.c.run("INSERT OR REPLACE INTO attributes (grp, name, value) VALUES (?1, ?2, ?3)", group, name, value)
-		}
-		return err
-	}})
-	return swapped && err == nil, err
 }
