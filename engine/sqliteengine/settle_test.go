@@ -102,6 +102,9 @@ func TestWhateverIsDoneTheFileAddsUp(t *testing.T) {
 						o.Ticket, o.Result = mine[i], engine.Result(1+r.IntN(int(engine.Extend)))
 						if o.Result == engine.Extend {
 							o.After = time.Minute
+							if r.IntN(2) == 0 {
+								o.History = []byte("so far")
+							}
 						}
 						if r.IntN(3) == 0 {
 							o.Follow, keys[i] = build(nil, eventOf[o.Ticket])
@@ -138,6 +141,14 @@ func TestWhateverIsDoneTheFileAddsUp(t *testing.T) {
 			}
 			if got != jobs {
 				t.Errorf("the file holds %d jobs, want %d", got, jobs)
+			}
+			for _, e := range engines {
+				lanePage(t, e, engine.LaneQuery{}) // writes what it owes
+			}
+			for i, l := range lanePage(t, engines[0], engine.LaneQuery{}) {
+				if s := stats[i]; l.Lane != s.Lane || l.Jobs != s.Waiting+s.Leased {
+					t.Errorf("the page says %+v of the lane %+v", l, s)
+				}
 			}
 		})
 	}

@@ -263,12 +263,12 @@ func (w *writer) begin() error {
 // prepare brings what is remembered up to date with the file, and the file
 // with the time.
 func (w *writer) prepare() error {
-	w.counts.begin()
 	for _, step := range []func() error{w.refresh, w.readState, w.tellTime} {
 		if err := step(); err != nil {
 			return err
 		}
 	}
+	w.counts.begin()
 	w.token = w.newToken()
 	w.hinted = 0
 	w.careful = w.carefulFor > 0
