@@ -83,7 +83,7 @@ func (c *clock) look() int64 {
 
 // jump is by how much wall time has jumped since the last look.
 func (c *clock) jump(wall, mono int64) int64 {
-	if d := (wall - c.wall) - (mono - c.mono); d > tolerance || d < -tolerance {
+	if d := (wall - c.wall) - (mono - c.mono); !near(d, 0) {
 		return d
 	}
 	return 0
@@ -111,30 +111,33 @@ func (c *clock) start(row clockRow) (now int64, _ clockRow) {
 }
 
 // agree brings the clock and the row together, at the beginning of a
-// transaction.
+// transaction. Where they differ, the row is right unless wall time has jumped
+// since it was written.
 func (c *clock) agree(row clockRow) (now int64, _ clockRow) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now = c.look()
-	if row.offset == c.offset && row.jumps == c.file.jumps {
-		return now, row
-	}
-	// What the clock may show: what it shows here, or later if others have
-	// seen it later. If somebody has changed the offset since the last
-	// transaction, it showed row.at at some moment since then.
-	lo := max(now, row.at)
-	hi := lo
-	if row.jumps != c.file.jumps {
-		lo = row.at
-		hi = row.at + c.mono - c.agreed
-	}
-	if now = c.wall + row.offset; now < lo-tolerance || now > hi+tolerance {
-		now = min(max(now, lo), hi)
-		return now, c.set(now, row)
+	here := c.look()
+	now = c.wall + row.offset
+	if row.jumps == c.file.jumps {
+		// Nobody has changed the offset; but others may have seen the clock go
+		// on while this machine, or process, stood still.
+		if here = max(here, row.at); !near(now, here) {
+			return here, c.set(here, row)
+		}
+	} else if !near(now, here) {
+		// The clock showed row.at at some moment since the last transaction.
+		// If what it shows here fits, there was another jump. If not, the other
+		// process is right, and it was that process that saw more than this one.
+		lo, hi := row.at, row.at+c.mono-c.agreed
+		if fits := min(max(here, lo), hi); fits == here || now < lo-tolerance || now > hi+tolerance {
+			return fits, c.set(fits, row)
+		}
 	}
 	c.offset = row.offset
 	return now, row
 }
+
+func near(a, b int64) bool { return a-b <= tolerance && b-a <= tolerance }
 
 // set makes the clock show now and returns the row that says so.
 func (c *clock) set(now int64, row clockRow) clockRow {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	sqlite3 "modernc.org/sqlite/lib"
+
 	"github.com/watermarkchurch/toot-go/engine"
 )
 
@@ -12,11 +14,12 @@ func (e *Engine) LanePage(ctx context.Context, q engine.LaneQuery) ([]engine.Lan
 	if q.Max <= 0 {
 		q.Max = 100
 	}
-	if err := e.do(ctx, "lanes", &op{run: (*writer).settleCounts, probe: (*writer).countsSettled}); err != nil {
+	err := e.do(ctx, "lanes", &op{run: (*writer).settleCounts, probe: (*writer).countsSettled})
+	if err != nil && !isCode(err, sqlite3.SQLITE_FULL) { // when it is full, who looks wants to know of what
 		return nil, err
 	}
 	var out []engine.LaneSummary
-	err := e.read(ctx, "lanes", func(c *conn) error {
+	err = e.read(ctx, "lanes", func(c *conn) error {
 		var err error
 		out, err = readLanePage(ctx, c, q, e.clock.now())
 		return err

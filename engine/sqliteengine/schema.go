@@ -112,7 +112,8 @@ CREATE INDEX memory_until ON memory (until);
 	// Version 4 has the state of the file in a table of another name. A program
 	// of an older version reads meta at the beginning of each transaction, and
 	// what it would write is wrong by now; what it meets is an error that says
-	// so, as the view reads a table that does not exist.
+	// so, as the view reads a table that does not exist. (ALTER TABLE … RENAME
+	// takes offence at such a view: an upgrade that needs it drops the view first.)
 	`
 CREATE TABLE state (
 	id INTEGER PRIMARY KEY CHECK (id = 1),

@@ -4,8 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/watermarkchurch/toot-go/engine"
 )
 
@@ -115,33 +113,5 @@ func TestWhatIsForgottenTakesNoRoom(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
-	}
-}
-
-func TestIDsThatDifferAreNotTakenForEachOther(t *testing.T) {
-	e := open(t, tempFile(t), nil)
-	id := uuid.MustParse("12345678-9abc-def0-1234-56789abcdef0")
-	ids := []string{
-		id.String(), "12345678-9ABC-DEF0-1234-56789ABCDEF0", "123456789abcdef0123456789abcdef0",
-		string(id[:]), "\x00" + string(id[:]), "a", "a\x00", "a\x01", "", "A",
-	}
-	var jobs []engine.Job
-	for _, id := range ids {
-		if id == "" {
-			continue
-		}
-		for _, lane := range []string{"a", "b", "\x01"} {
-			jobs = append(jobs, engine.Job{Event: &engine.Event{ID: id}, Lane: engine.Lane{Kind: engine.Deliver, Name: lane}, Lease: time.Minute})
-		}
-	}
-	for i, ticket := range push(t, e, jobs) {
-		if ticket == "" {
-			t.Errorf("%q in lane %q was taken for another job", jobs[i].Event.ID, jobs[i].Lane.Name)
-		}
-	}
-	for i, ticket := range push(t, e, jobs) {
-		if ticket != "" {
-			t.Errorf("%q in lane %q was not known", jobs[i].Event.ID, jobs[i].Lane.Name)
-		}
 	}
 }
