@@ -88,12 +88,12 @@ func (a *App) consent(ctx context.Context, channel, callbackURL string) error {
 	if err != nil {
 		return fmt.Errorf("toot: consent: %w", err)
 	}
-	if all[callbackURL] == nil {
+	if all[callbackURL].Value == nil {
 		if err := a.askConsent(ctx, channel, callbackURL); err != nil {
 			return err
 		}
 		now := []byte(time.Now().UTC().Format(time.RFC3339))
-		if _, err := a.consents.store.SwapAttribute(ctx, consentGroup+channel, callbackURL, nil, now); err != nil {
+		if _, err := a.consents.store.SwapAttribute(ctx, consentGroup+channel, callbackURL, nil, now, 0); err != nil {
 			return fmt.Errorf("toot: consent: %w", err)
 		}
 	}
@@ -134,8 +134,8 @@ func (a *App) withdrawConsent(ctx context.Context, channel, callbackURL string) 
 // dropAttribute deletes an attribute that nobody needs any more.
 func (a *App) dropAttribute(ctx context.Context, group, name string) {
 	all, err := a.signers.store.Attributes(ctx, group)
-	if err == nil && all[name] != nil {
-		_, err = a.signers.store.SwapAttribute(ctx, group, name, all[name], nil)
+	if err == nil && all[name].Value != nil {
+		_, err = a.signers.store.SwapAttribute(ctx, group, name, all[name].Value, nil, 0)
 	}
 	if err != nil {
 		a.log.Warn("toot: can't forget what was kept about a callback URL", "callback_url", redactURL(name), "error", err)

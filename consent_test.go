@@ -101,7 +101,7 @@ func TestNothingIsDeliveredBeforeConsent(t *testing.T) {
 	opts := toot.Options{ChannelPrefix: prefix, RequireConsent: true, Origin: origin, RetryDelay: soon, ProbeInterval: 50 * time.Millisecond}
 	publisher := newNode(t, opts, true)
 	endpoint := newAsked(t)
-	must2(publisher.engine.AddSubscriber(t.Context(), prefix+"a", endpoint.URL))
+	must2(publisher.engine.AddSubscriber(t.Context(), prefix+"a", endpoint.URL, 0))
 	for range 3 {
 		must2(publisher.Publish(t.Context(), "a", 1))
 	}
@@ -210,7 +210,7 @@ func TestRegistrationsEndUnlessRenewed(t *testing.T) {
 				stopPublisher := start(t, publisher)
 				defer stopPublisher()
 				look := store.Open(engine.Retention{})
-				must2(look.AddSubscriber(ctx, "a", "http://old/callbacks")) // before there were leases
+				must2(look.AddSubscriber(ctx, "a", "http://old/callbacks", 0)) // before there were leases
 				var got, old recorder
 				network.serve("old", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { _ = old.HandleEvent(ctx, &toot.Event{}) }))
 

@@ -49,7 +49,7 @@ func (a *App) deliver(ctx context.Context, jobs []*job, verdicts []verdict) {
 func (a *App) unsubscribe(ctx context.Context, channel, callbackURL string, v *verdict) {
 	ctx, cancel := context.WithTimeout(ctx, engineTimeout)
 	defer cancel()
-	removed, err := a.engine.RemoveSubscriber(ctx, channel, callbackURL)
+	removed, err := a.engine.RemoveSubscriber(ctx, channel, callbackURL, 0)
 	if err != nil {
 		*v = verdict{action: giveBack, after: storeRetry}
 		a.log.Warn("toot: can't remove a subscriber; will try again", "channel", channel, "callback_url", redactURL(callbackURL), "error", err)

@@ -38,12 +38,12 @@ func (h *handOff) push(ctx context.Context, eng engine.Engine) error {
 		return nil
 	}
 	began := time.Now()
-	tickets, err := eng.Push(ctx, h.jobs)
+	res, err := eng.Push(ctx, engine.PushRequest{Jobs: h.jobs})
 	if err != nil {
 		h.abandon()
 		return err
 	}
-	h.stored(tickets, nil, began)
+	h.stored(res.Tickets, nil, began)
 	return nil
 }
 

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/watermarkchurch/toot-go/engine"
 )
 
 // Registrations that end unless they are renewed, where a publisher wants it.
@@ -32,7 +34,7 @@ func (a *App) grantLease(ctx context.Context, channel, callbackURL string) error
 			return err
 		}
 		until := strconv.AppendInt(nil, time.Now().Add(a.opts.RegistrationLease).Unix(), 10)
-		swapped, err := store.SwapAttribute(ctx, leaseGroup+channel, callbackURL, all[callbackURL], until)
+		swapped, err := store.SwapAttribute(ctx, leaseGroup+channel, callbackURL, all[callbackURL].Value, until, 0)
 		if swapped || err != nil {
 			return err
 		}
@@ -53,7 +55,7 @@ func (a *App) live(ctx context.Context, channel string, urls []string) ([]string
 	now := time.Now().Unix()
 	var expired []string
 	for _, u := range urls {
-		if until, err := strconv.ParseInt(string(leases[u]), 10, 64); err == nil && until <= now {
+		if until, err := strconv.ParseInt(string(leases[u].Value), 10, 64); err == nil && until <= now {
 			expired = append(expired, u)
 		}
 	}
@@ -61,7 +63,7 @@ func (a *App) live(ctx context.Context, channel string, urls []string) ([]string
 		return urls, nil
 	}
 	urls = slices.DeleteFunc(slices.Clone(urls), func(u string) bool {
-		return slices.Contains(expired, u) && a.expire(ctx, channel, u, leases[u])
+		return slices.Contains(expired, u) && a.expire(ctx, channel, u, leases[u].Value)
 	})
 	return urls, nil
 }
@@ -70,18 +72,18 @@ func (a *App) live(ctx context.Context, channel string, urls []string) ([]string
 // renewed at this very moment, and reports whether it is gone.
 func (a *App) expire(ctx context.Context, channel, callbackURL string, lease []byte) bool {
 	store := a.signers.store
-	swapped, err := store.SwapAttribute(ctx, leaseGroup+channel, callbackURL, lease, nil)
+	swapped, err := store.SwapAttribute(ctx, leaseGroup+channel, callbackURL, lease, nil, 0)
 	if err == nil && !swapped {
 		return false
 	}
 	if err == nil {
-		_, err = a.engine.RemoveSubscriber(ctx, channel, callbackURL)
+		_, err = a.engine.RemoveSubscriber(ctx, channel, callbackURL, 0)
 	}
 	if err == nil {
-		var leases map[string][]byte
-		if leases, err = store.Attributes(ctx, leaseGroup+channel); err == nil && leases[callbackURL] != nil {
+		var leases map[string]engine.Attribute
+		if leases, err = store.Attributes(ctx, leaseGroup+channel); err == nil && leases[callbackURL].Value != nil {
 			// It was renewed between the two.
-			_, err = a.engine.AddSubscriber(ctx, channel, callbackURL)
+			_, err = a.engine.AddSubscriber(ctx, channel, callbackURL, 0)
 			return err != nil
 		}
 		a.withdrawConsent(ctx, channel, callbackURL)

@@ -112,7 +112,7 @@ func (s *signers) refresh(ctx context.Context, now time.Time, known *signersStat
 	default:
 		state = &signersState{make(map[string]*secretKeys, len(all)), now}
 		for url, value := range all {
-			state.byURL[url] = decodeKeys(value)
+			state.byURL[url] = decodeKeys(value.Value)
 		}
 	}
 	s.state.Store(state)
@@ -197,7 +197,7 @@ func (a *App) changeSecrets(ctx context.Context, callbackURL string, change func
 		if err != nil {
 			return fmt.Errorf("toot: signing secret: %w", err)
 		}
-		old := all[callbackURL]
+		old := all[callbackURL].Value
 		secrets, err := change(decodeSecrets(old))
 		if err != nil {
 			return err
@@ -211,7 +211,7 @@ func (a *App) changeSecrets(ctx context.Context, callbackURL string, change func
 		if string(value) == string(old) {
 			return nil
 		}
-		swapped, err := store.SwapAttribute(ctx, signingGroup, callbackURL, old, value)
+		swapped, err := store.SwapAttribute(ctx, signingGroup, callbackURL, old, value, 0)
 		if err != nil {
 			return fmt.Errorf("toot: signing secret: %w", err)
 		}

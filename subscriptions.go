@@ -113,7 +113,7 @@ func (a *App) addSubscriber(w http.ResponseWriter, r *http.Request) {
 		}
 		w.Header().Set(leaseHeader, strconv.FormatInt(int64(a.opts.RegistrationLease/time.Second), 10))
 	}
-	added, err := a.engine.AddSubscriber(r.Context(), reg.Channel, reg.CallbackURL)
+	added, err := a.engine.AddSubscriber(r.Context(), reg.Channel, reg.CallbackURL, 0)
 	if err != nil {
 		a.log.Error("toot: can't add a subscriber", "channel", reg.Channel, "callback_url", redactURL(reg.CallbackURL), "error", err)
 		unavailable(w)
@@ -231,7 +231,7 @@ func (a *App) removeSubscriber(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusBadRequest, "Expected the query parameters channel and callback_url.")
 		return
 	}
-	removed, err := a.engine.RemoveSubscriber(r.Context(), channel, callbackURL)
+	removed, err := a.engine.RemoveSubscriber(r.Context(), channel, callbackURL, 0)
 	switch {
 	case err != nil:
 		a.log.Error("toot: can't remove a subscriber", "channel", channel, "callback_url", redactURL(callbackURL), "error", err)

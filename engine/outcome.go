@@ -15,9 +15,10 @@ const (
 	// Reason.
 	Bury
 	// Release gives the job back as if it had not been claimed: Attempt and
-	// History stay as they were, and so does its place in the lane: it is due
-	// since when it was before the claim (or the Push under a lease), ahead of
-	// what came later; or, if After is more than zero, After from now.
+	// History stay as they are (with what an Extend noted), and so does its
+	// place in the lane: it is due since when it was before the claim (or the
+	// Push under a lease), ahead of what came later; or, if After is more than
+	// zero, After from now.
 	Release
 	// Extend makes the lease end After from now. Settled.Ticket replaces
 	// the outcome's ticket. A History that is not nil replaces the job's, so

@@ -1,6 +1,9 @@
 package engine
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // What no store could carry out is found here, once for all engines, before
 // anything of a call takes effect. Every error is ErrInvalid.
@@ -28,8 +31,8 @@ func (r *PushRequest) Validate() error {
 		return invalid("at most %d subscribers asked for of a channel", r.MaxSubscribers)
 	}
 	for _, channel := range r.Channels {
-		if channel == "" {
-			return invalid("a channel without a name")
+		if err := ValidateChannel(channel); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -83,18 +86,92 @@ func ValidateOutcomes(outcomes []Outcome) error {
 	return nil
 }
 
+// Validate checks what is given to Dead.
+func (q *DeadQuery) Validate() error {
+	if q.Max < 0 {
+		return invalid("a query for %d dead letters", q.Max)
+	}
+	return nil
+}
+
+// Validate checks what is given to LanePage.
+func (q *LaneQuery) Validate() error {
+	switch {
+	case q.Max < 0:
+		return invalid("a query for %d lanes", q.Max)
+	case q.Kind > Handle:
+		return invalid("a query for lanes of kind %d", q.Kind)
+	case q.After != Lane{}:
+		return q.After.Validate()
+	}
+	return nil
+}
+
+// ValidateChannel checks the name of a channel.
+func ValidateChannel(channel string) error {
+	if channel == "" {
+		return invalid("a channel without a name")
+	}
+	return nil
+}
+
 // ValidateSubscriber checks a channel and a callback URL.
 func ValidateSubscriber(channel, callbackURL string) error {
-	if channel == "" || callbackURL == "" {
-		return invalid("a subscriber without channel or callback URL")
+	if callbackURL == "" {
+		return invalid("a subscriber without a callback URL")
+	}
+	return ValidateChannel(channel)
+}
+
+// ValidateGroup checks the name of a group of attributes.
+func ValidateGroup(group string) error {
+	if group == "" {
+		return invalid("a group of attributes without a name")
 	}
 	return nil
 }
 
 // ValidateAttribute checks the group and the name of an attribute.
 func ValidateAttribute(group, name string) error {
-	if group == "" || name == "" {
-		return invalid("an attribute without group or name")
+	if name == "" {
+		return invalid("an attribute without a name")
+	}
+	return ValidateGroup(group)
+}
+
+// ValidateRealm checks the name of a realm.
+func ValidateRealm(realm string) error {
+	if realm == "" {
+		return invalid("a realm without a name")
+	}
+	return nil
+}
+
+// ValidateCredential checks a realm and a user name.
+func ValidateCredential(realm, username string) error {
+	if username == "" {
+		return invalid("a credential without a user name")
+	}
+	return ValidateRealm(realm)
+}
+
+// ValidateProof checks what is given to PutCredential.
+func ValidateProof(realm, username string, proof []byte) error {
+	if len(proof) == 0 {
+		return invalid("a credential without a proof")
+	}
+	return ValidateCredential(realm, username)
+}
+
+// ValidateMemory checks what is given to Remember.
+func ValidateMemory(key string, value []byte, d time.Duration) error {
+	switch {
+	case key == "":
+		return invalid("something to remember without a key")
+	case len(value) == 0:
+		return invalid("nothing to remember")
+	case d <= 0:
+		return invalid("something to remember for %v", d)
 	}
 	return nil
 }
