@@ -28,7 +28,7 @@ func (e *Engine) Attribute(ctx context.Context, group, name string) (a engine.At
 
 // Attributes implements engine.Attributes.
 func (e *Engine) Attributes(ctx context.Context, group string) (map[string]engine.Attribute, error) {
-	if err := engine.ValidateAttribute(group, "any"); err != nil {
+	if err := engine.ValidateGroup(group); err != nil {
 		return nil, err
 	}
 	var all map[string]engine.Attribute

@@ -2,15 +2,14 @@ package sqliteengine
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/watermarkchurch/toot-go/engine"
 )
 
 // Credential implements engine.Credentials.
 func (e *Engine) Credential(ctx context.Context, realm, username string) ([]byte, error) {
-	if realm == "" || username == "" {
-		return nil, fmt.Errorf("%w: a credential without realm or user name", engine.ErrInvalid)
+	if err := engine.ValidateCredential(realm, username); err != nil {
+		return nil, err
 	}
 	var proof []byte
 	err := e.read(ctx, "credential", func(c *conn) error {
@@ -26,8 +25,8 @@ func (e *Engine) Credential(ctx context.Context, realm, username string) ([]byte
 
 // Usernames implements engine.Credentials.
 func (e *Engine) Usernames(ctx context.Context, realm string) ([]string, error) {
-	if realm == "" {
-		return nil, fmt.Errorf("%w: credentials without realm", engine.ErrInvalid)
+	if err := engine.ValidateRealm(realm); err != nil {
+		return nil, err
 	}
 	var names []string
 	err := e.read(ctx, "user names", func(c *conn) error {
@@ -43,8 +42,8 @@ func (e *Engine) Usernames(ctx context.Context, realm string) ([]string, error) 
 
 // PutCredential implements engine.Credentials.
 func (e *Engine) PutCredential(ctx context.Context, realm, username string, proof []byte) error {
-	if realm == "" || username == "" || len(proof) == 0 {
-		return fmt.Errorf("%w: a credential without realm, user name or proof", engine.ErrInvalid)
+	if err := engine.ValidateProof(realm, username, proof); err != nil {
+		return err
 	}
 	return e.do(ctx, "put credential", &op{run: func(w *writer) error {
 		_, err := w.c.run("INSERT OR REPLACE INTO credentials (realm, username, proof) VALUES (?1, ?2, ?3)", realm, username, proof)
@@ -54,8 +53,8 @@ func (e *Engine) PutCredential(ctx context.Context, realm, username string, proo
 
 // RemoveCredential implements engine.Credentials.
 func (e *Engine) RemoveCredential(ctx context.Context, realm, username string) (removed bool, err error) {
-	if realm == "" || username == "" {
-		return false, fmt.Errorf("%w: a credential without realm or user name", engine.ErrInvalid)
+	if err := engine.ValidateCredential(realm, username); err != nil {
+		return false, err
 	}
 	err = e.do(ctx, "remove credential", &op{run: func(w *writer) error {
 		n, err := w.c.run("DELETE FROM credentials WHERE realm = ?1 AND username = ?2", realm, username)

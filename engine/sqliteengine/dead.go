@@ -68,6 +68,9 @@ func (w *writer) trimDead(added int) error {
 
 // Dead implements engine.DeadLetters.
 func (e *Engine) Dead(ctx context.Context, q engine.DeadQuery) ([]engine.Dead, error) {
+	if err := q.Validate(); err != nil {
+		return nil, err
+	}
 	var out []engine.Dead
 	err := e.read(ctx, "dead letters", func(c *conn) error {
 		var err error
@@ -81,7 +84,7 @@ func (e *Engine) Dead(ctx context.Context, q engine.DeadQuery) ([]engine.Dead, e
 }
 
 func (e *Engine) readDead(ctx context.Context, c *conn, q engine.DeadQuery) ([]engine.Dead, error) {
-	if q.Max <= 0 {
+	if q.Max == 0 {
 		q.Max = 100
 	}
 	now := e.clock.now()

@@ -11,7 +11,10 @@ import (
 
 // LanePage implements engine.Inspector.
 func (e *Engine) LanePage(ctx context.Context, q engine.LaneQuery) ([]engine.LaneSummary, error) {
-	if q.Max <= 0 {
+	if err := q.Validate(); err != nil {
+		return nil, err
+	}
+	if q.Max == 0 {
 		q.Max = 100
 	}
 	err := e.do(ctx, "lanes", &op{run: (*writer).settleCounts, probe: (*writer).countsSettled})

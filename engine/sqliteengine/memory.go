@@ -2,7 +2,6 @@ package sqliteengine
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
@@ -10,8 +9,8 @@ import (
 
 // Remember implements engine.Memory.
 func (e *Engine) Remember(ctx context.Context, key string, value []byte, d time.Duration) (kept []byte, err error) {
-	if key == "" || len(value) == 0 || d <= 0 {
-		return nil, fmt.Errorf("%w: to remember takes a key, a value and a time", engine.ErrInvalid)
+	if err := engine.ValidateMemory(key, value, d); err != nil {
+		return nil, err
 	}
 	err = e.do(ctx, "remember", &op{run: func(w *writer) error {
 		q, ok, err := w.c.query("SELECT value FROM memory WHERE key = ?1 AND until > ?2", key, w.now)

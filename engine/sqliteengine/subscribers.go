@@ -79,6 +79,9 @@ type subscriberCache struct {
 
 // Subscribers implements engine.Engine.
 func (e *Engine) Subscribers(ctx context.Context, channel string) ([]string, error) {
+	if err := engine.ValidateChannel(channel); err != nil {
+		return nil, err
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
