@@ -78,7 +78,7 @@ func TestInternalAddressesAreRefused(t *testing.T) {
 			t.Errorf("%s: %d %s", callback, a.status, a.body)
 		}
 		// One that was there before the policy was.
-		must2(publisher.engine.AddSubscriber(t.Context(), prefix+"a", callback))
+		must2(publisher.engine.AddSubscriber(t.Context(), prefix+"a", callback, 0))
 	}
 	_, err := publisher.Publish(t.Context(), "a", nil)
 	must(t, err)
@@ -217,7 +217,7 @@ func TestAllowedHostsAndNetworksAreReached(t *testing.T) {
 			if (a.status == 201) != tc.ok {
 				t.Errorf("registering: %d %s", a.status, a.body)
 			}
-			must2(publisher.engine.AddSubscriber(t.Context(), prefix+"a", callback))
+			must2(publisher.engine.AddSubscriber(t.Context(), prefix+"a", callback, 0))
 			_, err := publisher.Publish(t.Context(), "a", nil)
 			must(t, err)
 			if tc.ok {
@@ -240,7 +240,7 @@ func TestAProxyIsNoWayAround(t *testing.T) {
 		AllowCallback: &toot.CallbackPolicy{Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}},
 		Client:        &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(proxyURL)}},
 	}, true)
-	must2(publisher.engine.AddSubscriber(t.Context(), prefix+"a", "http://169.254.169.254/latest/meta-data/"))
+	must2(publisher.engine.AddSubscriber(t.Context(), prefix+"a", "http://169.254.169.254/latest/meta-data/", 0))
 	_, err = publisher.Publish(t.Context(), "a", nil)
 	must(t, err)
 	publisher.failures(t)
@@ -295,7 +295,7 @@ func TestAPolicyIsAboutCallbacksOnly(t *testing.T) {
 		t.Errorf("%d and %d requests, want 2 and 1", wrapped.Load(), own.Load())
 	}
 	internal := newTarget(t)
-	must2(subscriber.engine.AddSubscriber(t.Context(), "c", internal.URL))
+	must2(subscriber.engine.AddSubscriber(t.Context(), "c", internal.URL, 0))
 	must2(subscriber.Publish(t.Context(), "c", nil))
 	subscriber.failures(t)
 	if wrapped.Load() != 3 {
@@ -435,7 +435,7 @@ func TestLogLinesCantBeForged(t *testing.T) {
 	var log lockedBuffer
 	n := newNode(t, toot.Options{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))}, false)
 	forged := "a\ntime=2026 level=ERROR msg=forged\u2028\x1b[31m"
-	must2(n.engine.AddSubscriber(t.Context(), forged, forged)) // by another program
+	must2(n.engine.AddSubscriber(t.Context(), forged, forged, 0)) // by another program
 	n.request(t, "DELETE", "/subscriptions?channel="+url.QueryEscape(forged)+"&callback_url="+url.QueryEscape(forged), "")
 	n.request(t, "POST", "/subscriptions", fmt.Sprintf(`{"callback_url":"http://a.example.org/","channel":%q}`, forged))
 	if !strings.Contains(log.String(), "subscriber removed") {

@@ -292,7 +292,7 @@ func TestPrefixIDAndTimestampOfOneMessage(t *testing.T) {
 
 func TestPublishRefusesWhatItCantSend(t *testing.T) {
 	publisher := newNode(t, toot.Options{MaxEventBytes: 1000}, false)
-	must2(publisher.engine.AddSubscriber(t.Context(), "a", "http://127.0.0.1:1/"))
+	must2(publisher.engine.AddSubscriber(t.Context(), "a", "http://127.0.0.1:1/", 0))
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, tc := range []struct {
@@ -392,7 +392,7 @@ func TestAllDeadLettersThatMatchAreRedriven(t *testing.T) {
 			id := fmt.Sprintf("%s%d", channel, i)
 			jobs[i] = engine.Job{Event: &engine.Event{ID: id, Channel: channel, Body: fmt.Appendf(nil, `{"id":%q}`, id)}, Lane: lane, Lease: time.Minute}
 		}
-		for i, ticket := range must2(n.engine.Push(t.Context(), jobs)) {
+		for i, ticket := range must2(n.engine.Push(t.Context(), engine.PushRequest{Jobs: jobs})).Tickets {
 			outcomes[i] = engine.Outcome{Ticket: ticket, Result: engine.Bury, Reason: "it is gone"}
 		}
 		must2(n.engine.Settle(t.Context(), outcomes))

@@ -122,7 +122,7 @@ func (s *subscriber) flushArrivals(items []*arrival) {
 			}
 		}
 	}
-	err := push.Store(ctx, s.engine)
+	_, err := push.Store(ctx, s.engine, nil, 0)
 	for _, item := range items {
 		item.Finish(err)
 	}

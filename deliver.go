@@ -18,6 +18,7 @@ func (p *publisher) deliver(ctx context.Context, l *lanes.Lane, jobs []*lanes.Jo
 	if p.opts.RequireConsent && !p.haveConsent(ctx, l, jobs, verdicts) {
 		return
 	}
+	began := time.Now()
 	if len(jobs) == 1 {
 		event := jobs[0].Event
 		ctx, trace := p.beginTry(ctx, StepDeliver, l, jobs[0])
@@ -30,7 +31,7 @@ func (p *publisher) deliver(ctx context.Context, l *lanes.Lane, jobs []*lanes.Jo
 	}
 	for i, j := range jobs {
 		if verdicts[i].Unsubscribe {
-			p.unsubscribe(ctx, j.Event.Channel, l.Name(), &verdicts[i])
+			p.unsubscribe(ctx, j.Event.Channel, l.Name(), began, &verdicts[i])
 		}
 	}
 }
@@ -124,12 +125,13 @@ func (p *publisher) post(ctx context.Context, l *lanes.Lane, id string, body []b
 	return v, res.Body
 }
 
-// unsubscribe takes a callback URL off a channel, as its answer asked. If the
-// store refuses, the delivery is tried again, and so is this.
-func (p *publisher) unsubscribe(ctx context.Context, channel, callbackURL string, v *lanes.Verdict) {
+// unsubscribe takes a callback URL off a channel, as its answer to a request
+// asked; one that has registered since the request began stays. If the store
+// refuses, the delivery is tried again, and so is this.
+func (p *publisher) unsubscribe(ctx context.Context, channel, callbackURL string, began time.Time, v *lanes.Verdict) {
 	ctx, cancel := context.WithTimeout(ctx, engineTimeout)
 	defer cancel()
-	removed, err := p.registry.Remove(ctx, channel, callbackURL)
+	removed, err := p.registry.Remove(ctx, channel, callbackURL, max(time.Since(began), 1))
 	switch {
 	case err != nil:
 		*v = lanes.Verdict{Action: lanes.GiveBack, After: storeRetry}

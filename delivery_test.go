@@ -71,7 +71,7 @@ func quickRetries(int) time.Duration { return 20 * time.Millisecond }
 
 func (n *node) add(t testing.TB, channel, callbackURL string) {
 	t.Helper()
-	added, err := n.engine.AddSubscriber(context.Background(), channel, callbackURL)
+	added, err := n.engine.AddSubscriber(context.Background(), channel, callbackURL, 0)
 	must(t, err)
 	if !added {
 		t.Fatalf("%s was subscribed to %s already", callbackURL, channel)
@@ -235,7 +235,7 @@ func TestALargeFanOutReachesEverySubscriber(t *testing.T) {
 	n := newNode(t, toot.Options{}, true)
 	var wg sync.WaitGroup
 	for i := range subscribers {
-		wg.Go(func() { must2(n.engine.AddSubscriber(context.Background(), "a", fmt.Sprintf("%s/%d", peer.URL, i))) })
+		wg.Go(func() { must2(n.engine.AddSubscriber(context.Background(), "a", fmt.Sprintf("%s/%d", peer.URL, i), 0)) })
 	}
 	wg.Wait()
 	for range events {

@@ -24,13 +24,13 @@ func (p *publisher) fanOut(ctx context.Context, _ *lanes.Lane, jobs []*lanes.Job
 	defer cancel()
 	for i, j := range jobs {
 		event := j.Event
-		urls, err := p.registry.Audience(ctx, event.Channel)
+		urls, err := p.registry.Subscribers(ctx, event.Channel)
 		for err == nil && len(urls) > fanOutStep {
 			var push lanes.Push
 			for _, url := range urls[:fanOutStep] {
 				push.Add(p.deliveries, event, url)
 			}
-			err = push.Store(ctx, p.engine)
+			_, err = push.Store(ctx, p.engine, nil, 0)
 			urls = urls[fanOutStep:]
 		}
 		if err != nil {

@@ -165,7 +165,7 @@ func TestStatsAndHealth(t *testing.T) {
 
 func TestWaitingForASubscriptionThatIsGoneShows(t *testing.T) {
 	n := newNode(t, toot.Options{}, true)
-	_, err := n.engine.Push(t.Context(), []engine.Job{{Event: &engine.Event{ID: "1", Body: []byte("{}")}, Lane: engine.Lane{Kind: engine.Handle, Name: "gone"}}})
+	_, err := n.engine.Push(t.Context(), engine.PushRequest{Jobs: []engine.Job{{Event: &engine.Event{ID: "1", Body: []byte("{}")}, Lane: engine.Lane{Kind: engine.Handle, Name: "gone"}}}})
 	must(t, err)
 	if lanes := must2(n.Stats(t.Context())).Lanes; len(lanes) != 1 || !lanes[0].Unhandled || lanes[0].Waiting != 1 {
 		t.Errorf("%+v", lanes)

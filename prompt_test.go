@@ -61,7 +61,7 @@ func TestNothingWaitsForAPoll(t *testing.T) {
 					p := b.prepare("", store, tc.opts, nil)
 					// As on a disk: what happens meanwhile is seen by the next call.
 					p.engine.Play(faultengine.Only(faultengine.Fault{Delay: 3 * time.Millisecond}))
-					_, err := p.engine.AddSubscriber(b.Context(), "a", "http://endpoint/")
+					_, err := p.engine.AddSubscriber(b.Context(), "a", "http://endpoint/", 0)
 					must(b, err)
 					switch when {
 					case "waiting already", "a few waiting already":
@@ -97,7 +97,7 @@ func TestNothingWaitsForAPoll(t *testing.T) {
 				for _, lane := range []string{"a", "a#2", "a#3"} {
 					jobs = append(jobs, engine.Job{Event: e, Lane: engine.Lane{Kind: engine.Handle, Name: lane}})
 				}
-				_, err := eng.Push(b.Context(), jobs)
+				_, err := eng.Push(b.Context(), engine.PushRequest{Jobs: jobs})
 				must(b, err)
 			}
 			b.empty(500*time.Millisecond, store)

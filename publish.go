@@ -142,39 +142,107 @@ func (p *publication) size() int { return len(p.events) }
 func (p *publisher) flushPublications(items []*publication) {
 	ctx, cancel := context.WithTimeout(context.Background(), engineTimeout)
 	defer cancel()
-	err := p.store(ctx, items)
+	failed := p.storeAll(ctx, items)
 	for _, item := range items {
-		item.Finish(err)
+		item.Finish(failed.of(item))
 	}
 }
 
-// store stores each event with its deliveries, or with a fan-out job.
-func (p *publisher) store(ctx context.Context, items []*publication) error {
-	audiences := map[string][]string{}
+// failures are why the events of channels were not stored, or not for every
+// subscriber.
+type failures map[string]error
+
+// of returns why one of a publication's events was not stored.
+func (f failures) of(item *publication) error {
+	if len(f) == 0 {
+		return nil
+	}
+	for _, e := range item.events {
+		if err := f[e.Channel]; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// storeAll stores each event with its deliveries, or with a fan-out job. To
+// whom they go is what was known a moment ago; the store answers with who it is
+// now, and those who were missing get theirs before anybody is told of success.
+func (p *publisher) storeAll(ctx context.Context, items []*publication) failures {
+	failed := failures{}
+	known := map[string]engine.Audience{}
+	var unsure []string // channels of which the store has to say whether what is known is still right
 	for _, item := range items {
 		for _, e := range item.events {
-			if _, known := audiences[e.Channel]; known {
+			if _, met := known[e.Channel]; met {
 				continue
 			}
-			urls, err := p.registry.Audience(ctx, e.Channel)
-			if err != nil {
-				return err
+			audience, ok := p.registry.Known(e.Channel)
+			switch {
+			case !ok:
+				audience = p.registry.Audience(ctx, e.Channel, inlineFanOut)
+			case !audience.More: // a fan-out job asks by itself
+				unsure = append(unsure, e.Channel)
 			}
-			audiences[e.Channel] = urls
+			if known[e.Channel] = audience; audience.Err != nil {
+				failed[e.Channel] = audience.Err
+			}
 		}
 	}
 	var push lanes.Push
+	p.addAll(&push, items, known, failed)
+	now, err := push.Store(ctx, p.engine, unsure, inlineFanOut)
+	if err != nil {
+		return allFailed(known, err)
+	}
+	missed := map[string]engine.Audience{}
+	for i, channel := range unsure {
+		switch a := now[i]; {
+		case a.Err != nil:
+			failed[channel] = a.Err
+		default:
+			missing := p.registry.Note(channel, known[channel], a)
+			if len(missing) > 0 || a.More {
+				missed[channel] = engine.Audience{CallbackURLs: missing, More: a.More}
+			}
+		}
+	}
+	if len(missed) == 0 {
+		return failed
+	}
+	var rest lanes.Push
+	p.addAll(&rest, items, missed, failed)
+	if _, err := rest.Store(ctx, p.engine, nil, 0); err != nil {
+		for channel := range missed {
+			failed[channel] = err
+		}
+	}
+	return failed
+}
+
+// addAll adds the jobs for the given audiences.
+func (p *publisher) addAll(push *lanes.Push, items []*publication, to map[string]engine.Audience, failed failures) {
 	for _, item := range items {
+		if len(failed) > 0 && failed.of(item) != nil {
+			continue // all of a publication's events, or none
+		}
 		for _, e := range item.events {
-			urls := audiences[e.Channel]
-			if len(urls) > inlineFanOut {
+			audience := to[e.Channel]
+			if audience.More {
 				push.Add(p.fanOuts, e, e.Channel)
 				continue
 			}
-			for _, url := range urls {
+			for _, url := range audience.CallbackURLs {
 				push.Add(p.deliveries, e, url)
 			}
 		}
 	}
-	return push.Store(ctx, p.engine)
+}
+
+func allFailed(channels map[string]engine.Audience, err error) failures {
+	failed := failures{}
+	for channel := range channels {
+		failed[channel] = err
+	}
+	return failed
 }

@@ -151,7 +151,7 @@ func TestWhatIsSentHasTheOriginalsForm(t *testing.T) {
 	}
 
 	publisher := newNode(t, toot.Options{ChannelPrefix: prefix}, true)
-	must2(publisher.engine.AddSubscriber(t.Context(), originalChannel, peer.URL))
+	must2(publisher.engine.AddSubscriber(t.Context(), originalChannel, peer.URL, 0))
 	_, err := publisher.Publish(t.Context(), "users.updated.v1", json.RawMessage(`{"id":12345678901234567890,"a":"é"}`))
 	must(t, err)
 	r := <-requests

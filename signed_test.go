@@ -191,7 +191,7 @@ func TestASourceCantSpeakForAnother(t *testing.T) {
 	must(t, subscriber.Subscribe("evil", "a", &got))
 	must(t, evil.SetSigningSecret(t.Context(), tap.URL, evilSecret, 0))
 	for _, channel := range []string{"org.good.a", "org.evil.a"} {
-		must2(evil.engine.AddSubscriber(t.Context(), channel, tap.URL))
+		must2(evil.engine.AddSubscriber(t.Context(), channel, tap.URL, 0))
 	}
 	must2(evil.PublishAll(t.Context(), toot.Message{Channel: "a", Payload: "forged"}))
 	must2(evil.PublishAll(t.Context(), toot.Message{Channel: "a", Payload: "fine", ChannelPrefix: "org.evil."}))
@@ -278,7 +278,7 @@ type forgetful struct {
 	asked atomic.Int64
 }
 
-func (f *forgetful) Attributes(ctx context.Context, group string) (map[string][]byte, error) {
+func (f *forgetful) Attributes(ctx context.Context, group string) (map[string]engine.Attribute, error) {
 	f.asked.Add(1)
 	if f.fails.Load() {
 		return nil, errors.New("out of reach")
@@ -286,8 +286,16 @@ func (f *forgetful) Attributes(ctx context.Context, group string) (map[string][]
 	return f.Engine.(engine.Attributes).Attributes(ctx, group)
 }
 
-func (f *forgetful) SwapAttribute(ctx context.Context, group, name string, old, value []byte) (bool, error) {
-	return f.Engine.(engine.Attributes).SwapAttribute(ctx, group, name, old, value)
+func (f *forgetful) Attribute(ctx context.Context, group, name string) (engine.Attribute, error) {
+	f.asked.Add(1)
+	if f.fails.Load() {
+		return engine.Attribute{}, errors.New("out of reach")
+	}
+	return f.Engine.(engine.Attributes).Attribute(ctx, group, name)
+}
+
+func (f *forgetful) SwapAttribute(ctx context.Context, group, name string, old, value []byte, keep time.Duration) (bool, error) {
+	return f.Engine.(engine.Attributes).SwapAttribute(ctx, group, name, old, value, keep)
 }
 
 // What should be signed is not sent unsigned because the store is in trouble.
@@ -304,7 +312,7 @@ func TestNothingIsSentUnsignedForWantOfSecrets(t *testing.T) {
 	}))
 	defer endpoint.Close()
 	must(t, base.SetSigningSecret(t.Context(), endpoint.URL, signing.NewSecret(), 0))
-	must2(eng.AddSubscriber(t.Context(), "a", endpoint.URL))
+	must2(eng.AddSubscriber(t.Context(), "a", endpoint.URL, 0))
 	app, err := toot.New(eng, nil)
 	must(t, err)
 	stop := start(t, app)
@@ -338,7 +346,7 @@ func TestSignatureMiddleware(t *testing.T) {
 	})))
 	publisher := newNode(t, toot.Options{MaxRetries: -1}, true)
 	must(t, publisher.SetSigningSecret(t.Context(), tap.URL, secret, 0))
-	must2(publisher.engine.AddSubscriber(t.Context(), "a", tap.URL))
+	must2(publisher.engine.AddSubscriber(t.Context(), "a", tap.URL, 0))
 	must2(publisher.Publish(t.Context(), "a", 1))
 	eventually(t, "the event to arrive", func() bool { return tap.count() == 1 })
 	if status := tap.again(t, 0, nil); status != 401 || calls.Load() != 1 {

@@ -194,7 +194,7 @@ func (p *publisher) removeSubscriber(w http.ResponseWriter, r *http.Request) {
 		wire.Problem(w, http.StatusBadRequest, "Expected the query parameters channel and callback_url.")
 		return
 	}
-	removed, err := p.registry.Remove(r.Context(), channel, callbackURL)
+	removed, err := p.registry.Remove(r.Context(), channel, callbackURL, 0)
 	switch {
 	case err != nil:
 		p.log.Error("toot: can't remove a subscriber", "channel", channel, "callback_url", wire.RedactURL(callbackURL), "error", err)

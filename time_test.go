@@ -89,7 +89,7 @@ func (b *bubble) publisher(opts toot.Options, store *memengine.Store, hosts ...s
 	b.Helper()
 	p := b.launch("", store, opts, nil)
 	for _, host := range hosts {
-		must2(p.engine.AddSubscriber(b.Context(), "a", "http://"+host+"/callbacks"))
+		must2(p.engine.AddSubscriber(b.Context(), "a", "http://"+host+"/callbacks", 0))
 	}
 	return p
 }
@@ -427,7 +427,7 @@ func TestHintsOnlySaveTime(t *testing.T) {
 		peer := &far{}
 		b.net.serve("peer", peer)
 		idle := b.prepare("", store, toot.Options{}, nil)
-		must2(idle.engine.AddSubscriber(b.Context(), "a", "http://peer/callbacks"))
+		must2(idle.engine.AddSubscriber(b.Context(), "a", "http://peer/callbacks", 0))
 		worker := b.launch("", store, toot.Options{}, nil)
 		time.Sleep(time.Minute)
 		idle.publish(1, 0)
@@ -458,8 +458,8 @@ func TestALargeEventThatTakesLongHoldsNobodyUp(t *testing.T) {
 		b.net.serve("stuck", stuck)
 		b.net.serve("works", works)
 		writer := b.prepare("", store, toot.Options{RequestTimeout: 10 * time.Minute}, nil)
-		must2(writer.engine.AddSubscriber(b.Context(), "large", "http://stuck/callbacks"))
-		must2(writer.engine.AddSubscriber(b.Context(), "a", "http://works/callbacks"))
+		must2(writer.engine.AddSubscriber(b.Context(), "large", "http://stuck/callbacks", 0))
+		must2(writer.engine.AddSubscriber(b.Context(), "a", "http://works/callbacks", 0))
 		_, err := writer.Publish(b.Context(), "large", strings.Repeat("x", 900_000))
 		must(b, err)
 		p := b.launch("", store, toot.Options{RequestTimeout: 10 * time.Minute}, nil)

@@ -73,7 +73,7 @@ func bareReceivers(where store, subscribers int) func(context.Context, *bench, *
 		group.SetLimit(256)
 		for i := range subscribers {
 			group.Go(func() error {
-				_, err := n.engine.AddSubscriber(groupCtx, prefix+channel, fmt.Sprintf("%s/%d", receiver.url, i))
+				_, err := n.engine.AddSubscriber(groupCtx, prefix+channel, fmt.Sprintf("%s/%d", receiver.url, i), 0)
 				return err
 			})
 		}

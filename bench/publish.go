@@ -14,7 +14,7 @@ func publishOnly(where store) func(context.Context, *bench, *stage) (sample, err
 		if err != nil {
 			return sample{}, err
 		}
-		if _, err := n.engine.AddSubscriber(ctx, prefix+channel, n.server.url+callbacksPath); err != nil {
+		if _, err := n.engine.AddSubscriber(ctx, prefix+channel, n.server.url+callbacksPath, 0); err != nil {
 			return sample{}, err
 		}
 		flow := newLoop(singles, 1)

@@ -262,12 +262,12 @@ func bury(t *testing.T, file string, n int) {
 			Lease: time.Minute,
 		}
 	}
-	tickets, err := s.Push(t.Context(), jobs)
+	res, err := s.Push(t.Context(), engine.PushRequest{Jobs: jobs})
 	if err != nil {
 		t.Fatal(err)
 	}
 	outcomes := make([]engine.Outcome, n)
-	for i, ticket := range tickets {
+	for i, ticket := range res.Tickets {
 		outcomes[i] = engine.Outcome{Ticket: ticket, Result: engine.Bury, Attempt: 26, Reason: "answered with status 503, as it has done for some time now"}
 	}
 	if _, err := s.Settle(t.Context(), outcomes); err != nil {

@@ -215,7 +215,7 @@ func credentialsShared(e *env) {
 
 func (k keeper) swap(group, name, old, value string, want bool) {
 	k.e.Helper()
-	swapped, err := k.attributes.SwapAttribute(k.e.ctx, group, name, []byte(old), []byte(value))
+	swapped, err := k.attributes.SwapAttribute(k.e.ctx, group, name, []byte(old), []byte(value), 0)
 	if err != nil || swapped != want {
 		k.e.Fatalf("SwapAttribute(%q, %q, %q, %q) must set exactly if the value was the old one: got %v, %v", group, name, old, value, swapped, err)
 	}
@@ -228,11 +228,11 @@ func (k keeper) holds(rule, group string, namesAndValues ...string) {
 		k.e.Fatalf("Attributes(%q): %v", group, err)
 	}
 	if len(got) != len(namesAndValues)/2 {
-		k.e.Fatalf("%s: Attributes(%q) is %q, want %q", rule, group, got, namesAndValues)
+		k.e.Fatalf("%s: Attributes(%q) is %v, want %q", rule, group, got, namesAndValues)
 	}
 	for i := 0; i < len(namesAndValues); i += 2 {
-		if v := namesAndValues[i+1]; !bytes.Equal(got[namesAndValues[i]], []byte(v)) {
-			k.e.Fatalf("%s: attribute %q of %q is %q, want %q", rule, namesAndValues[i], group, got[namesAndValues[i]], v)
+		if v := namesAndValues[i+1]; !bytes.Equal(got[namesAndValues[i]].Value, []byte(v)) {
+			k.e.Fatalf("%s: attribute %q of %q is %q, want %q", rule, namesAndValues[i], group, got[namesAndValues[i]].Value, v)
 		}
 	}
 }
@@ -280,8 +280,8 @@ func attributesRace(e *env) {
 					e.Errorf("Attributes: %v", err)
 					return
 				}
-				n, _ := strconv.Atoi(string(all["n"]))
-				swapped, err := k.attributes.SwapAttribute(e.ctx, "group", "n", all["n"], strconv.AppendInt(nil, int64(n+1), 10))
+				n, _ := strconv.Atoi(string(all["n"].Value))
+				swapped, err := k.attributes.SwapAttribute(e.ctx, "group", "n", all["n"].Value, strconv.AppendInt(nil, int64(n+1), 10), 0)
 				if err != nil {
 					e.Errorf("SwapAttribute: %v", err)
 					return
@@ -324,11 +324,11 @@ func attributesInvalid(e *env) {
 	for what, call := range map[string]func(context.Context) error{
 		"a group without name": func(ctx context.Context) error { _, err := a.attributes.Attributes(ctx, ""); return err },
 		"an attribute without group": func(ctx context.Context) error {
-			_, err := a.attributes.SwapAttribute(ctx, "", "name", nil, []byte("value"))
+			_, err := a.attributes.SwapAttribute(ctx, "", "name", nil, []byte("value"), 0)
 			return err
 		},
 		"an attribute without name": func(ctx context.Context) error {
-			_, err := a.attributes.SwapAttribute(ctx, "group", "", nil, []byte("value"))
+			_, err := a.attributes.SwapAttribute(ctx, "group", "", nil, []byte("value"), 0)
 			return err
 		},
 	} {

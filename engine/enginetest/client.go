@@ -20,7 +20,8 @@ type client struct {
 
 func (c *client) push(jobs ...engine.Job) []engine.Ticket {
 	c.e.Helper()
-	tickets, err := c.Push(c.e.ctx, jobs)
+	res, err := c.Push(c.e.ctx, engine.PushRequest{Jobs: jobs})
+	tickets := res.Tickets
 	if err != nil {
 		c.e.Fatalf("engine %s: Push of %d jobs: %v", c.name, len(jobs), err)
 	}
@@ -334,6 +335,8 @@ func same(got, want *engine.Event) error {
 		return fmt.Errorf("no event")
 	case got.ID != want.ID:
 		return fmt.Errorf("ID %q became %q", want.ID, got.ID)
+	case got.Replay != want.Replay:
+		return fmt.Errorf("replay mark %q became %q", want.Replay, got.Replay)
 	case got.Channel != want.Channel:
 		return fmt.Errorf("channel %q became %q", want.Channel, got.Channel)
 	case string(got.Meta) != string(want.Meta):

@@ -144,7 +144,7 @@ func closeWaits(e *env) {
 		wg.Go(func() {
 			for i := 0; ; i++ {
 				id := fmt.Sprintf("%d-%d", p, i)
-				_, err := a.Push(e.ctx, []engine.Job{job(id, deliver("lane"))})
+				_, err := a.Push(e.ctx, engine.PushRequest{Jobs: []engine.Job{job(id, deliver("lane"))}})
 				if err != nil {
 					if !errors.Is(err, engine.ErrClosed) {
 						e.Errorf("a Push that Close came before must return ErrClosed: got %v", err)

@@ -17,12 +17,12 @@ var contextChecks = []check{
 // of a dead letter that are good make sure that it is touched.
 func (c *client) methods(ticket engine.Ticket, dead string) map[string]func(context.Context) error {
 	m := map[string]func(context.Context) error{
-		"AddSubscriber":    func(ctx context.Context) error { _, err := c.AddSubscriber(ctx, channel, url1); return err },
-		"RemoveSubscriber": func(ctx context.Context) error { _, err := c.RemoveSubscriber(ctx, channel, url1); return err },
+		"AddSubscriber":    func(ctx context.Context) error { _, err := c.AddSubscriber(ctx, channel, url1, 0); return err },
+		"RemoveSubscriber": func(ctx context.Context) error { _, err := c.RemoveSubscriber(ctx, channel, url1, 0); return err },
 		"Subscribers":      func(ctx context.Context) error { _, err := c.Subscribers(ctx, channel); return err },
 		"Channels":         func(ctx context.Context) error { _, err := c.Channels(ctx, ""); return err },
 		"Push": func(ctx context.Context) error {
-			_, err := c.Push(ctx, []engine.Job{job("closed", deliver("lane"))})
+			_, err := c.Push(ctx, engine.PushRequest{Jobs: []engine.Job{job("closed", deliver("lane"))}})
 			return err
 		},
 		"Claim": func(ctx context.Context) error {
@@ -52,7 +52,7 @@ func (c *client) methods(ticket engine.Ticket, dead string) map[string]func(cont
 	if k, ok := c.Engine.(engine.Attributes); ok {
 		m["Attributes"] = func(ctx context.Context) error { _, err := k.Attributes(ctx, "group"); return err }
 		m["SwapAttribute"] = func(ctx context.Context) error {
-			_, err := k.SwapAttribute(ctx, "group", "name", nil, []byte("value"))
+			_, err := k.SwapAttribute(ctx, "group", "name", nil, []byte("value"), 0)
 			return err
 		}
 	}
@@ -98,7 +98,7 @@ func contextEnds(e *env) {
 	a, l := e.open(), deliver("lane")
 	for i := range 60 {
 		ctx, cancel := context.WithTimeout(e.ctx, time.Duration(i)*50*time.Microsecond)
-		_, err := a.Push(ctx, jobs("e", 20, l))
+		_, err := a.Push(ctx, engine.PushRequest{Jobs: jobs("e", 20, l)})
 		if err == nil {
 			_, err = a.Claim(ctx, engine.ClaimRequest{Kind: engine.Deliver, Max: 3, MaxPerLane: 3, Lease: brief})
 		}

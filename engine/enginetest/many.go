@@ -86,7 +86,7 @@ func churn(e *env, a, b *client) {
 				// Twice, as somebody would who does not know how it went, and
 				// through the other engine.
 				for n := range 2 {
-					if _, err := clients[(p+n)%2].Push(e.ctx, js); err != nil {
+					if _, err := clients[(p+n)%2].Push(e.ctx, engine.PushRequest{Jobs: js}); err != nil {
 						e.Errorf("Push among many: %v", err)
 						left.Store(0)
 						return

@@ -100,22 +100,27 @@ func (m *memEngine) attrKey(group, name string) [2]string {
 	return [2]string{group, name}
 }
 
-func (m *memEngine) Attributes(ctx context.Context, group string) (map[string][]byte, error) {
+func (m *memEngine) Attribute(ctx context.Context, group, name string) (engine.Attribute, error) {
+	all, err := m.Attributes(ctx, group)
+	return all[name], err
+}
+
+func (m *memEngine) Attributes(ctx context.Context, group string) (map[string]engine.Attribute, error) {
 	end, err := m.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer end()
-	all := map[string][]byte{}
+	all := map[string]engine.Attribute{}
 	for key, value := range m.s.attrs {
 		if key[0] == m.attrKey(group, "")[0] {
-			all[key[1]] = slices.Clone(value)
+			all[key[1]] = engine.Attribute{Value: slices.Clone(value)}
 		}
 	}
 	return all, m.named(group)
 }
 
-func (m *memEngine) SwapAttribute(ctx context.Context, group, name string, old, value []byte) (bool, error) {
+func (m *memEngine) SwapAttribute(ctx context.Context, group, name string, old, value []byte, _ time.Duration) (bool, error) {
 	end, err := m.begin(ctx)
 	if err != nil {
 		return false, err

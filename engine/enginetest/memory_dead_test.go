@@ -185,3 +185,7 @@ func (m *memEngine) Lanes(ctx context.Context) ([]engine.LaneStats, error) {
 	})
 	return all, nil
 }
+
+func (m *memEngine) LanePage(context.Context, engine.LaneQuery) ([]engine.LaneSummary, error) {
+	return nil, nil
+}

@@ -127,7 +127,7 @@ func (s *memStore) channel(c string) string {
 	return c
 }
 
-func (m *memEngine) AddSubscriber(ctx context.Context, channel, url string) (bool, error) {
+func (m *memEngine) AddSubscriber(ctx context.Context, channel, url string, _ time.Duration) (bool, error) {
 	end, err := m.begin(ctx)
 	if err != nil {
 		return false, err
@@ -144,7 +144,7 @@ func (m *memEngine) AddSubscriber(ctx context.Context, channel, url string) (boo
 	return added, nil
 }
 
-func (m *memEngine) RemoveSubscriber(ctx context.Context, channel, url string) (bool, error) {
+func (m *memEngine) RemoveSubscriber(ctx context.Context, channel, url string, _ time.Duration) (bool, error) {
 	end, err := m.begin(ctx)
 	if err != nil {
 		return false, err
@@ -231,7 +231,14 @@ func validLane(l engine.Lane) error {
 	return nil
 }
 
-func (m *memEngine) Push(ctx context.Context, jobs []engine.Job) ([]engine.Ticket, error) {
+func (m *memEngine) Ping(context.Context) error { return nil }
+
+func (m *memEngine) Push(ctx context.Context, req engine.PushRequest) (engine.PushResult, error) {
+	tickets, err := m.pushJobs(ctx, req.Jobs)
+	return engine.PushResult{Tickets: tickets}, err
+}
+
+func (m *memEngine) pushJobs(ctx context.Context, jobs []engine.Job) ([]engine.Ticket, error) {
 	end, err := m.begin(ctx)
 	if err != nil {
 		return nil, err

@@ -59,7 +59,7 @@ func pushStoresAll(e *env) {
 func pushNothing(e *env) {
 	a := e.open()
 	a.push()
-	if _, err := a.Push(e.ctx, []engine.Job{}); err != nil {
+	if _, err := a.Push(e.ctx, engine.PushRequest{Jobs: []engine.Job{}}); err != nil {
 		e.Errorf("Push of no jobs must succeed: %v", err)
 	}
 }
@@ -81,7 +81,7 @@ func pushInvalid(e *env) {
 	for what, j := range bad {
 		good := jobs("good", 3, deliver("lane"))
 		for at := range 4 { // before, between and behind the good ones
-			_, err := a.Push(e.ctx, slices.Insert(slices.Clone(good), at, j))
+			_, err := a.Push(e.ctx, engine.PushRequest{Jobs: slices.Insert(slices.Clone(good), at, j)})
 			if !errors.Is(err, engine.ErrInvalid) {
 				e.Errorf("Push of a job %s must return ErrInvalid: got %v", what, err)
 			}
@@ -349,7 +349,8 @@ func pushRace(e *env) {
 			if i%2 == 1 {
 				slices.Reverse(js) // and no deadlock by the order of locks
 			}
-			tickets, err := clients[i%len(clients)].Push(e.ctx, js)
+			res, err := clients[i%len(clients)].Push(e.ctx, engine.PushRequest{Jobs: js})
+			tickets := res.Tickets
 			if err != nil || len(tickets) != n {
 				e.Errorf("Push by several at once: %d tickets, %v", len(tickets), err)
 				return

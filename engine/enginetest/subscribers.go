@@ -26,7 +26,7 @@ const (
 
 func (c *client) add(channel, url string, want bool) {
 	c.e.Helper()
-	added, err := c.AddSubscriber(c.e.ctx, channel, url)
+	added, err := c.AddSubscriber(c.e.ctx, channel, url, 0)
 	if err != nil {
 		c.e.Fatalf("engine %s: AddSubscriber(%q, %q): %v", c.name, channel, url, err)
 	}
@@ -37,7 +37,7 @@ func (c *client) add(channel, url string, want bool) {
 
 func (c *client) remove(channel, url string, want bool) {
 	c.e.Helper()
-	removed, err := c.RemoveSubscriber(c.e.ctx, channel, url)
+	removed, err := c.RemoveSubscriber(c.e.ctx, channel, url, 0)
 	if err != nil {
 		c.e.Fatalf("engine %s: RemoveSubscriber(%q, %q): %v", c.name, channel, url, err)
 	}
@@ -128,7 +128,7 @@ func subscribersRace(e *env) {
 					if what == "RemoveSubscriber" {
 						call = clients[k%len(clients)].RemoveSubscriber
 					}
-					changed, err := call(e.ctx, channel, url)
+					changed, err := call(e.ctx, channel, url, 0)
 					if err != nil {
 						e.Errorf("%s by several at once: %v", what, err)
 					}

@@ -1,7 +1,6 @@
 package memengine
 
 import (
-	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -11,27 +10,33 @@ import (
 	"github.com/watermarkchurch/toot-go/engine"
 )
 
-// graves are the dead letters that are kept, the newest first.
+// graves are the dead letters that are kept, the newest first. The others are
+// forgotten.
 func (e *Engine) graves() []*job {
+	now := time.Now()
 	all := slices.SortedFunc(maps.Values(e.s.dead), func(a, b *job) int { return b.buried - a.buried })
+	kept := all[:0]
 	for i, j := range all {
-		if i >= e.r.DeadMax || time.Since(j.buriedAt) > e.r.DeadAge {
+		if i >= e.r.DeadMax || now.Sub(j.buriedAt) > e.r.DeadAge {
 			delete(e.s.dead, j.deadID)
+			continue
 		}
+		kept = append(kept, j)
 	}
-	return slices.DeleteFunc(all, func(j *job) bool { return e.s.dead[j.deadID] == nil })
+	return kept
 }
 
 // Dead implements engine.DeadLetters.
 func (e *Engine) Dead(ctx context.Context, q engine.DeadQuery) ([]engine.Dead, error) {
-	end, err := e.begin(ctx)
+	end, err := e.begin(ctx, q.Validate())
 	if err != nil {
 		return nil, err
 	}
 	defer end()
-	if q.Max <= 0 {
+	if q.Max == 0 {
 		q.Max = 100
 	}
+	now := time.Now()
 	var found []engine.Dead
 	skip := q.After != ""
 	for _, j := range e.graves() {
@@ -41,8 +46,8 @@ func (e *Engine) Dead(ctx context.Context, q engine.DeadQuery) ([]engine.Dead, e
 		}
 		if len(found) < q.Max && matches(q, j) {
 			found = append(found, engine.Dead{
-				ID: j.deadID, Event: j.event, Lane: j.id.lane, Attempt: j.attempt, History: j.history,
-				Reason: j.reason, At: j.buriedAt, Age: time.Since(j.pushed),
+				ID: j.deadID, Event: j.event, Lane: j.id.lane, Attempt: j.attempt, History: slices.Clone(j.history),
+				Reason: j.reason, At: j.buriedAt, Age: now.Sub(j.pushed),
 			})
 		}
 	}
@@ -62,9 +67,9 @@ func matches(q engine.DeadQuery, j *job) bool {
 // Redrive implements engine.DeadLetters.
 func (e *Engine) Redrive(ctx context.Context, ids []string) (int, error) {
 	return e.dig(ctx, ids, func(j *job) {
-		j.due, j.reason, j.attempt = time.Now(), "", 0
-		if e.s.lanes[j.id.lane][j.id.event] == nil {
-			e.s.keep(j)
+		j.reason, j.attempt = "", 0
+		if e.s.lanes[j.id.lane][j.id] == nil {
+			e.s.keep(j, time.Now())
 		}
 		e.s.hint(j.id.lane.Kind)
 	})
@@ -77,7 +82,7 @@ func (e *Engine) Discard(ctx context.Context, ids []string) (int, error) {
 
 // dig takes dead letters out and does something with each.
 func (e *Engine) dig(ctx context.Context, ids []string, do func(*job)) (n int, err error) {
-	end, err := e.begin(ctx)
+	end, err := e.begin(ctx, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -90,52 +95,4 @@ func (e *Engine) dig(ctx context.Context, ids []string, do func(*job)) (n int, e
 		}
 	}
 	return n, nil
-}
-
-// Lanes implements engine.Inspector.
-func (e *Engine) Lanes(ctx context.Context) ([]engine.LaneStats, error) {
-	end, err := e.begin(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer end()
-	now := time.Now()
-	by := map[engine.Lane]*engine.LaneStats{}
-	at := func(l engine.Lane) *engine.LaneStats {
-		if by[l] == nil {
-			by[l] = &engine.LaneStats{Lane: l}
-		}
-		return by[l]
-	}
-	for lane, jobs := range e.s.lanes {
-		l := at(lane)
-		for _, j := range jobs {
-			l.Oldest = max(l.Oldest, now.Sub(j.pushed))
-			switch {
-			case j.ticket != "":
-				l.Leased++
-			default:
-				l.Waiting++
-				if j.attempt > 0 {
-					l.Retrying++
-				}
-			}
-		}
-	}
-	for _, j := range e.graves() {
-		at(j.id.lane).Dead++
-	}
-	for lane, until := range e.s.deferred {
-		if until.After(now) {
-			at(lane).Deferred = until.Sub(now)
-		}
-	}
-	var all []engine.LaneStats
-	for _, l := range by {
-		all = append(all, *l)
-	}
-	slices.SortFunc(all, func(a, b engine.LaneStats) int {
-		return cmp.Or(cmp.Compare(a.Lane.Kind, b.Lane.Kind), cmp.Compare(a.Lane.Name, b.Lane.Name))
-	})
-	return all, nil
 }

@@ -2,7 +2,6 @@ package memengine
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -10,28 +9,25 @@ import (
 	"github.com/watermarkchurch/toot-go/engine"
 )
 
-// thing is what is remembered, and until when.
-type thing struct {
+// remembered is a value, and until when it is kept.
+type remembered struct {
 	value []byte
 	until time.Time
 }
 
 // Remember implements engine.Memory.
 func (e *Engine) Remember(ctx context.Context, key string, value []byte, d time.Duration) ([]byte, error) {
-	end, err := e.begin(ctx)
+	end, err := e.begin(ctx, engine.ValidateMemory(key, value, d))
 	if err != nil {
 		return nil, err
 	}
 	defer end()
-	if key == "" || len(value) == 0 || d <= 0 {
-		return nil, fmt.Errorf("memengine: to remember takes a key, a value and a time: %w", engine.ErrInvalid)
-	}
 	now := time.Now()
-	maps.DeleteFunc(e.s.memory, func(_ string, t thing) bool { return !now.Before(t.until) })
-	kept, there := e.s.memory[key]
+	maps.DeleteFunc(e.s.memory, func(_ string, r remembered) bool { return !now.Before(r.until) })
+	r, there := e.s.memory[key]
 	if !there {
-		kept = thing{slices.Clone(value), now.Add(d)}
-		e.s.memory[key] = kept
+		r = remembered{slices.Clone(value), now.Add(d)}
+		e.s.memory[key] = r
 	}
-	return slices.Clone(kept.value), nil
+	return slices.Clone(r.value), nil
 }

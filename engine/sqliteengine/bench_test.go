@@ -31,11 +31,11 @@ func BenchmarkPushSettle(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%d", ids, n), func(b *testing.B) {
 				bench(b, n, func(ctx context.Context, e engine.Engine) error {
 					jobs := benchJobs(ids, n, time.Minute)
-					tickets, err := e.Push(ctx, jobs)
+					res, err := e.Push(ctx, engine.PushRequest{Jobs: jobs})
 					if err != nil {
 						return err
 					}
-					return benchDone(ctx, e, tickets)
+					return benchDone(ctx, e, res.Tickets)
 				})
 			})
 		}
@@ -46,7 +46,7 @@ func BenchmarkPushClaimSettle(b *testing.B) {
 	for _, n := range benchBatches {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			bench(b, n, func(ctx context.Context, e engine.Engine) error {
-				if _, err := e.Push(ctx, benchJobs("v7", n, 0)); err != nil {
+				if _, err := e.Push(ctx, engine.PushRequest{Jobs: benchJobs("v7", n, 0)}); err != nil {
 					return err
 				}
 				for left := n; left > 0; {
@@ -80,12 +80,12 @@ func BenchmarkFanOut(b *testing.B) {
 				for i := range jobs {
 					jobs[i].Lane = engine.Lane{Kind: engine.FanOut, Name: "channel"}
 				}
-				tickets, err := e.Push(ctx, jobs)
+				res, err := e.Push(ctx, engine.PushRequest{Jobs: jobs})
 				if err != nil {
 					return err
 				}
 				outcomes := make([]engine.Outcome, n)
-				for i, t := range tickets {
+				for i, t := range res.Tickets {
 					follow := make([]engine.Job, lanes)
 					for k := range follow {
 						follow[k] = engine.Job{Lane: engine.Lane{Kind: engine.Deliver, Name: fmt.Sprint("lane", k)}, Lease: time.Minute}

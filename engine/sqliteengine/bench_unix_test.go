@@ -30,12 +30,12 @@ func BenchmarkSteady(b *testing.B) {
 			go func() {
 				defer close(pushed)
 				for range b.N {
-					tickets, err := e.Push(b.Context(), benchJobs("v7", n, time.Minute))
+					res, err := e.Push(b.Context(), engine.PushRequest{Jobs: benchJobs("v7", n, time.Minute)})
 					if err != nil {
 						b.Error(err)
 						return
 					}
-					pushed <- tickets
+					pushed <- res.Tickets
 				}
 			}()
 			for tickets := range pushed {

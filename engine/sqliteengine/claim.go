@@ -38,13 +38,8 @@ type claimedRow struct {
 
 // Claim implements engine.Engine.
 func (e *Engine) Claim(ctx context.Context, req engine.ClaimRequest) (engine.ClaimResult, error) {
-	switch {
-	case !validKind(req.Kind):
-		return engine.ClaimResult{}, fmt.Errorf("%w: a claim of unknown kind %d", engine.ErrInvalid, req.Kind)
-	case req.Max < 1 || req.MaxPerLane < 1:
-		return engine.ClaimResult{}, fmt.Errorf("%w: a claim of less than one job", engine.ErrInvalid)
-	case req.Lease <= 0:
-		return engine.ClaimResult{}, fmt.Errorf("%w: a claim without a lease", engine.ErrInvalid)
+	if err := req.Validate(); err != nil {
+		return engine.ClaimResult{}, err
 	}
 	c := &claim{req: req}
 	if req.Only != nil {
@@ -56,7 +51,7 @@ func (e *Engine) Claim(ctx context.Context, req engine.ClaimRequest) (engine.Cla
 	if err := e.do(ctx, "claim", &op{weight: min(req.Max, bulk), run: c.run, probe: c.probe}); err != nil {
 		return engine.ClaimResult{}, err
 	}
-	return c.result(), nil
+	return c.result(e), nil
 }
 
 // limit is the most jobs that the claim takes from a lane.
@@ -65,7 +60,7 @@ func (c *claim) limit(name string) int {
 		return 0
 	}
 	if n, ok := c.req.Limits[name]; ok {
-		return max(n, 0)
+		return n
 	}
 	return c.req.MaxPerLane
 }
@@ -291,7 +286,7 @@ func (c *claim) readRows(w *writer) error {
 
 // read1 reads up to n due jobs behind those read before.
 func (l *claimedLane) read1(w *writer, n int) (got int, err error) {
-	const columns = `SELECT j.due, j.seq, j.claims, j.attempt, j.shared, j.pushed, j.history, e.id, e.channel, e.meta, e.body
+	const columns = `SELECT j.due, j.seq, j.claims, j.attempt, j.shared, j.pushed, j.history, e.id, e.channel, e.replay, e.meta, e.body
 		FROM jobs j JOIN events e ON e.seq = j.seq WHERE j.lane = ?1 AND j.due <= ?2 `
 	var s *stmt
 	var ok bool
@@ -304,16 +299,17 @@ func (l *claimedLane) read1(w *writer, n int) (got int, err error) {
 		l.read = true
 		l.due, l.seq = s.int(0), s.int(1)
 		pushed := s.int(5)
+		event := &engine.Event{ID: s.text(7), Channel: w.channel(s.peek(8)), Replay: s.text(9), Meta: s.bytes(10), Body: s.bytes(11)}
 		l.rows = append(l.rows, claimedRow{
-			ticket: ticket{lane: l.id, seq: l.seq, token: w.token, shared: s.int(4) == 1},
+			ticket: ticket{lane: l.id, seq: l.seq, token: w.token, was: l.due, shared: s.int(4) == 1},
 			pushed: pushed,
 			job: engine.Claimed{
-				Event:   &engine.Event{ID: s.text(7), Channel: w.channel(s.peek(8)), Meta: s.bytes(9), Body: s.bytes(10)},
+				Event:   event,
 				Lane:    l.key,
 				Attempt: int(s.int(3)),
 				History: s.bytes(6),
 				Claims:  int(s.int(2)) + 1,
-				Age:     time.Duration(max(0, w.now-pushed)) * time.Microsecond,
+				Age:     since(pushed, w.now),
 			},
 		})
 		got++
@@ -348,7 +344,8 @@ func (c *claim) lease(w *writer, l *claimedLane, end int64) error {
 		t, j := &l.rows[i].ticket, &l.rows[i].job
 		t.due = end
 		if w.seen.carrying {
-			if err := w.keep(jobKey(nil, compactID(nil, j.Event.ID), l.id)); err != nil {
+			id := w.e.identify(j.Event)
+			if err := w.keep(&id, l.id); err != nil {
 				return err
 			}
 		}
@@ -378,7 +375,7 @@ func (c *claim) lease(w *writer, l *claimedLane, end int64) error {
 }
 
 // result hands the jobs out in turns, as they were shared.
-func (c *claim) result() engine.ClaimResult {
+func (c *claim) result(e *Engine) engine.ClaimResult {
 	total := 0
 	for _, l := range c.lanes {
 		total += len(l.rows)
@@ -396,7 +393,8 @@ func (c *claim) result() engine.ClaimResult {
 	for i := 0; len(res.Jobs) < total; i++ {
 		for _, l := range c.lanes {
 			if i < len(l.rows) {
-				t.addFor(&l.rows[i].ticket, l.rows[i].job.Event.ID)
+				l.rows[i].ticket.id = e.identify(l.rows[i].job.Event)
+				t.add(&l.rows[i].ticket)
 				res.Jobs = append(res.Jobs, l.rows[i].job)
 			}
 		}

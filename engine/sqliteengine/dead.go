@@ -14,8 +14,8 @@ import (
 // bury moves a job to the dead letters. Its event is copied, so that a dead
 // letter depends on nothing and is deleted as one row.
 func (w *writer) bury(t *ticket, o *engine.Outcome) (ok bool, err error) {
-	n, err := w.c.run(`INSERT INTO dead (at, kind, lane, id, channel, attempt, pushed, reason, history, meta, body)
-		SELECT ?5, l.kind, l.name, e.id, e.channel, ?6, j.pushed, ?7, ?8, e.meta, e.body
+	n, err := w.c.run(`INSERT INTO dead (at, kind, lane, id, channel, replay, attempt, pushed, reason, history, meta, body)
+		SELECT ?5, l.kind, l.name, e.id, e.channel, e.replay, ?6, j.pushed, ?7, ?8, e.meta, e.body
 		FROM jobs j JOIN lanes l ON l.id = j.lane JOIN events e ON e.seq = j.seq
 		WHERE j.lane = ?1 AND j.due = ?2 AND j.seq = ?3 AND j.token = ?4`,
 		t.lane, t.due, t.seq, t.token, w.now, o.Attempt, o.Reason, o.History)
@@ -26,6 +26,7 @@ func (w *writer) bury(t *ticket, o *engine.Outcome) (ok bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	w.counts.add(t.lane, -1)
 	return true, w.trimDead(1)
 }
 
@@ -67,10 +68,13 @@ func (w *writer) trimDead(added int) error {
 
 // Dead implements engine.DeadLetters.
 func (e *Engine) Dead(ctx context.Context, q engine.DeadQuery) ([]engine.Dead, error) {
+	if err := q.Validate(); err != nil {
+		return nil, err
+	}
 	var out []engine.Dead
 	err := e.read(ctx, "dead letters", func(c *conn) error {
 		var err error
-		out, err = readDead(ctx, c, q, e.clock().UnixMicro(), e.retain.DeadAge.Microseconds())
+		out, err = e.readDead(ctx, c, q)
 		return err
 	})
 	if err != nil {
@@ -79,16 +83,17 @@ func (e *Engine) Dead(ctx context.Context, q engine.DeadQuery) ([]engine.Dead, e
 	return out, nil
 }
 
-func readDead(ctx context.Context, c *conn, q engine.DeadQuery, now, age int64) ([]engine.Dead, error) {
-	if q.Max <= 0 {
+func (e *Engine) readDead(ctx context.Context, c *conn, q engine.DeadQuery) ([]engine.Dead, error) {
+	if q.Max == 0 {
 		q.Max = 100
 	}
-	since, until := now-age, int64(math.MaxInt64)
+	now := e.clock.now()
+	from, until := now-e.retain.DeadAge.Microseconds(), int64(math.MaxInt64)
 	if !q.Since.IsZero() {
-		since = max(since, q.Since.UnixMicro())
+		from = max(from, e.clock.fromWall(q.Since))
 	}
 	if !q.Until.IsZero() {
-		until = q.Until.UnixMicro()
+		until = e.clock.fromWall(q.Until)
 	}
 	before := int64(math.MaxInt64)
 	if q.After != "" {
@@ -111,10 +116,10 @@ func readDead(ctx context.Context, c *conn, q engine.DeadQuery, now, age int64) 
 	reason := strings.ToLower(q.Reason)
 	var out []engine.Dead
 	for _, r := range ranges {
-		s, ok, err := c.query(`SELECT seq, reason, at, kind, lane, id, channel, attempt, pushed, history, meta, body FROM dead
+		s, ok, err := c.query(`SELECT seq, reason, at, kind, lane, id, channel, replay, attempt, pushed, history, meta, body FROM dead
 			WHERE seq > ?1 AND seq < ?2 AND at >= ?3 AND at <= ?4
 			AND (?5 = 0 OR kind = ?5) AND (?6 = '' OR lane = ?6) AND (?7 = '' OR channel = ?7)
-			ORDER BY seq DESC`, r[0], r[1], since, until, int64(q.Kind), q.Lane, q.Channel)
+			ORDER BY seq DESC`, r[0], r[1], from, until, int64(q.Kind), q.Lane, q.Channel)
 		for ; ok && err == nil; ok, err = s.step() {
 			if err := ctx.Err(); err != nil || len(out) == q.Max {
 				s.reset()
@@ -125,12 +130,12 @@ func readDead(ctx context.Context, c *conn, q engine.DeadQuery, now, age int64) 
 				continue
 			}
 			d.ID = strconv.FormatInt(s.int(0), 10)
-			d.At = time.UnixMicro(s.int(2))
+			d.At = e.clock.toWall(s.int(2))
 			d.Lane = engine.Lane{Kind: s.kind(3), Name: s.text(4)}
-			d.Event = &engine.Event{ID: s.text(5), Channel: s.text(6), Meta: s.bytes(10), Body: s.bytes(11)}
-			d.Attempt = int(s.int(7))
-			d.Age = time.Duration(max(0, now-s.int(8))) * time.Microsecond
-			d.History = s.bytes(9)
+			d.Event = &engine.Event{ID: s.text(5), Channel: s.text(6), Replay: s.text(7), Meta: s.bytes(11), Body: s.bytes(12)}
+			d.Attempt = int(s.int(8))
+			d.Age = since(s.int(9), now)
+			d.History = s.bytes(10)
 			out = append(out, d)
 		}
 		if err != nil {
@@ -185,13 +190,13 @@ func (e *Engine) Redrive(ctx context.Context, ids []string) (int, error) {
 }
 
 func (w *writer) redrive(dead int64) (bool, error) {
-	s, ok, err := w.c.query("SELECT kind, lane, id, channel, pushed, history, meta, body FROM dead WHERE seq = ?1", dead)
+	s, ok, err := w.c.query("SELECT kind, lane, id, channel, replay, pushed, history, meta, body FROM dead WHERE seq = ?1", dead)
 	if err != nil || !ok {
 		return false, err
 	}
 	key := engine.Lane{Kind: s.kind(0), Name: s.text(1)}
-	event := &engine.Event{ID: s.text(2), Channel: s.text(3), Meta: s.bytes(6), Body: s.bytes(7)}
-	pushed, history := s.int(4), s.bytes(5)
+	event := &engine.Event{ID: s.text(2), Channel: s.text(3), Replay: s.text(4), Meta: s.bytes(7), Body: s.bytes(8)}
+	pushed, history := s.int(5), s.bytes(6)
 	s.reset()
 	l, err := w.makeLane(key)
 	if err != nil {
@@ -207,8 +212,10 @@ func (w *writer) redrive(dead int64) (bool, error) {
 		return false, err
 	}
 	w.dueAt(l, w.now, true)
+	w.counts.add(l.id, 1)
 	// It is a job again, so pushing it is a no-op again.
-	if err := w.keep(jobKey(nil, compactID(nil, event.ID), l.id)); err != nil {
+	id := w.e.identify(event)
+	if err := w.keep(&id, l.id); err != nil {
 		return false, err
 	}
 	_, err = w.deleteDead(dead)

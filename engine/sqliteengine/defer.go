@@ -2,7 +2,6 @@ package sqliteengine
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
@@ -10,8 +9,8 @@ import (
 
 // Defer implements engine.Engine.
 func (e *Engine) Defer(ctx context.Context, key engine.Lane, d time.Duration) error {
-	if !validKind(key.Kind) || key.Name == "" {
-		return fmt.Errorf("%w: deferring a lane without kind or name", engine.ErrInvalid)
+	if err := key.Validate(); err != nil {
+		return err
 	}
 	return e.do(ctx, "defer", &op{run: func(w *writer) error {
 		l, err := w.findLane(key)

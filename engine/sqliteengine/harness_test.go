@@ -11,22 +11,33 @@ import (
 	"github.com/watermarkchurch/toot-go/engine"
 )
 
-// fakeClock is the clock of an engine under test.
+// fakeClock is the clock of a machine under test.
 type fakeClock struct {
-	mu sync.Mutex
-	t  time.Time
+	mu   sync.Mutex
+	wall time.Time
+	mono time.Duration
 }
 
-func (c *fakeClock) now() time.Time {
+func newFakeClock() *fakeClock { return &fakeClock{wall: time.Now(), mono: time.Hour} }
+
+func (c *fakeClock) read() (wall time.Time, mono time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.t
+	return c.wall, c.mono
 }
 
+// add lets time pass.
 func (c *fakeClock) add(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.t = c.t.Add(d)
+	c.wall, c.mono = c.wall.Add(d), c.mono+d
+}
+
+// jump sets wall time.
+func (c *fakeClock) jump(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wall = c.wall.Add(d)
 }
 
 func tempFile(t testing.TB) string { return filepath.Join(t.TempDir(), "toot.db") }
@@ -95,11 +106,11 @@ func newJobs(prefix string, n int, lane engine.Lane, lease time.Duration) []engi
 
 func push(t testing.TB, e *Engine, jobs []engine.Job) []engine.Ticket {
 	t.Helper()
-	tickets, err := e.Push(context.Background(), jobs)
+	res, err := e.Push(context.Background(), engine.PushRequest{Jobs: jobs})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tickets
+	return res.Tickets
 }
 
 func claimAll(t testing.TB, e *Engine, kind engine.Kind) []engine.Claimed {

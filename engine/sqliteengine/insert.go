@@ -1,7 +1,6 @@
 package sqliteengine
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
@@ -28,55 +27,37 @@ type newJob struct {
 // newEvent is an event that jobs of a batch refer to: a new one, or that of a
 // settled job (event is nil), which has a row already.
 type newEvent struct {
-	event   *engine.Event
-	compact string
+	event *engine.Event
+	id    identity
 
 	seq    int64
 	fresh  int // how many jobs refer to it that were not there already
 	shared bool
 }
 
-func (b *jobBatch) addJob(j *engine.Job, outcome, event int) error {
-	if j.Lane.Name == "" {
-		return fmt.Errorf("%w: a job without a lane", engine.ErrInvalid)
-	}
-	if !validKind(j.Lane.Kind) {
-		return fmt.Errorf("%w: a job of unknown kind %d", engine.ErrInvalid, j.Lane.Kind)
-	}
+// addJob adds a job. event is the index of its event, -1 for the job's own.
+func (b *jobBatch) addJob(e *Engine, j *engine.Job, outcome, event int) {
 	if event < 0 {
-		var err error
-		if event, err = b.addEvent(j.Event); err != nil {
-			return err
-		}
+		event = b.addEvent(e, j.Event)
 	}
 	b.jobs = append(b.jobs, newJob{event: event, outcome: outcome, job: j})
-	return nil
 }
 
-func (b *jobBatch) addEvent(e *engine.Event) (int, error) {
-	if e == nil {
-		return 0, fmt.Errorf("%w: a job without an event", engine.ErrInvalid)
+func (b *jobBatch) addEvent(e *Engine, event *engine.Event) int {
+	if n := len(b.events); n > 0 && b.events[n-1].event == event {
+		return n - 1
 	}
-	if n := len(b.events); n > 0 && b.events[n-1].event == e {
-		return n - 1, nil
-	}
-	if i, ok := b.byPtr[e]; ok {
-		return i, nil
-	}
-	if e.ID == "" {
-		return 0, fmt.Errorf("%w: an event without an ID", engine.ErrInvalid)
+	if i, ok := b.byPtr[event]; ok {
+		return i
 	}
 	if b.byPtr == nil {
 		b.byPtr = make(map[*engine.Event]int, cap(b.jobs))
 	}
-	var buf [64]byte
 	i := len(b.events)
-	b.byPtr[e] = i
-	b.events = append(b.events, newEvent{event: e, compact: string(compactID(buf[:0], e.ID))})
-	return i, nil
+	b.byPtr[event] = i
+	b.events = append(b.events, newEvent{event: event, id: e.identify(event)})
+	return i
 }
-
-func validKind(k engine.Kind) bool { return k >= engine.FanOut && k <= engine.Handle }
 
 // micros is d in microseconds, rounded up, and not negative.
 func micros(d time.Duration) int64 {
@@ -131,13 +112,16 @@ func (w *writer) findFresh(b *jobBatch, wanted func(outcome int) bool) error {
 		j.lane = l
 		b.events[j.event].fresh++
 	}
+	if err := w.leaveOutOld(b); err != nil {
+		return err
+	}
 	return w.rememberAll(len(b.jobs),
-		func(i int) (string, int64, bool) {
+		func(i int) (*identity, int64, bool) {
 			j := &b.jobs[i]
 			if !j.fresh {
-				return "", 0, false
+				return nil, 0, false
 			}
-			return b.events[j.event].compact, j.lane.id, true
+			return &b.events[j.event].id, j.lane.id, true
 		},
 		func(i int) {
 			b.jobs[i].fresh = false
@@ -147,7 +131,7 @@ func (w *writer) findFresh(b *jobBatch, wanted func(outcome int) bool) error {
 
 // insertEvents stores the events that are new and have a new job.
 func (w *writer) insertEvents(b *jobBatch) error {
-	insert, err := w.c.stmt("INSERT INTO events (seq, id, channel, meta, body) VALUES (?1, ?2, ?3, ?4, ?5)")
+	insert, err := w.c.stmt("INSERT INTO events (seq, id, channel, replay, meta, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")
 	if err != nil {
 		return err
 	}
@@ -184,10 +168,13 @@ func (s *stmt) bindEvent(seq int64, e *engine.Event) error {
 	if err := s.bindText(2, e.Channel); err != nil {
 		return err
 	}
-	if err := s.bindBlob(3, e.Meta); err != nil {
+	if err := s.bindText(3, e.Replay); err != nil {
 		return err
 	}
-	return s.bindBlob(4, e.Body)
+	if err := s.bindBlob(4, e.Meta); err != nil {
+		return err
+	}
+	return s.bindBlob(5, e.Body)
 }
 
 func (w *writer) lastSeq() (int64, error) {
@@ -244,11 +231,12 @@ func (w *writer) insertJobs(b *jobBatch) error {
 		due, token := w.now+micros(j.job.Delay), int64(0)
 		if j.job.Lease > 0 {
 			due, token = w.now+micros(j.job.Lease), w.token
-			b.out.add(&ticket{lane: j.lane.id, due: due, seq: e.seq, token: token, shared: e.shared, compact: e.compact})
+			b.out.add(&ticket{lane: j.lane.id, due: due, seq: e.seq, token: token, was: w.now, shared: e.shared, id: e.id})
 		} else {
 			b.out.none()
 		}
 		w.dueAt(j.lane, due, token == 0)
+		w.counts.add(j.lane.id, 1)
 		row := jobRow{lane: j.lane.id, due: due, token: token, claims: min(token, 1), shared: e.shared, pushed: w.now}
 		r := j.lane.run
 		switch {

@@ -53,7 +53,7 @@ func (e *Engine) Lanes(ctx context.Context) ([]engine.LaneStats, error) {
 	var out []engine.LaneStats
 	err := e.read(ctx, "lanes", func(c *conn) error {
 		var err error
-		out, err = readLanes(ctx, c, e.clock().UnixMicro())
+		out, err = readLanes(ctx, c, e.clock.now())
 		return err
 	})
 	if err != nil {
@@ -117,7 +117,7 @@ func countJobs(c *conn, lane, now int64, stats func() *engine.LaneStats) error {
 		s.Leased = int(q.int(1))
 		s.Waiting = n - s.Leased
 		s.Retrying = int(q.int(2))
-		s.Oldest = time.Duration(max(0, now-q.int(3))) * time.Microsecond
+		s.Oldest = since(q.int(3), now)
 	}
 	return nil
 }

@@ -37,7 +37,8 @@ type Options struct {
 	// back from a process that died. Default: nobody.
 	Logger *slog.Logger
 
-	now func() time.Time // for tests
+	// time is wall time, and a time that goes on evenly; for tests.
+	time func() (wall time.Time, mono time.Duration)
 }
 
 // Engine is an engine.Engine on one SQLite file, with dead letters and
@@ -46,7 +47,8 @@ type Engine struct {
 	path   string
 	retain engine.Retention
 	log    *slog.Logger
-	clock  func() time.Time
+	clock  *clock
+	salt   [saltSize]byte // see identity
 	lock   *flock.Flock
 
 	queue   queue
@@ -99,13 +101,10 @@ func Open(path string, opts *Options) (*Engine, error) {
 		path:   path,
 		retain: opts.Retention.WithDefaults(),
 		log:    opts.Logger,
-		clock:  opts.now,
+		clock:  newClock(opts.time),
 	}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
-	}
-	if e.clock == nil {
-		e.clock = time.Now
 	}
 	if err := e.open(); err != nil {
 		_ = e.release()
@@ -145,6 +144,9 @@ func (e *Engine) open() error {
 		return err
 	}
 	if err := write.findWAL(); err != nil {
+		return err
+	}
+	if err := e.readSalt(write); err != nil {
 		return err
 	}
 	if e.subs.c, err = e.connect(openExisting, readCache); err != nil {

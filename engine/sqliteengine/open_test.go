@@ -124,6 +124,11 @@ func TestChild(t *testing.T) {
 		fmt.Printf("claimed %d\n", len(claimed))
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(1)
+	case "push": // jobs until it is killed
+		push(t, e, newJobs("pushed", 50, testLane, 0))
+		fmt.Println("pushed")
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(1)
 	case "work": // all there is to do, naming each job
 		childWork(t, e)
 		if err := e.Close(); err != nil {

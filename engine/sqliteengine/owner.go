@@ -40,20 +40,28 @@ func (w *writer) enter(alone bool) (orphans int, err error) {
 // leave takes the engine's row away.
 func (w *writer) leave() error {
 	return w.transact([]*op{{run: func(w *writer) error {
+		if err := w.payCounts(); err != nil {
+			return err
+		}
 		_, err := w.c.run("DELETE FROM owners WHERE id = ?1", w.owner)
 		return err
 	}}})
 }
 
 func (w *writer) recoverLeases() (orphans int, err error) {
-	dead, err := w.ids("SELECT id FROM owners")
+	dead, err := w.ids("SELECT uncounted FROM owners ORDER BY uncounted DESC")
 	if err != nil || len(dead) == 0 {
 		return 0, err
+	}
+	if dead[0] > 0 {
+		if err := w.recount(); err != nil {
+			return 0, err
+		}
 	}
 	// Jobs change places, so a walk that carries them begins anew.
 	if w.seen.carrying {
 		w.seen.lane = 0
-		if _, err := w.c.run("UPDATE meta SET carry_lane = 0"); err != nil {
+		if _, err := w.c.run("UPDATE state SET carry_lane = 0"); err != nil {
 			return 0, err
 		}
 	}

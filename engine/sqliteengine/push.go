@@ -7,24 +7,36 @@ import (
 )
 
 // Push implements engine.Engine.
-func (e *Engine) Push(ctx context.Context, jobs []engine.Job) ([]engine.Ticket, error) {
-	b := &jobBatch{jobs: make([]newJob, 0, len(jobs)), events: make([]newEvent, 0, len(jobs))}
-	for i := range jobs {
-		if err := b.addJob(&jobs[i], -1, -1); err != nil {
-			return nil, err
-		}
+func (e *Engine) Push(ctx context.Context, req engine.PushRequest) (engine.PushResult, error) {
+	if err := req.Validate(); err != nil {
+		return engine.PushResult{}, err
 	}
-	err := e.do(ctx, "push", &op{weight: 2 * len(jobs), run: func(w *writer) error {
+	n := len(req.Jobs)
+	b := &jobBatch{jobs: make([]newJob, 0, n), events: make([]newEvent, 0, n)}
+	for i := range req.Jobs {
+		b.addJob(e, &req.Jobs[i], -1, -1)
+	}
+	var audiences []engine.Audience
+	if len(req.Channels) > 0 {
+		audiences = make([]engine.Audience, len(req.Channels))
+	}
+	err := e.do(ctx, "push", &op{weight: 2 * n, run: func(w *writer) error {
 		if err := w.findFresh(b, func(int) bool { return true }); err != nil {
 			return err
 		}
 		if err := w.insertEvents(b); err != nil {
 			return err
 		}
-		return w.insertJobs(b)
+		if err := w.insertJobs(b); err != nil {
+			return err
+		}
+		for i, channel := range req.Channels {
+			audiences[i] = w.audience(channel, req.MaxSubscribers)
+		}
+		return nil
 	}})
 	if err != nil {
-		return nil, err
+		return engine.PushResult{}, err
 	}
-	return b.out.strings(), nil
+	return engine.PushResult{Tickets: b.out.strings(), Audiences: audiences}, nil
 }

@@ -11,14 +11,15 @@ const (
 	// databases.
 	applicationID = 0x746f6f74
 	// schemaVersion is what this code reads and writes.
-	schemaVersion = 3
+	schemaVersion = 4
 	// never is the due time of a lane without jobs.
 	never = math.MaxInt64 >> 1
 	// bulk is how many rows one statement writes at most: those of nums.
 	bulk = 1024
 )
 
-// All times are microseconds since 1970, all durations are added in Go.
+// All times are microseconds since 1970 by the store's clock (see clock.go), all
+// durations are added in Go.
 //
 // What a job costs is mostly the number of b-trees it touches and of
 // statements it takes. Therefore:
@@ -37,6 +38,8 @@ const (
 //     each row. Only this package writes them.
 //   - nums holds 0 to 1023: INSERT … SELECT from it writes a run of rows in
 //     one statement, for a third of the price of one statement a row.
+//
+// This is version 1, as later versions found it; upgrades add what came later.
 const schema = `
 CREATE TABLE meta (
 	id INTEGER PRIMARY KEY CHECK (id = 1),
@@ -106,7 +109,45 @@ CREATE TABLE attributes (grp TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT N
 CREATE TABLE memory (key TEXT PRIMARY KEY, value BLOB NOT NULL, until INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX memory_until ON memory (until);
 `,
+	// Version 4 has the state of the file in a table of another name. A program
+	// of an older version reads meta at the beginning of each transaction, and
+	// what it would write is wrong by now; what it meets is an error that says
+	// so, as the view reads a table that does not exist. (ALTER TABLE … RENAME
+	// takes offence at such a view: an upgrade that needs it drops the view first.)
+	`
+CREATE TABLE state (
+	id INTEGER PRIMARY KEY CHECK (id = 1),
+	subscribers INTEGER NOT NULL,  -- counts changes of that table, see audience.go
+	gen INTEGER NOT NULL,          -- which of seen0 and seen1 is written
+	gen_start INTEGER NOT NULL,    -- since when
+	carry_lane INTEGER, carry_due INTEGER, carry_seq INTEGER, -- see seen.go
+	old_keys INTEGER NOT NULL,     -- for how many generations seen has keys of version 3, see oldkeys.go
+	salt BLOB NOT NULL,            -- see identity.go
+	clock_offset INTEGER NOT NULL, -- what is added to wall time, see clock.go
+	clock_jumps INTEGER NOT NULL,  -- how often that was changed
+	clock_at INTEGER NOT NULL,     -- a time that the store's clock has shown
+	recounts INTEGER NOT NULL      -- how often counts was made anew
+);
+INSERT INTO state SELECT 1, subscribers, gen, gen_start, carry_lane, carry_due, carry_seq,
+	2 * (EXISTS (SELECT 1 FROM seen0) OR EXISTS (SELECT 1 FROM seen1)), randomblob(16), 0, 0, 0, 0 FROM meta;
+DROP TABLE meta;
+CREATE VIEW meta AS SELECT * FROM "` + upgraded + `";
+ALTER TABLE events ADD COLUMN replay TEXT;
+ALTER TABLE dead ADD COLUMN replay TEXT;
+ALTER TABLE subscribers ADD COLUMN added INTEGER NOT NULL DEFAULT 0; -- 0: before this was kept
+ALTER TABLE subscribers ADD COLUMN until INTEGER NOT NULL DEFAULT 0; -- 0: without end
+CREATE INDEX subscribers_until ON subscribers (until) WHERE until > 0;
+ALTER TABLE attributes ADD COLUMN written INTEGER NOT NULL DEFAULT 0; -- 0: before this was kept
+ALTER TABLE attributes ADD COLUMN until INTEGER NOT NULL DEFAULT 0;   -- 0: without end
+CREATE INDEX attributes_until ON attributes (until) WHERE until > 0;
+ALTER TABLE owners ADD COLUMN uncounted INTEGER NOT NULL DEFAULT 0; -- since when it owes changes to counts; 0: it does not
+CREATE TABLE counts (lane INTEGER PRIMARY KEY, jobs INTEGER NOT NULL); -- see counts.go
+INSERT INTO counts SELECT lane, count(*) FROM jobs GROUP BY lane;
+`,
 }
+
+// upgraded is the error of an older program whose file was upgraded meanwhile.
+const upgraded = "this file was upgraded by a newer toot: restart this program with the newer one"
 
 // prepareFile makes sure that the file is one of ours, creating the schema in
 // an empty one and adding what an older version did not have.
@@ -139,8 +180,8 @@ func prepareFile(c *conn) error {
 	case version < 1:
 		return errForeign
 	case version < schemaVersion:
-		// A program of the older version that has the file open goes on
-		// working: an upgrade only adds.
+		// All steps are one transaction: the file is of one version or the
+		// other.
 		sql := fmt.Sprintf("%s; PRAGMA user_version = %d; COMMIT", strings.Join(upgrades[version-1:], ";"), schemaVersion)
 		return c.exec(sql)
 	}

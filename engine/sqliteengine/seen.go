@@ -1,7 +1,6 @@
 package sqliteengine
 
 import (
-	"encoding/binary"
 	"math"
 	"time"
 )
@@ -20,7 +19,6 @@ import (
 
 // seenState is what the writer remembers of it.
 type seenState struct {
-	known    bool
 	gen      int64 // the table written: seen0 or seen1
 	start    int64 // since when
 	old      bool  // whether the other table has rows
@@ -28,8 +26,7 @@ type seenState struct {
 	carrying bool
 	lane     int64 // how far the walk is
 	due, seq int64
-
-	retryAt time.Time // housekeeping by the timer failed: not before
+	oldKeys  int64 // see oldkeys.go
 }
 
 // carryChunk is how many jobs a transaction looks at for carrying.
@@ -37,42 +34,20 @@ const carryChunk = 2000
 
 func (w *writer) window() int64 { return max(1, w.e.retain.Dedupe.Microseconds()) }
 
-// untilRotation is how long an idle writer may sleep.
-func (w *writer) untilRotation() time.Duration {
+// untilRotation is how long there is nothing to rotate or carry.
+func (w *writer) untilRotation(now int64) time.Duration {
 	s := &w.seen
-	if !s.known || !s.old && !s.rows && !s.carrying {
+	switch {
+	case !w.stateKnown || !s.old && !s.rows && !s.carrying:
 		return time.Hour
+	case s.carrying:
+		return 0
 	}
-	wait := time.Duration(0)
-	if !s.carrying {
-		wait = time.Duration(s.start+w.window()-w.clock()) * time.Microsecond
-	}
-	return min(max(wait, time.Until(s.retryAt)), time.Hour)
-}
-
-func (w *writer) loadSeen() error {
-	s := &w.seen
-	if s.known {
-		return nil
-	}
-	q, _, err := w.c.query(`SELECT gen, gen_start, carry_lane IS NOT NULL, carry_lane, carry_due, carry_seq,
-		EXISTS (SELECT 1 FROM seen0), EXISTS (SELECT 1 FROM seen1) FROM meta`)
-	if err != nil {
-		return err
-	}
-	s.gen, s.start = q.int(0), q.int(1)
-	s.carrying, s.lane, s.due, s.seq = q.int(2) == 1, q.int(3), q.int(4), q.int(5)
-	s.rows, s.old = q.int(6+int(s.gen)) == 1, q.int(6+int(1-s.gen)) == 1
-	s.known = true
-	q.reset()
-	return nil
+	return time.Duration(s.start+w.window()-now) * time.Microsecond
 }
 
 // rotate does what is due: it is part of every transaction's beginning.
 func (w *writer) rotate() error {
-	if err := w.loadSeen(); err != nil {
-		return err
-	}
 	s := &w.seen
 	window := w.window()
 	if !s.old && !s.rows && !s.carrying {
@@ -80,7 +55,7 @@ func (w *writer) rotate() error {
 		// row is written together with the first job's.
 		if s.start+window <= w.now || s.start > w.now {
 			s.start = w.now
-			if _, err := w.c.run("UPDATE meta SET gen_start = ?1", s.start); err != nil {
+			if _, err := w.c.run("UPDATE state SET gen_start = ?1", s.start); err != nil {
 				return err
 			}
 		}
@@ -101,7 +76,8 @@ func (w *writer) rotate() error {
 		s.gen, s.carrying = 1-s.gen, false
 		s.old, s.rows = s.rows, false
 		s.start = max(s.start+window, w.now-window)
-		_, err = w.c.run("UPDATE meta SET gen = ?1, gen_start = ?2, carry_lane = NULL", s.gen, s.start)
+		s.oldKeys = max(s.oldKeys-1, 0)
+		_, err = w.c.run("UPDATE state SET gen = ?1, gen_start = ?2, carry_lane = NULL, old_keys = ?3", s.gen, s.start, s.oldKeys)
 		if err != nil {
 			return err
 		}
@@ -125,7 +101,7 @@ func (w *writer) carry() (done bool, err error) {
 	if !s.carrying {
 		s.carrying, s.lane, s.due, s.seq = true, 0, math.MinInt64, 0
 	}
-	q, ok, err := w.c.query(`SELECT j.lane, j.due, j.seq, e.id IS NOT NULL, e.id
+	q, ok, err := w.c.query(`SELECT j.lane, j.due, j.seq, e.id IS NOT NULL, e.channel, e.id, e.replay
 		FROM (SELECT lane, due, seq, pushed FROM jobs WHERE (lane, due, seq) > (?1, ?2, ?3) ORDER BY lane, due, seq LIMIT ?4) j
 		LEFT JOIN events e ON e.seq = j.seq AND j.pushed < ?5
 		ORDER BY j.lane, j.due, j.seq`, s.lane, s.due, s.seq, carryChunk, s.start)
@@ -134,7 +110,8 @@ func (w *writer) carry() (done bool, err error) {
 		n++
 		s.lane, s.due, s.seq = q.int(0), q.int(1), q.int(2)
 		if q.int(3) == 1 {
-			if err := w.keep(jobKey(nil, compactID(nil, q.text(4)), s.lane)); err != nil {
+			id := identify(&w.e.salt, q.text(4), q.text(5), q.text(6))
+			if err := w.keep(&id, s.lane); err != nil {
 				q.reset()
 				return false, err
 			}
@@ -144,29 +121,29 @@ func (w *writer) carry() (done bool, err error) {
 		return false, err
 	}
 	if n == carryChunk {
-		_, err = w.c.run("UPDATE meta SET carry_lane = ?1, carry_due = ?2, carry_seq = ?3", s.lane, s.due, s.seq)
+		_, err = w.c.run("UPDATE state SET carry_lane = ?1, carry_due = ?2, carry_seq = ?3", s.lane, s.due, s.seq)
 		return false, err
 	}
 	return true, nil
 }
 
 // moved is to be called for each job whose key changes.
-func (w *writer) moved(compact string, lane int64) error {
+func (w *writer) moved(id *identity, lane int64) error {
 	if !w.seen.carrying {
 		return nil
 	}
-	return w.keep(jobKey(nil, compact, lane))
+	return w.keep(id, lane)
 }
 
 // keep records a job in the table that is written, whether or not the other
 // one has it.
-func (w *writer) keep(key []byte) error {
+func (w *writer) keep(id *identity, lane int64) error {
 	sql := "INSERT OR IGNORE INTO seen0 VALUES (?1)"
 	if w.seen.gen == 1 {
 		sql = "INSERT OR IGNORE INTO seen1 VALUES (?1)"
 	}
 	w.seen.rows = true
-	_, err := w.c.run(sql, key)
+	_, err := w.c.run(sql, jobKey(nil, id, lane))
 	return err
 }
 
@@ -179,6 +156,9 @@ func (w *writer) dropIdleLanes() error {
 	_, err := w.c.run(`DELETE FROM lanes WHERE next = ?1 AND deferred <= ?2 AND idle < ?3
 		AND NOT EXISTS (SELECT 1 FROM jobs WHERE lane = lanes.id)`, int64(never), w.now, w.now-4*w.window())
 	if err != nil {
+		return err
+	}
+	if _, err := w.c.run("DELETE FROM counts WHERE jobs = 0 OR lane NOT IN (SELECT id FROM lanes)"); err != nil {
 		return err
 	}
 	_, err = w.c.run(`UPDATE lanes SET next = ?1, deferred = 0, wake = ?1, idle = ?2
@@ -216,7 +196,7 @@ func (w *writer) rememberRun(keys []byte, size int) (int, error) {
 
 // rememberAll records the jobs that wanted names, in order, and reports each
 // that was there already to known.
-func (w *writer) rememberAll(n int, wanted func(i int) (compact string, lane int64, ok bool), known func(i int)) error {
+func (w *writer) rememberAll(n int, wanted func(i int) (id *identity, lane int64, ok bool), known func(i int)) error {
 	keys, size, rows := w.keys[:0], 0, 0
 	defer func() { w.keys = keys[:0] }()
 	flush := func() error {
@@ -231,12 +211,12 @@ func (w *writer) rememberAll(n int, wanted func(i int) (compact string, lane int
 		return err
 	}
 	for i := range n {
-		compact, lane, ok := wanted(i)
+		id, lane, ok := wanted(i)
 		if !ok {
 			continue
 		}
 		if w.careful {
-			keys = jobKey(keys[:0], compact, lane)
+			keys = jobKey(keys[:0], id, lane)
 			fresh, err := w.remember(keys)
 			if err != nil {
 				return err
@@ -247,7 +227,7 @@ func (w *writer) rememberAll(n int, wanted func(i int) (compact string, lane int
 			continue
 		}
 		before := len(keys)
-		keys = jobKey(keys, compact, lane)
+		keys = jobKey(keys, id, lane)
 		if l := len(keys) - before; l != size || rows == bulk {
 			// The run ends before this key.
 			last := append([]byte(nil), keys[before:]...)
@@ -260,45 +240,4 @@ func (w *writer) rememberAll(n int, wanted func(i int) (compact string, lane int
 		rows++
 	}
 	return flush()
-}
-
-// compactID appends an event's ID in a form that says itself where it ends:
-// canonical UUIDs as 16 bytes, others as they are.
-func compactID(b []byte, id string) []byte {
-	if u, ok := parseUUID(id); ok {
-		return append(append(b, 0), u[:]...)
-	}
-	b = binary.AppendUvarint(append(b, 1), uint64(len(id)))
-	return append(b, id...)
-}
-
-// jobKey appends a job's identity to b.
-func jobKey[T string | []byte](b []byte, compact T, lane int64) []byte {
-	return binary.AppendUvarint(append(b, compact...), uint64(lane)) //nolint:gosec // not negative
-}
-
-// parseUUID reads the form that google/uuid and all others write; any other
-// spelling is a different ID.
-func parseUUID(s string) (u [16]byte, ok bool) {
-	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
-		return u, false
-	}
-	n := 0
-	for i := 0; i < 36; i++ {
-		if i == 8 || i == 13 || i == 18 || i == 23 {
-			continue
-		}
-		c := s[i]
-		switch {
-		case c >= '0' && c <= '9':
-			c -= '0'
-		case c >= 'a' && c <= 'f':
-			c -= 'a' - 10
-		default:
-			return u, false
-		}
-		u[n/2] = u[n/2]<<4 | c
-		n++
-	}
-	return u, true
 }

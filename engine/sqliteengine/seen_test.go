@@ -4,14 +4,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/watermarkchurch/toot-go/engine"
 )
 
 func TestAJobIsRememberedForOneToTwoWindows(t *testing.T) {
-	clock := &fakeClock{t: time.Now()}
-	e := open(t, tempFile(t), &Options{Retention: engine.Retention{Dedupe: time.Hour}, now: clock.now})
+	clock := newFakeClock()
+	e := open(t, tempFile(t), &Options{Retention: engine.Retention{Dedupe: time.Hour}, time: clock.read})
 	for step := range 30 {
 		// A generation begins with this job, the others come at any time
 		// after that.
@@ -32,8 +30,8 @@ func TestAJobIsRememberedForOneToTwoWindows(t *testing.T) {
 }
 
 func TestAJobThatWaitsIsRememberedAsLongAsItWaits(t *testing.T) {
-	clock := &fakeClock{t: time.Now()}
-	e := open(t, tempFile(t), &Options{Retention: engine.Retention{Dedupe: time.Hour}, now: clock.now})
+	clock := newFakeClock()
+	e := open(t, tempFile(t), &Options{Retention: engine.Retention{Dedupe: time.Hour}, time: clock.read})
 	// More than a transaction looks at, so that the walk has several steps.
 	jobs := newJobs("job", 3*carryChunk, testLane, 0)
 	for i := range jobs {
@@ -86,8 +84,8 @@ func finishWalk(t *testing.T, e *Engine) {
 }
 
 func TestWhatIsForgottenTakesNoRoom(t *testing.T) {
-	clock := &fakeClock{t: time.Now()}
-	e := open(t, tempFile(t), &Options{Retention: engine.Retention{Dedupe: time.Hour}, now: clock.now})
+	clock := newFakeClock()
+	e := open(t, tempFile(t), &Options{Retention: engine.Retention{Dedupe: time.Hour}, time: clock.read})
 	settleAll(t, e, push(t, e, newJobs("job", 100, testLane, time.Minute)), engine.Outcome{Result: engine.Done})
 	keep := engine.Lane{Kind: engine.Handle, Name: "keep"}
 	push(t, e, newJobs("keep", 1, keep, 100*time.Hour))
@@ -115,33 +113,5 @@ func TestWhatIsForgottenTakesNoRoom(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
-	}
-}
-
-func TestIDsThatDifferAreNotTakenForEachOther(t *testing.T) {
-	e := open(t, tempFile(t), nil)
-	id := uuid.MustParse("12345678-9abc-def0-1234-56789abcdef0")
-	ids := []string{
-		id.String(), "12345678-9ABC-DEF0-1234-56789ABCDEF0", "123456789abcdef0123456789abcdef0",
-		string(id[:]), "\x00" + string(id[:]), "a", "a\x00", "a\x01", "", "A",
-	}
-	var jobs []engine.Job
-	for _, id := range ids {
-		if id == "" {
-			continue
-		}
-		for _, lane := range []string{"a", "b", "\x01"} {
-			jobs = append(jobs, engine.Job{Event: &engine.Event{ID: id}, Lane: engine.Lane{Kind: engine.Deliver, Name: lane}, Lease: time.Minute})
-		}
-	}
-	for i, ticket := range push(t, e, jobs) {
-		if ticket == "" {
-			t.Errorf("%q in lane %q was taken for another job", jobs[i].Event.ID, jobs[i].Lane.Name)
-		}
-	}
-	for i, ticket := range push(t, e, jobs) {
-		if ticket != "" {
-			t.Errorf("%q in lane %q was not known", jobs[i].Event.ID, jobs[i].Lane.Name)
-		}
 	}
 }

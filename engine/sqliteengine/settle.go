@@ -3,7 +3,6 @@ package sqliteengine
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/watermarkchurch/toot-go/engine"
@@ -19,23 +18,23 @@ type settlement struct {
 	follow   jobBatch
 
 	ok    []bool
-	due   []int64 // of Extend: the new due time
+	to    []int64 // the new due times, of jobs that stay; nil if none does
 	fewer []int64 // see count
 }
 
 // Settle implements engine.Engine.
 func (e *Engine) Settle(ctx context.Context, outcomes []engine.Outcome) ([]engine.Settled, error) {
-	s, err := newSettlement(outcomes)
-	if err != nil {
+	if err := engine.ValidateOutcomes(outcomes); err != nil {
 		return nil, err
 	}
+	s := newSettlement(e, outcomes)
 	if err := e.do(ctx, "settle", &op{weight: len(outcomes) + 2*len(s.follow.jobs), run: s.run}); err != nil {
 		return nil, err
 	}
 	return s.results(), nil
 }
 
-func newSettlement(outcomes []engine.Outcome) (*settlement, error) {
+func newSettlement(e *Engine, outcomes []engine.Outcome) *settlement {
 	n := len(outcomes)
 	s := &settlement{
 		outcomes: outcomes,
@@ -43,12 +42,9 @@ func newSettlement(outcomes []engine.Outcome) (*settlement, error) {
 	}
 	for i := range outcomes {
 		o := &outcomes[i]
-		if o.Result < engine.Done || o.Result > engine.Extend {
-			return nil, fmt.Errorf("%w: unknown result %d", engine.ErrInvalid, o.Result)
-		}
 		s.tickets[i], s.valid[i] = parseTicket(o.Ticket)
-		if o.Result == engine.Extend && s.due == nil {
-			s.due = make([]int64, n)
+		if s.to == nil && o.Result != engine.Done && o.Result != engine.Bury {
+			s.to = make([]int64, n)
 		}
 		if len(o.Follow) == 0 {
 			continue
@@ -63,18 +59,16 @@ func newSettlement(outcomes []engine.Outcome) (*settlement, error) {
 			if j.Event == nil {
 				if own < 0 {
 					own = len(s.follow.events)
-					s.follow.events = append(s.follow.events, newEvent{compact: s.tickets[i].compact, seq: s.tickets[i].seq})
+					s.follow.events = append(s.follow.events, newEvent{id: s.tickets[i].id, seq: s.tickets[i].seq})
 				}
 				event = own
 			}
-			if err := s.follow.addJob(j, i, event); err != nil {
-				return nil, err
-			}
+			s.follow.addJob(e, j, i, event)
 		}
 		s.own[i] = own + 1 // 0: the outcome has no follow-up about its own event
 	}
 	s.sort()
-	return s, nil
+	return s
 }
 
 // sort puts outcomes of neighbours side by side, which were reported as they
@@ -135,30 +129,31 @@ func (s *settlement) change(w *writer) error {
 			continue
 		}
 		o, t := &s.outcomes[i], &s.tickets[i]
-		if o.Result == engine.Retry || o.Result == engine.Bury {
-			var err error
-			if o.Result == engine.Retry {
-				s.ok[i], err = w.retry(t, o)
-			} else {
-				s.ok[i], err = w.bury(t, o)
-			}
-			if err != nil {
-				return err
-			}
-			continue
-		}
 		to := int64(0)
-		if o.Result != engine.Done {
-			to = w.now + micros(o.After)
-			if o.Result == engine.Extend {
-				if to == t.due {
-					to++ // the old ticket must not stay good
-				}
-				s.due[i] = to
+		if s.to != nil {
+			to = w.place(t, o)
+			s.to[i] = to
+		}
+		alone := true
+		var err error
+		switch {
+		case o.Result == engine.Bury:
+			s.ok[i], err = w.bury(t, o)
+		case o.Result == engine.Retry:
+			s.ok[i], err = w.retry(t, o, to)
+		case o.Result == engine.Extend && o.History != nil:
+			s.ok[i], err = w.extend(t, o, to)
+		default:
+			alone = false
+			if o.Result != engine.Done {
+				err = w.moved(&t.id, t.lane)
 			}
-			if err := w.moved(t.compact, t.lane); err != nil {
-				return err
-			}
+		}
+		if err != nil {
+			return err
+		}
+		if alone {
+			continue
 		}
 		if r.rows > 0 && r.lane == t.lane && r.due == t.due && r.token == t.token && r.result == o.Result && r.to == to &&
 			r.first+r.rows == t.seq && r.rows < most {
@@ -171,6 +166,18 @@ func (s *settlement) change(w *writer) error {
 		r = rowRun{lane: t.lane, due: t.due, token: t.token, first: t.seq, rows: 1, result: o.Result, to: to, index: i}
 	}
 	return s.changeRun(w, &r)
+}
+
+// place is when a job is due after its outcome, if it stays.
+func (w *writer) place(t *ticket, o *engine.Outcome) int64 {
+	switch to := w.now + micros(o.After); {
+	case o.Result == engine.Release && o.After <= 0:
+		return t.was
+	case o.Result == engine.Extend && to == t.due:
+		return to + 1 // the old ticket must not stay good
+	default:
+		return to
+	}
 }
 
 func (s *settlement) changeRun(w *writer, r *rowRun) error {
@@ -203,30 +210,44 @@ func (s *settlement) changeRun(w *writer, r *rowRun) error {
 		return nil
 	}
 	if r.result == engine.Done {
+		w.counts.add(r.lane, -n)
 		return nil
 	}
-	l, err := w.laneByID(r.lane)
+	return w.dueIn(r.lane, r.to, r.result == engine.Release)
+}
+
+// dueIn is dueAt for the lane with that ID.
+func (w *writer) dueIn(lane, due int64, free bool) error {
+	l, err := w.laneByID(lane)
 	if l != nil && err == nil {
-		w.dueAt(l, r.to, r.result == engine.Release)
+		w.dueAt(l, due, free)
 	}
 	return err
 }
 
-func (w *writer) retry(t *ticket, o *engine.Outcome) (ok bool, err error) {
-	due := w.now + micros(o.After)
+func (w *writer) retry(t *ticket, o *engine.Outcome, due int64) (ok bool, err error) {
 	n, err := w.c.run(`UPDATE jobs SET due = ?5, token = 0, attempt = ?6, history = ?7
 		WHERE lane = ?1 AND due = ?2 AND seq = ?3 AND token = ?4`, t.lane, t.due, t.seq, t.token, due, o.Attempt, o.History)
 	if err != nil || n == 0 {
 		return false, err
 	}
-	if err := w.moved(t.compact, t.lane); err != nil {
+	if err := w.moved(&t.id, t.lane); err != nil {
 		return false, err
 	}
-	l, err := w.laneByID(t.lane)
-	if l != nil && err == nil {
-		w.dueAt(l, due, true)
+	return true, w.dueIn(t.lane, due, true)
+}
+
+// extend is Extend with a history.
+func (w *writer) extend(t *ticket, o *engine.Outcome, due int64) (ok bool, err error) {
+	n, err := w.c.run(`UPDATE jobs SET due = ?5, history = ?6
+		WHERE lane = ?1 AND due = ?2 AND seq = ?3 AND token = ?4`, t.lane, t.due, t.seq, t.token, due, o.History)
+	if err != nil || n == 0 {
+		return false, err
 	}
-	return true, err
+	if err := w.moved(&t.id, t.lane); err != nil {
+		return false, err
+	}
+	return true, w.dueIn(t.lane, due, false)
 }
 
 // count settles which events are still referred to: it deletes those that are
@@ -302,11 +323,7 @@ func (s *settlement) count(w *writer) error {
 // event gets further jobs.
 func (w *writer) share(s *settlement, i int) error {
 	t := &s.tickets[i]
-	due := w.now + micros(s.outcomes[i].After)
-	if s.outcomes[i].Result == engine.Extend {
-		due = s.due[i]
-	}
-	_, err := w.c.run("UPDATE jobs SET shared = 1 WHERE lane = ?1 AND due = ?2 AND seq = ?3", t.lane, due, t.seq)
+	_, err := w.c.run("UPDATE jobs SET shared = 1 WHERE lane = ?1 AND due = ?2 AND seq = ?3", t.lane, s.to[i], t.seq)
 	return err
 }
 
@@ -370,7 +387,7 @@ func (s *settlement) results() []engine.Settled {
 		out[i].OK = s.ok[i]
 		if s.ok[i] && o.Result == engine.Extend {
 			t := s.tickets[i]
-			t.due = s.due[i]
+			t.due = s.to[i]
 			if s.own != nil && s.own[i] > 0 {
 				t.shared = s.follow.events[s.own[i]-1].shared
 			}

@@ -102,6 +102,9 @@ func TestWhateverIsDoneTheFileAddsUp(t *testing.T) {
 						o.Ticket, o.Result = mine[i], engine.Result(1+r.IntN(int(engine.Extend)))
 						if o.Result == engine.Extend {
 							o.After = time.Minute
+							if r.IntN(2) == 0 {
+								o.History = []byte("so far")
+							}
 						}
 						if r.IntN(3) == 0 {
 							o.Follow, keys[i] = build(nil, eventOf[o.Ticket])
@@ -139,13 +142,21 @@ func TestWhateverIsDoneTheFileAddsUp(t *testing.T) {
 			if got != jobs {
 				t.Errorf("the file holds %d jobs, want %d", got, jobs)
 			}
+			for _, e := range engines {
+				lanePage(t, e, engine.LaneQuery{}) // writes what it owes
+			}
+			for i, l := range lanePage(t, engines[0], engine.LaneQuery{}) {
+				if s := stats[i]; l.Lane != s.Lane || l.Jobs != s.Waiting+s.Leased {
+					t.Errorf("the page says %+v of the lane %+v", l, s)
+				}
+			}
 		})
 	}
 }
 
 func TestExtendSpendsTheTicketEvenIfTheLeaseEndsAtTheSameTime(t *testing.T) {
-	clock := &fakeClock{t: time.Now()}
-	e := open(t, tempFile(t), &Options{now: clock.now})
+	clock := newFakeClock()
+	e := open(t, tempFile(t), &Options{time: clock.read})
 	old := push(t, e, newJobs("a", 3, testLane, time.Minute))
 	settled, err := e.Settle(t.Context(), []engine.Outcome{
 		{Ticket: old[0], Result: engine.Extend, After: time.Minute},
@@ -166,8 +177,8 @@ func TestExtendSpendsTheTicketEvenIfTheLeaseEndsAtTheSameTime(t *testing.T) {
 }
 
 func TestALeaseThatEndsIsFoundInALaneWithoutOtherJobs(t *testing.T) {
-	clock := &fakeClock{t: time.Now()}
-	e := open(t, tempFile(t), &Options{now: clock.now})
+	clock := newFakeClock()
+	e := open(t, tempFile(t), &Options{time: clock.read})
 	push(t, e, newJobs("a", 3, testLane, time.Minute))
 	req := engine.ClaimRequest{Kind: engine.Deliver, Max: 10, MaxPerLane: 10, Lease: time.Minute}
 	res, err := e.Claim(t.Context(), req)

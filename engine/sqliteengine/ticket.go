@@ -12,8 +12,9 @@ import (
 type ticket struct {
 	lane, due, seq int64
 	token          int64
+	was            int64 // when it was due before the claim: where Release puts it
 	shared         bool
-	compact        string // the event's ID, see compactID
+	id             identity
 }
 
 func appendTicket(b []byte, t *ticket) []byte {
@@ -26,7 +27,8 @@ func appendTicket(b []byte, t *ticket) []byte {
 	b = binary.AppendUvarint(b, uint64(t.due))
 	b = binary.AppendUvarint(b, uint64(t.seq))
 	b = binary.AppendUvarint(b, uint64(t.token))
-	return append(b, t.compact...)
+	b = binary.AppendUvarint(b, uint64(t.due-t.was))
+	return append(b, t.id[:]...)
 }
 
 // parseTicket reports false for what is no ticket.
@@ -36,15 +38,15 @@ func parseTicket(s engine.Ticket) (t ticket, ok bool) {
 	}
 	t.shared = s[0] == 1
 	rest := string(s[1:])
-	for _, v := range []*int64{&t.lane, &t.due, &t.seq, &t.token} {
+	for _, v := range []*int64{&t.lane, &t.due, &t.seq, &t.token, &t.was} {
 		u, n := uvarint(rest)
 		if n <= 0 {
 			return t, false
 		}
 		*v, rest = int64(u), rest[n:]
 	}
-	t.compact = rest
-	return t, len(rest) > 1
+	t.was = t.due - t.was
+	return t, copy(t.id[:], rest) == len(t.id) && len(rest) == len(t.id)
 }
 
 // uvarint is binary.Uvarint for strings.
@@ -73,12 +75,6 @@ func (t *tickets) reset(n int) {
 
 func (t *tickets) add(k *ticket) {
 	t.buf = appendTicket(t.buf, k)
-	t.ends = append(t.ends, len(t.buf))
-}
-
-// addFor adds the ticket of a job whose event has that ID.
-func (t *tickets) addFor(k *ticket, id string) {
-	t.buf = compactID(appendTicket(t.buf, k), id)
 	t.ends = append(t.ends, len(t.buf))
 }
 

@@ -5,8 +5,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/watermarkchurch/toot-go/engine"
 )
 
 // oldFile makes a file as the first version of the schema had it.
@@ -43,7 +41,7 @@ func TestAFileOfAnOlderVersionOpens(t *testing.T) {
 			if err := e.PutCredential(t.Context(), "realm", name, []byte("proof")); err != nil {
 				t.Errorf("PutCredential: %v", err)
 			}
-			if ok, err := e.SwapAttribute(t.Context(), "group", name, nil, []byte("value")); !ok || err != nil {
+			if ok, err := e.SwapAttribute(t.Context(), "group", name, nil, []byte("value"), 0); !ok || err != nil {
 				t.Errorf("SwapAttribute: %v, %v", ok, err)
 			}
 			if kept, err := e.Remember(t.Context(), name, []byte("value"), time.Hour); string(kept) != "value" || err != nil {
@@ -63,7 +61,5 @@ func TestAFileOfAnOlderVersionOpens(t *testing.T) {
 	if names, err := e.Usernames(t.Context(), "realm"); len(names) != 4 || err != nil {
 		t.Errorf("users %v, %v", names, err)
 	}
-	if _, err := e.Push(t.Context(), []engine.Job{{Event: &engine.Event{ID: "e", Channel: "c", Body: []byte("{}")}, Lane: testLane}}); err != nil {
-		t.Errorf("Push: %v", err)
-	}
+	push(t, e, newJobs("e", 1, testLane, 0))
 }

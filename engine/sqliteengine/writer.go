@@ -23,11 +23,18 @@ type writer struct {
 
 	owner   int64 // the engine's row in owners
 	version int64 // PRAGMA data_version, which other connections' commits change
+	started bool  // whether the clock goes
 	lanes   laneCache
-	seen    seenState
+	tidying tidying
+	counts  counts
 	nextSeq int64 // the next event's key; 0: not known
 	dead    int   // how many dead letters there are; -1: not known
 	aged    int64 // when dead letters were last trimmed by age
+
+	stateKnown bool // whether the following are as the row of state says
+	seen       seenState
+	audiences  audiences
+	time       clockRow
 
 	// Of the current transaction:
 	now    int64
@@ -38,8 +45,9 @@ type writer struct {
 	// already; errCareful says that this was wrong.
 	careful bool
 
-	carefulFor  int  // so many more transactions are careful from the start
-	foreign     bool // another process has written something
+	carefulFor  int       // so many more transactions are careful from the start
+	retryAt     time.Time // what is due without calls has failed: not before
+	foreign     bool      // another process has written something
 	keys        []byte
 	lastChannel string // see channel
 }
@@ -60,7 +68,7 @@ func newWriter(e *Engine, c *conn) *writer {
 // forget drops what is remembered of the file.
 func (w *writer) forget() {
 	w.lanes.reset()
-	w.seen.known = false
+	w.stateKnown = false
 	w.nextSeq = 0
 	w.dead = -1
 }
@@ -100,7 +108,7 @@ func (w *writer) loop() {
 
 // idle waits for a call, looking after the file meanwhile.
 func (w *writer) idle() {
-	wait := w.untilRotation()
+	wait := min(w.untilDuty(), lookEvery)
 	watched := w.e.hints.watched()
 	if watched {
 		wait = min(wait, pollOthers)
@@ -117,13 +125,23 @@ func (w *writer) idle() {
 		_ = w.refresh()
 		w.hint()
 	}
-	if w.untilRotation() <= 0 {
-		// An empty transaction: begin does what is due.
+	if w.untilDuty() <= 0 {
+		// An empty transaction: its beginning and end do what is due.
 		if err := w.transact(nil); err != nil {
 			w.e.log.Warn("housekeeping failed and is tried again", "file", w.e.path, "error", err)
-			w.seen.retryAt = time.Now().Add(time.Second)
+			w.retryAt = time.Now().Add(time.Second)
 		}
 	}
+}
+
+// untilDuty is how long there is nothing to do, with no calls.
+func (w *writer) untilDuty() time.Duration {
+	now := w.e.clock.now()
+	wait := min(w.untilRotation(now), w.counts.untilDue(now), time.Duration(w.tidying.next-now)*time.Microsecond)
+	if w.e.clock.jumped() {
+		wait = 0
+	}
+	return max(wait, time.Until(w.retryAt))
 }
 
 // refresh drops what is remembered if another process has written.
@@ -155,7 +173,7 @@ func (w *writer) probe(ops *[]*op) {
 		if !o.start() {
 			continue
 		}
-		w.now = w.clock()
+		w.now = w.e.clock.now()
 		if answered, err := o.probe(w); err == nil && answered {
 			o.answer(nil)
 			continue
@@ -166,8 +184,6 @@ func (w *writer) probe(ops *[]*op) {
 	clear((*ops)[len(rest):])
 	*ops = rest
 }
-
-func (w *writer) clock() int64 { return w.e.clock().UnixMicro() }
 
 // group runs calls in one transaction, or each in its own if that fails, and
 // answers them. It returns ops with those added that arrived meanwhile.
@@ -237,19 +253,30 @@ func (w *writer) begin() error {
 		}
 		time.Sleep(200*time.Microsecond + rand.N(800*time.Microsecond)) //nolint:gosec // no secret
 	}
-	err := w.refresh()
-	if err == nil {
-		w.now = w.clock()
-		w.token = w.newToken()
-		w.hinted = 0
-		w.careful = w.carefulFor > 0
-		w.lanes.bound()
-		err = w.rotate()
-	}
+	err := w.prepare()
 	if err != nil {
 		w.rollback()
 	}
 	return err
+}
+
+// prepare brings what is remembered up to date with the file, and the file
+// with the time.
+func (w *writer) prepare() error {
+	for _, step := range []func() error{w.refresh, w.readState, w.tellTime} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	w.counts.begin()
+	w.token = w.newToken()
+	w.hinted = 0
+	w.careful = w.carefulFor > 0
+	w.lanes.bound()
+	if err := w.tidy(); err != nil {
+		return err
+	}
+	return w.rotate()
 }
 
 // finish runs the calls in the transaction and commits it.
@@ -263,12 +290,17 @@ func (w *writer) finish(ops []*op) error {
 		if err := w.flushLanes(); err != nil {
 			return err
 		}
+		if err := w.keepCounts(); err != nil {
+			return err
+		}
 		return w.c.commit()
 	}()
 	if err != nil {
 		w.rollback()
 		return err
 	}
+	w.counts.committed()
+	w.e.clock.committed(w.time)
 	if w.carefulFor > 0 {
 		w.carefulFor--
 	}
@@ -278,6 +310,7 @@ func (w *writer) finish(ops []*op) error {
 
 func (w *writer) rollback() {
 	w.forget()
+	w.audiences = audiences{} // may be of the transaction
 	if w.c.inTransaction() {
 		if _, err := w.c.run("ROLLBACK"); err != nil {
 			w.e.log.Error("rolling back failed", "file", w.e.path, "error", err)
@@ -292,7 +325,7 @@ func (w *writer) hint() {
 		return
 	}
 	w.foreign = false
-	now := w.clock()
+	now := w.e.clock.now()
 	for kind := engine.FanOut; kind <= engine.Handle; kind++ {
 		s, ok, err := w.c.query("SELECT wake FROM lanes WHERE kind = ?1 ORDER BY wake LIMIT 1", int64(kind))
 		if err != nil {

@@ -39,7 +39,7 @@ func TestAFullDiskIsReportedAndGotOver(t *testing.T) {
 		big[i].Event.Body = make([]byte, 10_000)
 	}
 	for range 2 {
-		_, err := e.Push(ctx, big)
+		_, err := e.Push(ctx, engine.PushRequest{Jobs: big})
 		if err == nil {
 			t.Fatal("Push succeeded without room")
 		}
@@ -76,7 +76,7 @@ func TestACallThatFailsDoesNotFailItsNeighbours(t *testing.T) {
 			if i == 3 {
 				jobs = big
 			}
-			_, errs[i] = e.Push(ctx, jobs)
+			_, errs[i] = e.Push(ctx, engine.PushRequest{Jobs: jobs})
 		})
 		<-ctx.queued
 	}
@@ -119,7 +119,7 @@ func TestACallWhoseContextEndsWhileItWaitsLeavesNothing(t *testing.T) {
 	push(t, e, newJobs("a", 1, testLane, 0))
 	for name, call := range map[string]func(context.Context) error{
 		"push": func(ctx context.Context) error {
-			_, err := e.Push(ctx, newJobs("b", 1, testLane, 0))
+			_, err := e.Push(ctx, engine.PushRequest{Jobs: newJobs("b", 1, testLane, 0)})
 			return err
 		},
 		"claim": func(ctx context.Context) error {
@@ -151,7 +151,7 @@ func TestALockedFileIsReportedInTime(t *testing.T) {
 	file := tempFile(t)
 	e := open(t, file, nil)
 	unlock := lockFile(t, file)
-	_, err := e.Push(context.Background(), newJobs("a", 1, testLane, 0))
+	_, err := e.Push(context.Background(), engine.PushRequest{Jobs: newJobs("a", 1, testLane, 0)})
 	unlock()
 	if err == nil || !strings.Contains(err.Error(), "another process kept it locked") {
 		t.Errorf("error %v, want one that says who is in the way", err)

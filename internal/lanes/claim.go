@@ -272,11 +272,11 @@ func (p *Pool) noteWhatIsLeftLocked(c claim, n int, got map[*Lane]int) {
 
 // jobID tells the jobs of a pool apart.
 type jobID struct {
-	lane        *Lane
-	channel, id string
+	lane                *Lane
+	channel, id, replay string
 }
 
-func identify(l *Lane, e *engine.Event) jobID { return jobID{l, e.Channel, e.ID} }
+func identify(l *Lane, e *engine.Event) jobID { return jobID{l, e.Channel, e.ID, e.Replay} }
 
 // overdueLocked returns the jobs whose lease was not extended in time: should a
 // claim bring them again, they are in good hands already.

@@ -34,19 +34,21 @@ func (h *Push) Add(to *Pool, e *engine.Event, lane string) {
 	h.targets = append(h.targets, target{to, l})
 }
 
-// Store stores the jobs and hands on those that were stored under a lease.
-func (h *Push) Store(ctx context.Context, eng engine.Engine) error {
-	if len(h.jobs) == 0 {
-		return nil
+// Store stores the jobs and hands on those that were stored under a lease. It
+// returns the audiences of channels, of which up to most subscribers are listed,
+// as of a moment after the call began.
+func (h *Push) Store(ctx context.Context, eng engine.Engine, channels []string, most int) ([]engine.Audience, error) {
+	if len(h.jobs) == 0 && len(channels) == 0 {
+		return nil, nil
 	}
 	began := time.Now()
-	tickets, err := eng.Push(ctx, h.jobs)
+	res, err := eng.Push(ctx, engine.PushRequest{Jobs: h.jobs, Channels: channels, MaxSubscribers: most})
 	if err != nil {
 		h.Cancel()
-		return err
+		return nil, err
 	}
-	h.stored(tickets, nil, began)
-	return nil
+	h.stored(res.Tickets, nil, began)
+	return res.Audiences, nil
 }
 
 // stored is called once the jobs are durable. event stands for nil events;

@@ -16,15 +16,15 @@ var errContended = errors.New("others keep changing it")
 // do the same. It changes nothing if next returns what is there, or an error.
 func (r *Registry) change(ctx context.Context, group, name string, next func(old []byte) ([]byte, error)) error {
 	for range maxSwaps {
-		all, err := r.attributes.Attributes(ctx, group)
+		old, err := r.attributes.Attribute(ctx, group, name)
 		if err != nil {
 			return err
 		}
-		value, err := next(all[name])
-		if err != nil || string(value) == string(all[name]) {
+		value, err := next(old.Value)
+		if err != nil || string(value) == string(old.Value) {
 			return err
 		}
-		swapped, err := r.attributes.SwapAttribute(ctx, group, name, all[name], value)
+		swapped, err := r.attributes.SwapAttribute(ctx, group, name, old.Value, value, 0)
 		if swapped || err != nil {
 			return err
 		}

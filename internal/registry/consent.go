@@ -12,36 +12,41 @@ const (
 	// consentGroup and a channel are the group of attributes in which those
 	// callback URLs are that have consented to it.
 	consentGroup = "consent:"
-	maxConsents  = 100_000
+	// consentAge is how old what a process knows of a consent may become.
+	consentAge  = 3 * time.Second
+	maxConsents = 100_000
 )
 
 // ErrNoConsent is the error of a callback URL that does not want a channel's
 // events, or does not say that it does.
 var ErrNoConsent = errors.New("the endpoint did not consent to events on this channel (OPTIONS with WebHook-Request-Origin)")
 
-// consents remembers who has consented, for deliveries.
+// consents remembers for a moment who has consented.
 type consents struct {
 	mu    sync.Mutex
-	known map[[2]string]bool // by channel and callback URL
+	known map[consent]time.Time // since when
 }
+
+type consent struct{ channel, callbackURL string }
 
 func (c *consents) has(channel, callbackURL string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.known[[2]string{channel, callbackURL}]
+	at, ok := c.known[consent{channel, callbackURL}]
+	return ok && time.Since(at) <= consentAge
 }
 
 func (c *consents) note(channel, callbackURL string, yes bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !yes {
-		delete(c.known, [2]string{channel, callbackURL})
+		delete(c.known, consent{channel, callbackURL})
 		return
 	}
 	if c.known == nil || len(c.known) >= maxConsents {
-		c.known = map[[2]string]bool{}
+		c.known = map[consent]time.Time{}
 	}
-	c.known[[2]string{channel, callbackURL}] = true
+	c.known[consent{channel, callbackURL}] = time.Now()
 }
 
 // Consent returns nil if a callback URL has consented to a channel, asking it
@@ -51,16 +56,16 @@ func (r *Registry) Consent(ctx context.Context, channel, callbackURL string) err
 	if r.AskConsent == nil || r.consents.has(channel, callbackURL) {
 		return nil
 	}
-	all, err := r.attributes.Attributes(ctx, consentGroup+channel)
+	given, err := r.attributes.Attribute(ctx, consentGroup+channel, callbackURL)
 	if err != nil {
 		return fmt.Errorf("toot: consent: %w", err)
 	}
-	if all[callbackURL] == nil {
+	if len(given.Value) == 0 {
 		if err := r.AskConsent(ctx, channel, callbackURL); err != nil {
 			return err
 		}
 		now := []byte(time.Now().UTC().Format(time.RFC3339))
-		if _, err := r.attributes.SwapAttribute(ctx, consentGroup+channel, callbackURL, nil, now); err != nil {
+		if _, err := r.attributes.SwapAttribute(ctx, consentGroup+channel, callbackURL, nil, now, 0); err != nil {
 			return fmt.Errorf("toot: consent: %w", err)
 		}
 	}

@@ -29,6 +29,7 @@ type Config struct {
 type Registry struct {
 	Config
 	attributes engine.Attributes // nil if the engine keeps none
+	audiences  audiences
 	consents   consents
 	secrets    secrets
 }
@@ -40,7 +41,7 @@ var ErrUnsupported = errors.New("the engine does not implement engine.Attributes
 func New(c Config) (*Registry, error) {
 	r := &Registry{Config: c}
 	r.attributes, _ = c.Engine.(engine.Attributes)
-	if (c.Lease > 0 || c.AskConsent != nil) && r.attributes == nil {
+	if c.AskConsent != nil && r.attributes == nil {
 		return nil, ErrUnsupported
 	}
 	return r, nil

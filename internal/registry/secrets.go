@@ -110,7 +110,7 @@ func (r *Registry) refreshSecrets(ctx context.Context, now time.Time, known *sec
 	default:
 		state = &secretsState{make(map[string]*secretKeys, len(all)), now}
 		for url, value := range all {
-			state.byURL[url] = decodeKeys(value)
+			state.byURL[url] = decodeKeys(value.Value)
 		}
 	}
 	s.state.Store(state)

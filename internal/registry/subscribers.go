@@ -3,59 +3,70 @@ package registry
 import (
 	"context"
 	"slices"
+	"time"
+
+	"github.com/watermarkchurch/toot-go/engine"
 )
 
 // Add registers a callback URL on a channel, for Config.Lease, and reports
 // whether it was new there.
 func (r *Registry) Add(ctx context.Context, channel, callbackURL string) (added bool, err error) {
-	if r.Lease > 0 {
-		if err := r.grantLease(ctx, channel, callbackURL); err != nil {
-			return false, err
+	defer r.audiences.forget(channel)
+	return r.Engine.AddSubscriber(ctx, channel, callbackURL, r.Lease)
+}
+
+// Remove takes a callback URL off a channel, with its consent, and reports
+// whether it was there. If olderThan is more than zero, a registration that is
+// younger than that stays, by the store's clock.
+func (r *Registry) Remove(ctx context.Context, channel, callbackURL string, olderThan time.Duration) (removed bool, err error) {
+	defer r.audiences.forget(channel)
+	removed, err = r.Engine.RemoveSubscriber(ctx, channel, callbackURL, olderThan)
+	if removed && err == nil {
+		r.withdrawConsent(ctx, channel, callbackURL)
+	}
+	return removed, err
+}
+
+// Audience returns who gets a channel's events, as of a moment after the call
+// began, if there are at most most of them.
+func (r *Registry) Audience(ctx context.Context, channel string, most int) engine.Audience {
+	urls, err := r.Engine.Subscribers(ctx, channel)
+	a := engine.Audience{CallbackURLs: urls, Err: err}
+	if len(urls) > most {
+		a = engine.Audience{More: true}
+	}
+	r.audiences.note(channel, a)
+	return a
+}
+
+// Known returns who got a channel's events a few seconds ago at the most, and
+// whether that is known. It may have changed since.
+func (r *Registry) Known(channel string) (a engine.Audience, ok bool) {
+	return r.audiences.get(channel)
+}
+
+// Note remembers what the store has just said of a channel, and returns the
+// callback URLs that were missing in what was known before.
+func (r *Registry) Note(channel string, known, now engine.Audience) (missing []string) {
+	r.audiences.note(channel, now)
+	for _, u := range now.CallbackURLs {
+		if !slices.Contains(known.CallbackURLs, u) {
+			missing = append(missing, u)
 		}
 	}
-	return r.Engine.AddSubscriber(ctx, channel, callbackURL)
-}
-
-// Remove takes a callback URL off a channel, with what is kept beside it, and
-// reports whether it was there.
-func (r *Registry) Remove(ctx context.Context, channel, callbackURL string) (removed bool, err error) {
-	removed, err = r.Engine.RemoveSubscriber(ctx, channel, callbackURL)
-	if err != nil {
-		return false, err
-	}
-	if r.Lease > 0 {
-		r.forget(ctx, leaseGroup+channel, callbackURL)
-	}
-	r.withdrawConsent(ctx, channel, callbackURL)
-	return removed, nil
-}
-
-// Audience returns the callback URLs that get a channel's events now. The
-// caller must not change the slice.
-func (r *Registry) Audience(ctx context.Context, channel string) ([]string, error) {
-	urls, err := r.Engine.Subscribers(ctx, channel)
-	if err != nil {
-		return nil, err
-	}
-	return r.live(ctx, channel, urls)
+	return missing
 }
 
 // List returns the channels with a prefix that have subscribers, each with its
 // callback URLs in ascending order.
 func (r *Registry) List(ctx context.Context, prefix string) (map[string][]string, error) {
-	channels, err := r.Engine.Channels(ctx, prefix)
-	if err != nil {
-		return nil, err
-	}
-	for channel, urls := range channels {
-		if urls, err = r.live(ctx, channel, urls); err != nil {
-			return nil, err
-		}
-		if channels[channel] = urls; len(urls) == 0 {
-			delete(channels, channel)
-		}
-	}
-	return channels, nil
+	return r.Engine.Channels(ctx, prefix)
+}
+
+// Subscribers returns all callback URLs of a channel, as of a moment after the
+// call began. The caller must not change the slice.
+func (r *Registry) Subscribers(ctx context.Context, channel string) ([]string, error) {
+	return r.Engine.Subscribers(ctx, channel)
 }
 
 // IsFull reports that a channel has as many subscribers as it may have, and

@@ -70,7 +70,7 @@ func play(role string) error {
 	var others sync.WaitGroup
 	switch role {
 	case publisher:
-		if _, err := eng.AddSubscriber(ctx, channel, url); err != nil {
+		if _, err := eng.AddSubscriber(ctx, channel, url, 0); err != nil {
 			return unlessStopped(ctx, err)
 		}
 		for range 3 {

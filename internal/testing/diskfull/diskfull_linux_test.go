@@ -202,7 +202,7 @@ func open(file string, subscribers ...string) (app *toot.App, stop func(), err e
 		return nil, nil, err
 	}
 	for _, url := range subscribers {
-		if _, err := eng.AddSubscriber(context.Background(), "a", url); err != nil {
+		if _, err := eng.AddSubscriber(context.Background(), "a", url, 0); err != nil {
 			return nil, nil, err
 		}
 	}

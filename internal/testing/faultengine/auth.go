@@ -14,6 +14,7 @@ const (
 	Usernames        Method = "Usernames"
 	PutCredential    Method = "PutCredential"
 	RemoveCredential Method = "RemoveCredential"
+	Attribute        Method = "Attribute"
 	Attributes       Method = "Attributes"
 	SwapAttribute    Method = "SwapAttribute"
 	Remember         Method = "Remember"
@@ -58,14 +59,19 @@ func (e *Engine) RemoveCredential(ctx context.Context, realm, username string) (
 	return of(ctx, e, RemoveCredential, func(c engine.Credentials) (bool, error) { return c.RemoveCredential(ctx, realm, username) })
 }
 
+// Attribute implements engine.Attributes.
+func (e *Engine) Attribute(ctx context.Context, group, name string) (engine.Attribute, error) {
+	return of(ctx, e, Attribute, func(c engine.Attributes) (engine.Attribute, error) { return c.Attribute(ctx, group, name) })
+}
+
 // Attributes implements engine.Attributes.
-func (e *Engine) Attributes(ctx context.Context, group string) (map[string][]byte, error) {
-	return of(ctx, e, Attributes, func(c engine.Attributes) (map[string][]byte, error) { return c.Attributes(ctx, group) })
+func (e *Engine) Attributes(ctx context.Context, group string) (map[string]engine.Attribute, error) {
+	return of(ctx, e, Attributes, func(c engine.Attributes) (map[string]engine.Attribute, error) { return c.Attributes(ctx, group) })
 }
 
 // SwapAttribute implements engine.Attributes.
-func (e *Engine) SwapAttribute(ctx context.Context, group, name string, old, value []byte) (bool, error) {
-	return of(ctx, e, SwapAttribute, func(c engine.Attributes) (bool, error) { return c.SwapAttribute(ctx, group, name, old, value) })
+func (e *Engine) SwapAttribute(ctx context.Context, group, name string, old, value []byte, keep time.Duration) (bool, error) {
+	return of(ctx, e, SwapAttribute, func(c engine.Attributes) (bool, error) { return c.SwapAttribute(ctx, group, name, old, value, keep) })
 }
 
 // Remember implements engine.Memory.

@@ -40,6 +40,8 @@ const (
 	Redrive          Method = "Redrive"
 	Discard          Method = "Discard"
 	Lanes            Method = "Lanes"
+	LanePage         Method = "LanePage"
+	Ping             Method = "Ping"
 	Hint             Method = "Hint"
 )
 
@@ -196,13 +198,13 @@ func get[T any](ctx context.Context, e *Engine, c Call, call func() (T, error)) 
 }
 
 // AddSubscriber implements engine.Engine.
-func (e *Engine) AddSubscriber(ctx context.Context, channel, callbackURL string) (bool, error) {
-	return get(ctx, e, Call{Method: AddSubscriber}, func() (bool, error) { return e.inner.AddSubscriber(ctx, channel, callbackURL) })
+func (e *Engine) AddSubscriber(ctx context.Context, channel, callbackURL string, lease time.Duration) (bool, error) {
+	return get(ctx, e, Call{Method: AddSubscriber}, func() (bool, error) { return e.inner.AddSubscriber(ctx, channel, callbackURL, lease) })
 }
 
 // RemoveSubscriber implements engine.Engine.
-func (e *Engine) RemoveSubscriber(ctx context.Context, channel, callbackURL string) (bool, error) {
-	return get(ctx, e, Call{Method: RemoveSubscriber}, func() (bool, error) { return e.inner.RemoveSubscriber(ctx, channel, callbackURL) })
+func (e *Engine) RemoveSubscriber(ctx context.Context, channel, callbackURL string, olderThan time.Duration) (bool, error) {
+	return get(ctx, e, Call{Method: RemoveSubscriber}, func() (bool, error) { return e.inner.RemoveSubscriber(ctx, channel, callbackURL, olderThan) })
 }
 
 // Subscribers implements engine.Engine.
@@ -216,8 +218,8 @@ func (e *Engine) Channels(ctx context.Context, prefix string) (map[string][]stri
 }
 
 // Push implements engine.Engine.
-func (e *Engine) Push(ctx context.Context, jobs []engine.Job) ([]engine.Ticket, error) {
-	return get(ctx, e, Call{Method: Push, Jobs: jobs}, func() ([]engine.Ticket, error) { return e.inner.Push(ctx, jobs) })
+func (e *Engine) Push(ctx context.Context, req engine.PushRequest) (engine.PushResult, error) {
+	return get(ctx, e, Call{Method: Push, Jobs: req.Jobs}, func() (engine.PushResult, error) { return e.inner.Push(ctx, req) })
 }
 
 // Claim implements engine.Engine.
@@ -233,6 +235,11 @@ func (e *Engine) Settle(ctx context.Context, outcomes []engine.Outcome) ([]engin
 // Defer implements engine.Engine.
 func (e *Engine) Defer(ctx context.Context, lane engine.Lane, d time.Duration) error {
 	return e.run(ctx, Call{Method: Defer}, func() error { return e.inner.Defer(ctx, lane, d) })
+}
+
+// Ping implements engine.Engine.
+func (e *Engine) Ping(ctx context.Context) error {
+	return e.run(ctx, Call{Method: Ping}, func() error { return e.inner.Ping(ctx) })
 }
 
 // Watch implements engine.Engine. Of a fault only an error and a crash are
@@ -271,4 +278,9 @@ func (e *Engine) Discard(ctx context.Context, ids []string) (int, error) {
 // Lanes implements engine.Inspector.
 func (e *Engine) Lanes(ctx context.Context) ([]engine.LaneStats, error) {
 	return of(ctx, e, Lanes, func(i engine.Inspector) ([]engine.LaneStats, error) { return i.Lanes(ctx) })
+}
+
+// LanePage implements engine.Inspector.
+func (e *Engine) LanePage(ctx context.Context, q engine.LaneQuery) ([]engine.LaneSummary, error) {
+	return of(ctx, e, LanePage, func(i engine.Inspector) ([]engine.LaneSummary, error) { return i.LanePage(ctx, q) })
 }

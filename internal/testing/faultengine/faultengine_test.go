@@ -72,7 +72,7 @@ func TestFaults(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				began := time.Now()
-				if _, err := e.Push(ctx, jobs); !errors.Is(err, tc.want) {
+				if _, err := e.Push(ctx, engine.PushRequest{Jobs: jobs}); !errors.Is(err, tc.want) {
 					t.Errorf("got %v, want %v", err, tc.want)
 				}
 				if took := time.Since(began); took != tc.after {
@@ -97,7 +97,7 @@ func TestHungCallsGoOnWhenTheScriptEnds(t *testing.T) {
 		e := faultengine.Wrap(s.Open(engine.Retention{}))
 		e.Play(faultengine.Stuck())
 		time.AfterFunc(time.Minute, func() { e.Play(nil) })
-		if _, err := e.Push(t.Context(), jobs); err != nil || waiting(t, s) != 1 {
+		if _, err := e.Push(t.Context(), engine.PushRequest{Jobs: jobs}); err != nil || waiting(t, s) != 1 {
 			t.Errorf("Push: %v, %d jobs", err, waiting(t, s))
 		}
 		e.Play(faultengine.Stuck())
@@ -114,7 +114,7 @@ func TestHintsGetLost(t *testing.T) {
 		var hints []engine.Kind
 		stop := e.Watch(func(k engine.Kind) { hints = append(hints, k) })
 		e.Play(faultengine.Down(faultengine.Hint))
-		if _, err := e.Push(t.Context(), jobs); err != nil {
+		if _, err := e.Push(t.Context(), engine.PushRequest{Jobs: jobs}); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()

@@ -27,7 +27,7 @@ func fillBacklog(file string, events int) error {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	if _, err := eng.AddSubscriber(ctx, "a", "http://127.0.0.1:1/callbacks"); err != nil {
+	if _, err := eng.AddSubscriber(ctx, "a", "http://127.0.0.1:1/callbacks", 0); err != nil {
 		return err
 	}
 	done := make(chan error, 1)

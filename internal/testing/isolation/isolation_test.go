@@ -113,7 +113,7 @@ func start(t testing.TB, f *fleet, opts toot.Options, well, failed, hung int) (a
 	add := func(kind string, n int) (channels []string) {
 		for i := range n {
 			path := kind + strconv.Itoa(i)
-			_, err := eng.AddSubscriber(context.Background(), path, f.url+path)
+			_, err := eng.AddSubscriber(context.Background(), path, f.url+path, 0)
 			must(t, err)
 			channels = append(channels, path)
 		}

@@ -292,13 +292,13 @@ func (m *mover) store(ctx context.Context, entries []entry, p place, now float64
 	if m.opts.DryRun || len(jobs) == 0 {
 		return nil
 	}
-	tickets, err := m.engine.Push(ctx, jobs)
+	stored, err := m.engine.Push(ctx, engine.PushRequest{Jobs: jobs})
 	if err != nil || p == waiting || p == scheduled {
 		return err
 	}
 	var outcomes []engine.Outcome
 	again := make(map[*entry]bool)
-	for i, t := range tickets {
+	for i, t := range stored.Tickets {
 		if t == "" {
 			again[of[i]] = true
 			continue

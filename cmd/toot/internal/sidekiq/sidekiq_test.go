@@ -192,16 +192,16 @@ type failing struct {
 
 var errBroken = errors.New("broken")
 
-func (f *failing) Push(ctx context.Context, jobs []engine.Job) ([]engine.Ticket, error) {
+func (f *failing) Push(ctx context.Context, req engine.PushRequest) (engine.PushResult, error) {
 	f.calls++
 	if f.calls == f.at && !f.after {
-		return nil, errBroken
+		return engine.PushResult{}, errBroken
 	}
-	tickets, err := f.Engine.Push(ctx, jobs)
-	if f.calls == f.at && jobs[0].Lease == 0 {
-		return nil, errBroken
+	res, err := f.Engine.Push(ctx, req)
+	if f.calls == f.at && req.Jobs[0].Lease == 0 {
+		return engine.PushResult{}, errBroken
 	}
-	return tickets, err
+	return res, err
 }
 
 func TestImportInterruptedAndRunAgain(t *testing.T) {

@@ -20,20 +20,3 @@ type Credentials interface {
 	// RemoveCredential deletes a user name and reports whether it was there.
 	RemoveCredential(ctx context.Context, realm, username string) (removed bool, err error)
 }
-
-// Attributes is implemented by engines that can keep small values beside the
-// subscribers, which all of toot's own do. Attributes belong to groups and
-// mean nothing to the engine. They do not appear among the subscribers or the
-// channels, and stay when those are removed. A group or name that is empty is
-// ErrInvalid.
-//
-// What a method wrote is seen by every engine on the store at once.
-type Attributes interface {
-	// Attributes returns the attributes of a group by their names; none for a
-	// group that nobody knows. The caller may keep the map.
-	Attributes(ctx context.Context, group string) (map[string][]byte, error)
-	// SwapAttribute sets an attribute to a value, if its value was old until
-	// then, and reports whether it did. nil, or an empty value, means that
-	// there is no such attribute.
-	SwapAttribute(ctx context.Context, group, name string, old, value []byte) (swapped bool, err error)
-}

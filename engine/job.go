@@ -1,0 +1,69 @@
+package engine
+
+import "time"
+
+// Kind is what is to be done with an event.
+type Kind uint8
+
+// The kinds of work, in the order in which an event meets them.
+const (
+	// FanOut turns an event into one Deliver job for each subscriber.
+	FanOut Kind = 1 + iota
+	// Deliver sends an event to a callback URL.
+	Deliver
+	// Handle runs a subscription's handler on an event.
+	Handle
+)
+
+// String returns "fanout", "deliver" or "handle".
+func (k Kind) String() string {
+	switch k {
+	case FanOut:
+		return "fanout"
+	case Deliver:
+		return "deliver"
+	case Handle:
+		return "handle"
+	}
+	return "unknown"
+}
+
+// Lane is where jobs wait. Lanes are independent: one that is full, deferred
+// or slow costs the others nothing. A lane exists while something refers to it.
+type Lane struct {
+	Kind Kind
+	// Name is the channel for FanOut, the callback URL for Deliver and the
+	// subscription's name for Handle. Never empty.
+	Name string
+}
+
+// Event is what jobs are about. Engines keep and return it unchanged.
+type Event struct {
+	ID      string // never empty
+	Channel string
+	Body    []byte // as it goes over the wire
+	// Meta is kept beside the body for the caller's own use, such as the
+	// context of a trace. Usually empty; nil and empty are the same.
+	Meta []byte
+	// Replay marks an event that is sent again on purpose: with another mark
+	// its jobs are other jobs. Empty for the first time.
+	Replay string
+}
+
+// Job is one unit of work to be stored.
+type Job struct {
+	// Event is what the job is about. Jobs that share the pointer share the
+	// stored bytes. In Outcome.Follow nil means the settled job's own event.
+	Event *Event
+	Lane  Lane
+	// Delay is how long from now the job is due. Zero or less means now.
+	Delay time.Duration
+	// Lease, if more than zero, stores the job as already claimed for that
+	// long by whoever pushes it, so that it can be worked on at once without
+	// being read back. Delay is then ignored.
+	Lease time.Duration
+}
+
+// Ticket names one claim of one job. Only the engine that issued it
+// understands it. Empty means no claim.
+type Ticket string

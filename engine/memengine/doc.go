@@ -1,0 +1,21 @@
+// Package memengine is an engine in memory, for tests.
+//
+// It loses everything with its process, and keeps the rest of the contract of
+// package engine as the engines do that are for production. It starts at once,
+// needs no file and no server, and asks for the time only by time.Now, so that
+// it works under the fake clock of testing/synctest: a test can let days pass
+// between two attempts at a delivery.
+//
+// One app on a store of its own:
+//
+//	app, err := toot.New(memengine.New(), toot.Options{…})
+//
+// Several engines on one store, as several processes would have them:
+//
+//	store := memengine.NewStore()
+//	web := store.Open(engine.Retention{})
+//	worker := store.Open(engine.Retention{})
+//
+// A call takes time in proportion to the number of jobs that wait: it is made
+// for the thousands of a test.
+package memengine

@@ -1,0 +1,108 @@
+package sqliteengine
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/watermarkchurch/toot-go/engine"
+)
+
+// identity stands for what tells an event's jobs from those of others: its
+// channel, ID and replay mark. Together with the lane it is a job's identity.
+//
+// It begins with the first bytes of the ID, which in a UUID of version 7 are
+// all of its time: what is pushed together lies together in seen. 88 bits of
+// SHA-256 over the file's salt and all three follow, so that among a billion
+// jobs, even of the same millisecond, the odds of two alike are one in half a
+// billion; and nobody who does not know the file can look for two alike.
+type identity [identityTime + identityHash]byte
+
+const (
+	identityTime = 6
+	identityHash = 11
+)
+
+// saltSize is the length of state.salt.
+const saltSize = 16
+
+func (e *Engine) readSalt(c *conn) error {
+	q, _, err := c.query("SELECT salt FROM state")
+	if err != nil {
+		return err
+	}
+	defer q.reset()
+	if n := copy(e.salt[:], q.peek(0)); n != saltSize {
+		return fmt.Errorf("the salt in it has %d bytes instead of %d", n, saltSize)
+	}
+	return nil
+}
+
+// identify returns the identity of an event.
+func identify(salt *[saltSize]byte, channel, id, replay string) (i identity) {
+	var buf [256]byte
+	b := append(buf[:0], salt[:]...)
+	b = append(binary.AppendUvarint(b, uint64(len(channel))), channel...)
+	before := len(b)
+	b = appendID(b, id)
+	if b[before] == idUUID {
+		copy(i[:identityTime], b[before+1:])
+	} else {
+		copy(i[:identityTime], id)
+	}
+	// The last part needs no length to be told from the others.
+	sum := sha256.Sum256(append(b, replay...))
+	copy(i[identityTime:], sum[:])
+	return i
+}
+
+func (e *Engine) identify(event *engine.Event) identity {
+	return identify(&e.salt, event.Channel, event.ID, event.Replay)
+}
+
+// jobKey appends a job's key in seen to b.
+func jobKey(b []byte, i *identity, lane int64) []byte {
+	return binary.AppendUvarint(append(b, i[:]...), uint64(lane)) //nolint:gosec // not negative
+}
+
+// The forms of an ID that appendID writes.
+const (
+	idUUID = iota
+	idText
+)
+
+// appendID appends an event's ID in a form that says itself where it ends:
+// canonical UUIDs as 16 bytes, others as they are.
+func appendID(b []byte, id string) []byte {
+	if u, ok := parseUUID(id); ok {
+		return append(append(b, idUUID), u[:]...)
+	}
+	b = binary.AppendUvarint(append(b, idText), uint64(len(id)))
+	return append(b, id...)
+}
+
+// parseUUID reads the form that google/uuid and all others write; any other
+// spelling is a different ID.
+func parseUUID(s string) (u [16]byte, ok bool) {
+	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
+		return u, false
+	}
+	n := 0
+	for i := 0; i < 36; i++ {
+		if i == 8 || i == 13 || i == 18 || i == 23 {
+			continue
+		}
+		c := s[i]
+		switch {
+		case c >= '0' && c <= '9':
+			c -= '0'
+		case c >= 'a' && c <= 'f':
+			c -= 'a' - 10
+		default:
+			return u, false
+		}
+		u[n/2] = u[n/2]<<4 | c
+		n++
+	}
+	return u, true
+}
