@@ -7,18 +7,23 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// answer reads what a script returned. After something unexpected err is set
-// and everything reads as nothing.
+// answer reads what a script on a queue returned. After something unexpected err
+// is set and everything reads as nothing.
 type answer struct {
 	parts []rueidis.RedisMessage
-	err   error
+	now   int64 // the queue's time
+	// refused is whether nothing was done, for the time that it is.
+	refused bool
+	err     error
 }
 
-func parse(parts []rueidis.RedisMessage, want int) *answer {
-	a := &answer{parts: parts}
-	if len(parts) != want {
+// parse reads an answer of so many parts.
+func parse(parts []rueidis.RedisMessage, want int) answer {
+	a := answer{parts: parts}
+	if a.refused = len(parts) == 1; !a.refused && len(parts) != want {
 		a.err = errForeign
 	}
+	a.now = a.int(0)
 	return a
 }
 
