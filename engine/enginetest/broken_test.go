@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -21,10 +22,10 @@ type broken struct {
 	s *brokenStore
 	r engine.Retention
 
-	crash  func()                // what a mutant does when the engine is abandoned
-	jump   func(d time.Duration) // what a mutant does when wall time jumps
-	resume func()                // what a mutant does when invalidations go on
-	stalls bool
+	stalled bool                  // invalidations are held up
+	changed time.Time             // when the engine heard last that its memory is out of date
+	crash   func()                // what a mutant does when the engine is abandoned
+	jump    func(d time.Duration) // what a mutant does when wall time jumps
 }
 
 // brokenStore is what the engines on a store have in common.
@@ -117,6 +118,30 @@ func (m mutant) harness() Harness {
 			}
 			_ = b.close()
 		},
+		BreakChannel: func(e engine.Engine, channel string) {
+			b := e.(*broken)
+			defer b.lock()()
+			b.s.channel[channel] = true
+		},
+		Stall: func(e engine.Engine) (resume func()) {
+			b := e.(*broken)
+			stall := func(yes bool) {
+				defer b.lock()()
+				b.stalled = yes
+			}
+			stall(true)
+			return func() { stall(false) }
+		},
+		// The engine in memory goes by monotonic time only.
+		Jump: func(e engine.Engine, d time.Duration) {
+			b := e.(*broken)
+			defer b.lock()()
+			for _, b := range b.s.engines {
+				if b.jump != nil {
+					b.jump(d)
+				}
+			}
+		},
 	}
 }
 
@@ -176,8 +201,27 @@ func (b *broken) takeNotes() {
 	}
 }
 
+var errBroken = errors.New("the subscribers of this channel can't be read")
+
 // breakChannels makes the subscribers of some channels unreadable.
-func (b *broken) breakChannels() {}
+func (b *broken) breakChannels() {
+	push, subscribers := b.push, b.subscribers
+	b.push = func(ctx context.Context, req engine.PushRequest) (engine.PushResult, error) {
+		res, err := push(ctx, req)
+		for i := range res.Audiences {
+			if b.s.channel[req.Channels[i]] {
+				res.Audiences[i] = engine.Audience{Err: errBroken}
+			}
+		}
+		return res, err
+	}
+	b.subscribers = func(ctx context.Context, channel string) ([]string, error) {
+		if b.s.channel[channel] {
+			return nil, errBroken
+		}
+		return subscribers(ctx, channel)
+	}
+}
 
 // calls are the methods of an engine.
 type calls struct {

@@ -18,7 +18,7 @@ type mutant struct {
 }
 
 var mutants = slices.Concat(
-	pushMutants, claimMutants, settleMutants, leaseMutants, followMutants, deferMutants, subscriberMutants, watchMutants,
+	pushMutants, identityMutants, audienceMutants, claimMutants, settleMutants, leaseMutants, followMutants, deferMutants, subscriberMutants, watchMutants,
 	deadMutants, laneMutants, credentialMutants, attributeMutants, memoryMutants, closeMutants,
 )
 
