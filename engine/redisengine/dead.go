@@ -1,7 +1,6 @@
 package redisengine
 
 import (
-	"cmp"
 	"context"
 	"math"
 	"slices"
@@ -353,8 +352,11 @@ func (e *Engine) forgetDead(ctx context.Context) ([]queueTime, error) {
 	times := make([]queueTime, len(e.queues))
 	err := onShards(e.queues, func(s *shard) error {
 		r, err := e.exec(ctx, s, trimScript, nil, append(reserve(nil), micros(e.retention.DeadAge)))
+		if err != nil {
+			return err
+		}
 		times[s.number] = queueTime{r.now, r.int(1)}
-		return cmp.Or(err, r.err)
+		return r.err
 	})
 	return times, err
 }

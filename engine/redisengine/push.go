@@ -34,6 +34,11 @@ func (e *Engine) Push(ctx context.Context, req engine.PushRequest) (engine.PushR
 		return nil
 	})
 	asking.Wait()
+	for i := range result.Audiences {
+		if ctx.Err() != nil && result.Audiences[i].Err != nil {
+			err = result.Audiences[i].Err // it has ended for the whole call
+		}
+	}
 	if err != nil {
 		return engine.PushResult{}, err
 	}
