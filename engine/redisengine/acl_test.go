@@ -33,14 +33,13 @@ func TestLimitedUser(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	_, err = e.AddSubscriber(ctx, "org.example.publisher.users", "http://a")
+	_, err = e.AddSubscriber(ctx, "org.example.publisher.users", "http://a", time.Hour)
 	check("AddSubscriber", err)
-	time.Sleep(2100 * time.Millisecond) // until it is read through the cache
 	_, err = e.Subscribers(ctx, "org.example.publisher.users")
 	check("Subscribers", err)
 	_, err = e.Channels(ctx, "org.example.publisher.")
 	check("Channels", err)
-	_, err = e.RemoveSubscriber(ctx, "org.example.publisher.users", "http://a")
+	_, err = e.RemoveSubscriber(ctx, "org.example.publisher.users", "http://a", time.Hour)
 	check("RemoveSubscriber", err)
 	for _, r := range []engine.Result{engine.Retry, engine.Release, engine.Extend, engine.Bury} {
 		push(t, e, "1"+string(rune('0'+r)))
@@ -71,9 +70,9 @@ func TestLimitedUser(t *testing.T) {
 	check("Usernames", err)
 	_, err = e.RemoveCredential(ctx, "org.example.publisher.toot.auth.credentials_store", "user")
 	check("RemoveCredential", err)
-	_, err = e.SwapAttribute(ctx, "group", "name", nil, []byte("value"))
+	_, err = e.SwapAttribute(ctx, "group", "name", nil, []byte("value"), time.Hour)
 	check("SwapAttribute", err)
-	_, err = e.SwapAttribute(ctx, "group", "name", []byte("value"), nil)
+	_, err = e.SwapAttribute(ctx, "group", "name", []byte("value"), nil, 0)
 	check("SwapAttribute", err)
 	_, err = e.Attributes(ctx, "group")
 	check("Attributes", err)
@@ -96,7 +95,7 @@ func TestServerWithoutTracking(t *testing.T) {
 	s := redistest.Start(t)
 	s.Do("ACL", "SETUSER", "limited", "on", ">secret", "~*", "&*", "+@all", "-client|tracking")
 	e := open(t, strings.Replace(s.URL(), "//", "//limited:secret@", 1), nil)
-	if _, err := e.AddSubscriber(t.Context(), "c", "http://a"); err != nil {
+	if _, err := e.AddSubscriber(t.Context(), "c", "http://a", 0); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {

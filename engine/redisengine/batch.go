@@ -33,13 +33,18 @@ type batch struct {
 	has     map[string]bool // job keys
 	runs    []run
 	bytes   int
+
+	// Channels that the same call is asked about, see ask.
+	asked     []string
+	audiences []engine.Audience
+	most      string
 }
 
 // newBatch makes a batch for about so many events.
 func newBatch(s *shard, events int) *batch {
 	events = min(events, batchJobs)
 	return &batch{
-		shard: s, stamp: s.serverTime(),
+		shard: s, stamp: s.clock.now(),
 		events: make([]batchEvent, 0, events), jobs: make([]batchJob, 0, events), has: make(map[string]bool, events),
 	}
 }
@@ -198,6 +203,23 @@ func (b *batch) appendArgs(args []string, follow bool) []string {
 			args = append(args, b.events[i].stored)
 		}
 	}
+	return b.appendFormer(args)
+}
+
+// appendFormer appends under which keys the queue of format 1 may know the
+// events, where there is one.
+func (b *batch) appendFormer(args []string) []string {
+	if b.shard.twin == nil {
+		return append(args, "")
+	}
+	args = append(args, b.shard.twin.prefix)
+	for i := range b.events {
+		key := ""
+		if ev := &b.events[i]; ev.stored == "" && ev.event.Replay == "" {
+			key = idKey(&b.arena, ev.event.ID)
+		}
+		args = append(args, key)
+	}
 	return args
 }
 
@@ -282,8 +304,9 @@ func variantKey(key, content string) string {
 	return key + hex.EncodeToString(sum[:])[:16]
 }
 
-// tickets makes the tickets of the jobs that were stored under a lease.
-func (b *batch) tickets(now int64, fresh string, leases []rueidis.RedisMessage, put func(event, at int, t engine.Ticket)) error {
+// tickets makes the tickets of the jobs that were stored under a lease. base is
+// the time stamp before that of the first job.
+func (b *batch) tickets(now, base int64, fresh string, leases []rueidis.RedisMessage, put func(event, at int, t engine.Ticket)) error {
 	scores := make([]uint64, len(leases))
 	for i := range leases {
 		text, err := leases[i].ToString()
@@ -304,6 +327,7 @@ func (b *batch) tickets(now int64, fresh string, leases []rueidis.RedisMessage, 
 	for _, r := range b.runs {
 		for _, j := range r.jobs {
 			n++
+			base++
 			isNew := byte('1')
 			if fresh != "" {
 				isNew = fresh[n]
@@ -315,7 +339,7 @@ func (b *batch) tickets(now int64, fresh string, leases []rueidis.RedisMessage, 
 			ev := &b.events[j.event]
 			c := claim{
 				shard: b.shard.number, lane: b.lanes.lanes[r.lane], key: ev.key, event: ev.key,
-				score: score, stamp: now, claims: 1, channel: ev.event.Channel,
+				score: score, stamp: now, due: base, claims: 1, channel: ev.event.Channel,
 			}
 			if isNew == '2' { // its event is not under the job key
 				c.event, c.hasRecord = ev.stored, true

@@ -60,13 +60,13 @@ func BenchmarkHandOff(b *testing.B) {
 							jobs = append(jobs, engine.Job{Event: ev, Lane: subscriber((len(jobs)/c.perEvent*c.perEvent + i) % c.lanes), Lease: time.Minute})
 						}
 					}
-					tickets, err := e.Push(b.Context(), jobs)
+					pushed, err := e.Push(b.Context(), engine.PushRequest{Jobs: jobs})
 					if err != nil {
 						b.Fatal(err)
 					}
 					outcomes := make([]engine.Outcome, batch)
 					for i := range outcomes {
-						outcomes[i] = engine.Outcome{Ticket: tickets[i], Result: engine.Done}
+						outcomes[i] = engine.Outcome{Ticket: pushed.Tickets[i], Result: engine.Done}
 					}
 					settled, err := e.Settle(b.Context(), outcomes)
 					if err != nil || !settled[0].OK || !settled[batch-1].OK {
@@ -92,7 +92,7 @@ func BenchmarkQueue(b *testing.B) {
 				for i := range jobs {
 					jobs[i] = engine.Job{Event: newEvent(), Lane: subscriber(i % lanes)}
 				}
-				if _, err := e.Push(b.Context(), jobs); err != nil {
+				if _, err := e.Push(b.Context(), engine.PushRequest{Jobs: jobs}); err != nil {
 					b.Fatal(err)
 				}
 				res, err := e.Claim(b.Context(), engine.ClaimRequest{Kind: engine.Deliver, Max: batch, MaxPerLane: batch, Lease: time.Minute})
@@ -125,11 +125,11 @@ func BenchmarkFanOut(b *testing.B) {
 				follow[i].Lane = subscriber(i)
 			}
 			for b.Loop() {
-				tickets, err := e.Push(b.Context(), []engine.Job{{Event: newEvent(), Lane: engine.Lane{Kind: engine.FanOut, Name: "c"}, Lease: time.Minute}})
+				pushed, err := e.Push(b.Context(), engine.PushRequest{Jobs: []engine.Job{{Event: newEvent(), Lane: engine.Lane{Kind: engine.FanOut, Name: "c"}, Lease: time.Minute}}})
 				if err != nil {
 					b.Fatal(err)
 				}
-				if _, err := e.Settle(b.Context(), []engine.Outcome{{Ticket: tickets[0], Result: engine.Done, Follow: follow}}); err != nil {
+				if _, err := e.Settle(b.Context(), []engine.Outcome{{Ticket: pushed.Tickets[0], Result: engine.Done, Follow: follow}}); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -19,29 +19,24 @@ func (e *Engine) Claim(ctx context.Context, req engine.ClaimRequest) (engine.Cla
 		return engine.ClaimResult{}, err
 	}
 	defer e.calls.calls.Done()
-	switch {
-	case req.Kind < engine.FanOut || req.Kind > engine.Handle:
-		return engine.ClaimResult{}, invalid("a claim of kind %d", req.Kind)
-	case req.Max < 1:
-		return engine.ClaimResult{}, invalid("a claim of %d jobs", req.Max)
-	case req.MaxPerLane < 1:
-		return engine.ClaimResult{}, invalid("a claim of %d jobs from each lane", req.MaxPerLane)
-	case req.Lease <= 0:
-		return engine.ClaimResult{}, invalid("a claim with a lease of %v", req.Lease)
+	if err := req.Validate(); err != nil {
+		return engine.ClaimResult{}, err
 	}
 	if req.Only != nil && len(req.Only) == 0 {
 		return engine.ClaimResult{Next: -1}, nil
 	}
 	req.Max = min(req.Max, batchJobs)
-	if len(e.shards) == 1 {
-		res, _, err := e.claim(ctx, e.shards[0], &req)
+	queues := e.awake(&req)
+	if len(queues) == 1 {
+		res, _, err := e.claim(ctx, queues[0], &req)
+		res.Next = sooner(res.Next, e.napsEnd(queues, req.Kind))
 		return res, err
 	}
-	return e.claimFromMany(ctx, &req)
+	return e.claimFromMany(ctx, queues, &req)
 }
 
 func claimArgs(s *shard, req *engine.ClaimRequest, window string, look bool) []string {
-	args := make([]string, 0, 10+2*len(req.Limits)+len(req.Only))
+	args := reserve(make([]string, 0, 12+2*len(req.Limits)+len(req.Only)))
 	args = append(args,
 		s.lanePrefix(req.Kind), strconv.Itoa(int(req.Kind)), strconv.Itoa(req.Max), strconv.Itoa(req.MaxPerLane),
 		span(req.Lease), flag(look), strconv.Itoa(len(req.Limits)))
@@ -54,23 +49,21 @@ func claimArgs(s *shard, req *engine.ClaimRequest, window string, look bool) []s
 		args = append(args, strconv.Itoa(len(req.Only)))
 		args = append(args, req.Only...)
 	}
-	return append(args, window, "") // the last one is execSoon's
+	return append(args, window)
 }
 
 // claim claims from one shard. due has the scores that the jobs had before.
 func (e *Engine) claim(ctx context.Context, s *shard, req *engine.ClaimRequest) (res engine.ClaimResult, due []int64, err error) {
-	answer, err := e.execSoon(ctx, s, claimScript, nil, claimArgs(s, req, e.window, false))
+	r, err := e.execSoon(ctx, s, claimScript, nil, claimArgs(s, req, e.window, false))
 	if err != nil {
 		return res, nil, err
 	}
-	r := parse(answer, claimParts)
-	now, next, lost := r.int(0), r.int(1), r.int(2)
-	h := haul{kind: req.Kind, shard: s.number, now: now, scores: numbers{r.string(4)}, events: r.list(5), first: r.int(6), special: r.list(7)}
+	next, lost := r.int(1), r.int(2)
+	h := haul{kind: req.Kind, shard: s, now: r.now, scores: numbers{r.string(4)}, events: r.list(5), first: r.int(6), special: r.list(7)}
 	lanes := r.list(3)
 	if r.err != nil {
 		return res, nil, r.err
 	}
-	s.setTime(now)
 	if lost > 0 {
 		e.log.Error("toot: jobs were dropped because their events are not in Redis any more; does it evict keys?", "kind", req.Kind.String(), "jobs", lost)
 	}
@@ -103,16 +96,11 @@ func (e *Engine) claim(ctx context.Context, s *shard, req *engine.ClaimRequest) 
 	return res, due, nil
 }
 
-// claimParts is how many parts the script's answer has: the time, when to come
-// again, how many jobs were lost, lanes with their numbers of jobs; then the
-// scores that the jobs had, separated by blanks, their events, the score that
-// they have now, and what is special: number of a job, its score, its record.
-const claimParts = 8
-
-// haul is the jobs of an answer, which are taken from it one after another.
+// haul is the jobs of an answer, which are taken from it one after another; see
+// lua/claim.lua for what it holds.
 type haul struct {
 	kind    engine.Kind
-	shard   int
+	shard   *shard
 	now     int64
 	taken   int
 	scores  numbers
@@ -134,17 +122,17 @@ func (h *haul) next(lane string) (job engine.Claimed, before int64, err error) {
 	}
 	h.taken++
 	job.Lane = engine.Lane{Kind: h.kind, Name: lane}
-	c := claim{shard: h.shard, lane: job.Lane, stamp: before / 2, score: uint64(h.first), claims: 1} //nolint:gosec // a time
+	c := claim{shard: h.shard.number, lane: job.Lane, stamp: before / 2, due: before / 2, score: uint64(h.first), claims: 1} //nolint:gosec // a time
 	if len(h.special) > 0 {
 		if err := h.specially(&c, &job); err != nil {
 			return job, 0, err
 		}
 	}
-	id, ok := storedID(stored)
+	id, ok := storedIdentity(stored)
 	if !ok {
 		return job, 0, errForeign
 	}
-	c.key = jobKey(&h.arena, id)
+	c.key = h.shard.jobKey(&h.arena, id)
 	if c.event == "" {
 		c.event = c.key
 	}

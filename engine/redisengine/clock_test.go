@@ -34,18 +34,18 @@ func TestClocksOfProcessesDoNotMatter(t *testing.T) {
 	// later.
 	pushes := func(t *testing.T, e *redisengine.Engine) {
 		t.Helper()
-		_, err := e.Push(t.Context(), []engine.Job{
+		_, err := e.Push(t.Context(), engine.PushRequest{Jobs: []engine.Job{
 			{Event: &engine.Event{ID: "now", Channel: "c"}, Lane: deliver("now")},
 			{Event: &engine.Event{ID: "leased", Channel: "c"}, Lane: deliver("leased"), Lease: span},
 			{Event: &engine.Event{ID: "later", Channel: "c"}, Lane: deliver("later"), Delay: span},
-		})
+		}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := e.Defer(t.Context(), deliver("deferred"), span); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := e.Push(t.Context(), []engine.Job{{Event: &engine.Event{ID: "deferred", Channel: "c"}, Lane: deliver("deferred")}}); err != nil {
+		if _, err := e.Push(t.Context(), engine.PushRequest{Jobs: []engine.Job{{Event: &engine.Event{ID: "deferred", Channel: "c"}, Lane: deliver("deferred")}}}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -32,7 +32,7 @@ func (e *Engine) parseDeadID(s string) (d deadID, ok bool) {
 	var err1, err2 error
 	d.stamp, err1 = strconv.ParseInt(stamp, 10, 64)
 	d.shard, err2 = strconv.Atoi(number)
-	ok = err1 == nil && err2 == nil && d.String() == s && d.shard >= 0 && d.shard < len(e.shards)
+	ok = err1 == nil && err2 == nil && d.String() == s && d.shard >= 0 && d.shard < len(e.queues)
 	return d, ok
 }
 
@@ -72,21 +72,21 @@ func (e *Engine) Dead(ctx context.Context, q engine.DeadQuery) ([]engine.Dead, e
 			return nil, nil
 		}
 	}
-	if err := e.forgetDead(ctx); err != nil {
+	clocks, err := e.forgetDead(ctx)
+	if err != nil {
 		return nil, err
 	}
 	matches := func(l deadLetter) bool {
-		return (!hasAfter || later(l.deadID, after) > 0) && matchesQuery(&l, &q)
+		return (!hasAfter || later(l.deadID, after) > 0) && matchesQuery(&l, clocks[l.shard].wall(l.deadID.stamp), &q)
 	}
 	var letters []deadLetter
-	var err error
 	if q.IDs != nil {
 		letters, err = e.deadByID(ctx, q.IDs)
 		letters = slices.DeleteFunc(letters, func(l deadLetter) bool { return !matches(l) })
 	} else {
-		perShard := make([][]deadLetter, len(e.shards))
-		err = onShards(e.shards, func(s *shard) (err error) {
-			perShard[s.number], err = e.deadOfShard(ctx, s, &q, hasAfter, after.stamp, matches)
+		perShard := make([][]deadLetter, len(e.queues))
+		err = onShards(e.queues, func(s *shard) (err error) {
+			perShard[s.number], err = e.deadOfShard(ctx, s, &q, hasAfter, after.stamp, clocks[s.number].ahead, matches)
 			return err
 		})
 		letters = slices.Concat(perShard...)
@@ -98,11 +98,10 @@ func (e *Engine) Dead(ctx context.Context, q engine.DeadQuery) ([]engine.Dead, e
 	if len(letters) > q.Max {
 		letters = letters[:q.Max]
 	}
-	return e.withEvents(ctx, letters)
+	return e.withEvents(ctx, letters, clocks)
 }
 
-func matchesQuery(l *deadLetter, q *engine.DeadQuery) bool {
-	at := time.UnixMicro(l.deadID.stamp)
+func matchesQuery(l *deadLetter, at time.Time, q *engine.DeadQuery) bool {
 	return (q.Kind == 0 || q.Kind == l.lane.Kind) &&
 		(q.Lane == "" || q.Lane == l.lane.Name) &&
 		(q.Channel == "" || q.Channel == l.channel) &&
@@ -112,13 +111,13 @@ func matchesQuery(l *deadLetter, q *engine.DeadQuery) bool {
 }
 
 // deadOfShard returns the first Max of a shard's dead letters that match.
-func (e *Engine) deadOfShard(ctx context.Context, s *shard, q *engine.DeadQuery, hasAfter bool, after int64, matches func(deadLetter) bool) ([]deadLetter, error) {
+func (e *Engine) deadOfShard(ctx context.Context, s *shard, q *engine.DeadQuery, hasAfter bool, after, ahead int64, matches func(deadLetter) bool) ([]deadLetter, error) {
 	from := int64(math.MaxInt64)
 	if hasAfter {
 		from = after
 	}
 	if !q.Until.IsZero() {
-		from = min(from, q.Until.UnixMicro())
+		from = min(from, q.Until.UnixMicro()+ahead)
 	}
 	var found []deadLetter
 	for len(found) < q.Max {
@@ -147,7 +146,7 @@ func (e *Engine) deadOfShard(ctx context.Context, s *shard, q *engine.DeadQuery,
 		if err != nil {
 			return nil, errForeign
 		}
-		if !q.Since.IsZero() && last < q.Since.UnixMicro() {
+		if !q.Since.IsZero() && last < q.Since.UnixMicro()+ahead {
 			break
 		}
 		from = last - 1
@@ -189,7 +188,7 @@ func (e *Engine) obituaries(ctx context.Context, s *shard, ids []string) ([]dead
 
 // deadByID reads the dead letters of some IDs, each once.
 func (e *Engine) deadByID(ctx context.Context, ids []string) ([]deadLetter, error) {
-	perShard := make([][]string, len(e.shards))
+	perShard := make([][]string, len(e.queues))
 	seen := make(map[deadID]bool)
 	for _, id := range ids {
 		d, ok := e.parseDeadID(id)
@@ -199,8 +198,8 @@ func (e *Engine) deadByID(ctx context.Context, ids []string) ([]deadLetter, erro
 		seen[d] = true
 		perShard[d.shard] = append(perShard[d.shard], strconv.FormatInt(d.stamp, 10))
 	}
-	found := make([][]deadLetter, len(e.shards))
-	err := onShards(e.shards, func(s *shard) (err error) {
+	found := make([][]deadLetter, len(e.queues))
+	err := onShards(e.queues, func(s *shard) (err error) {
 		found[s.number], err = e.obituaries(ctx, s, perShard[s.number])
 		return err
 	})
@@ -208,9 +207,13 @@ func (e *Engine) deadByID(ctx context.Context, ids []string) ([]deadLetter, erro
 }
 
 // withEvents adds the events.
-func (e *Engine) withEvents(ctx context.Context, letters []deadLetter) ([]engine.Dead, error) {
-	stored := make(map[string]string)
-	for _, s := range e.shards {
+func (e *Engine) withEvents(ctx context.Context, letters []deadLetter, clocks []queueTime) ([]engine.Dead, error) {
+	type place struct {
+		queue int
+		key   string
+	}
+	stored := make(map[place]string)
+	for _, s := range e.queues {
 		var keys []string
 		for i := range letters {
 			if l := &letters[i]; l.shard == s.number && !slices.Contains(keys, l.event) {
@@ -228,30 +231,27 @@ func (e *Engine) withEvents(ctx context.Context, letters []deadLetter) ([]engine
 			}
 			for i, v := range values {
 				if text, err := v.ToString(); err == nil {
-					stored[chunk[i]] = text
+					stored[place{s.number, chunk[i]}] = text
 				}
 			}
 		}
 	}
-	now, err := e.now(ctx)
-	if err != nil {
-		return nil, err
-	}
 	dead := make([]engine.Dead, 0, len(letters))
-	events := make(map[string]*engine.Event)
+	events := make(map[place]*engine.Event)
 	for i := range letters {
 		l := &letters[i]
-		ev := events[l.event]
+		at := place{l.shard, l.event}
+		ev := events[at]
 		if ev == nil {
 			var ok bool
-			if ev, ok = unpackEvent(stored[l.event]); !ok {
+			if ev, ok = unpackEvent(stored[at]); !ok {
 				continue // redriven or discarded since
 			}
-			events[l.event] = ev
+			events[at] = ev
 		}
 		d := engine.Dead{
 			ID: l.String(), Event: ev, Lane: l.lane, Attempt: l.attempt, Reason: l.reason,
-			At: time.UnixMicro(l.deadID.stamp), Age: time.Duration(max(now-l.obituary.stamp, 0)) * time.Microsecond,
+			At: clocks[l.shard].wall(l.deadID.stamp), Age: time.Duration(max(clocks[l.shard].now-l.obituary.stamp, 0)) * time.Microsecond,
 		}
 		if l.history != "" {
 			d.History = []byte(l.history)
@@ -259,27 +259,6 @@ func (e *Engine) withEvents(ctx context.Context, letters []deadLetter) ([]engine
 		dead = append(dead, d)
 	}
 	return dead, nil
-}
-
-// now asks the server for the time.
-func (e *Engine) now(ctx context.Context) (int64, error) {
-	var parts []string
-	err := e.try(ctx, func(ctx context.Context) (err error) {
-		parts, err = e.client.Do(ctx, e.client.B().Time().Build()).AsStrSlice()
-		return err
-	})
-	if err != nil {
-		return 0, err
-	}
-	if len(parts) != 2 {
-		return 0, errForeign
-	}
-	seconds, err1 := strconv.ParseInt(parts[0], 10, 64)
-	rest, err2 := strconv.ParseInt(parts[1], 10, 64)
-	if err1 != nil || err2 != nil {
-		return 0, errForeign
-	}
-	return seconds*1e6 + rest, nil
 }
 
 // Redrive makes dead jobs due now, as engine.DeadLetters says.
@@ -305,12 +284,12 @@ func (e *Engine) takeDead(ctx context.Context, ids []string, redrive bool) (int,
 }
 
 func (e *Engine) removeDead(ctx context.Context, letters []deadLetter, redrive bool) (int, error) {
-	perShard := make([][]deadLetter, len(e.shards))
+	perShard := make([][]deadLetter, len(e.queues))
 	for _, l := range letters {
 		perShard[l.shard] = append(perShard[l.shard], l)
 	}
 	total := 0
-	for _, s := range e.shards {
+	for _, s := range e.queues {
 		for chunk := range slices.Chunk(perShard[s.number], batchJobs) {
 			n, err := e.removeDeadOf(ctx, s, chunk, redrive)
 			total += n
@@ -340,14 +319,13 @@ func (e *Engine) removeDeadOf(ctx context.Context, s *shard, letters []deadLette
 		}
 		rest = append(rest, strconv.FormatInt(l.deadID.stamp, 10), l.event, strconv.Itoa(lane), l.key, rec)
 	}
-	args := lanes.appendArgs([]string{e.watch.channel, e.watch.sender})
+	args := lanes.appendArgs(append(reserve(nil), e.watch.channel, e.watch.sender))
 	args = append(args, strconv.Itoa(len(letters)))
-	answer, err := e.exec(ctx, s, deadScript, lanes.keys(s), append(args, rest...))
+	r, err := e.exec(ctx, s, deadScript, lanes.keys(s), append(args, rest...))
 	if err != nil {
 		return 0, err
 	}
-	r := parse(answer, 2)
-	n, told := r.int(0), r.string(1)
+	n, told := r.int(1), r.string(2)
 	e.wakeTold(told)
 	e.wake(waiting)
 	return int(n), r.err
@@ -355,24 +333,38 @@ func (e *Engine) removeDeadOf(ctx context.Context, s *shard, letters []deadLette
 
 // deadMax is the limit for scripts. Over several shards it is kept by trimDead.
 func (e *Engine) deadMax() string {
-	if len(e.shards) > 1 {
+	if len(e.queues) > 1 {
 		return "1e300"
 	}
 	return strconv.Itoa(e.retention.DeadMax)
 }
 
-// forgetDead removes dead letters that are too old.
-func (e *Engine) forgetDead(ctx context.Context) error {
-	return onShards(e.shards, func(s *shard) error {
-		_, err := e.exec(ctx, s, trimScript, nil, []string{micros(e.retention.DeadAge)})
-		return err
+// queueTime is a queue's time, and by how much it is ahead of its server's.
+type queueTime struct{ now, ahead int64 }
+
+// wall is when something was by the server's clock, unless that has jumped
+// since.
+func (q queueTime) wall(stamp int64) time.Time { return time.UnixMicro(stamp - q.ahead) }
+
+// forgetDead removes dead letters that are too old. It returns the times of the
+// queues.
+func (e *Engine) forgetDead(ctx context.Context) ([]queueTime, error) {
+	times := make([]queueTime, len(e.queues))
+	err := onShards(e.queues, func(s *shard) error {
+		r, err := e.exec(ctx, s, trimScript, nil, append(reserve(nil), micros(e.retention.DeadAge)))
+		if err != nil {
+			return err
+		}
+		times[s.number] = queueTime{r.now, r.int(1)}
+		return r.err
 	})
+	return times, err
 }
 
 // trimDead removes the oldest dead letters of all shards beyond DeadMax.
 func (e *Engine) trimDead(ctx context.Context) error {
-	counts := make([]int64, len(e.shards))
-	err := onShards(e.shards, func(s *shard) error {
+	counts := make([]int64, len(e.queues))
+	err := onShards(e.queues, func(s *shard) error {
 		return e.try(ctx, func(ctx context.Context) (err error) {
 			counts[s.number], err = e.client.Do(ctx, e.client.B().Zcard().Key(s.dead).Build()).AsInt64()
 			return err
@@ -388,8 +380,8 @@ func (e *Engine) trimDead(ctx context.Context) error {
 	if over <= 0 {
 		return nil
 	}
-	oldest := make([][]deadLetter, len(e.shards))
-	err = onShards(e.shards, func(s *shard) error {
+	oldest := make([][]deadLetter, len(e.queues))
+	err = onShards(e.queues, func(s *shard) error {
 		var ids []string
 		err := e.try(ctx, func(ctx context.Context) (err error) {
 			ids, err = e.client.Do(ctx, e.client.B().Zrange().Key(s.dead).Min("0").Max(strconv.FormatInt(over-1, 10)).Build()).AsStrSlice()

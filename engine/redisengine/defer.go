@@ -15,17 +15,17 @@ func (e *Engine) Defer(ctx context.Context, lane engine.Lane, d time.Duration) e
 		return err
 	}
 	defer e.calls.calls.Done()
-	if !validLane(lane) {
-		return invalid("the lane %q of kind %d", lane.Name, lane.Kind)
+	if err := lane.Validate(); err != nil {
+		return err
 	}
-	return onShards(e.shards, func(s *shard) error {
-		answer, err := e.exec(ctx, s, deferScript, []string{s.laneKey(lane)},
-			[]string{e.watch.channel, e.watch.sender, strconv.Itoa(int(lane.Kind)), lane.Name, span(d)})
+	return onShards(e.queues, func(s *shard) error {
+		args := reserve(make([]string, 0, 7))
+		args = append(args, e.watch.channel, e.watch.sender, strconv.Itoa(int(lane.Kind)), lane.Name, span(d))
+		r, err := e.exec(ctx, s, deferScript, []string{s.laneKey(lane)}, args)
 		if err != nil {
 			return err
 		}
-		r := parse(answer, 1)
-		e.wakeTold(r.string(0))
+		e.wakeTold(r.string(1))
 		return r.err
 	})
 }

@@ -1,6 +1,7 @@
 package redisengine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,52 +17,91 @@ import (
 // reaches the caller, if the context allows it: a restart, say.
 const patience = 5 * time.Second
 
-// exec runs a script on a shard. lanes are the lane keys that it is to use.
-func (e *Engine) exec(ctx context.Context, s *shard, script *rueidis.Lua, lanes, args []string) ([]rueidis.RedisMessage, error) {
-	return e.execUntil(ctx, s, script, lanes, args, 0)
-}
+// The first two arguments of a script on a queue are filled in by exec: the time
+// that it expects, and how much later it may be.
+const reserved = 2
 
-// execUntil is exec, but if limit is more than 0 the last argument is replaced
-// by the server's time that long from each attempt.
-func (e *Engine) execUntil(ctx context.Context, s *shard, script *rueidis.Lua, lanes, args []string, limit time.Duration) ([]rueidis.RedisMessage, error) {
-	keys := make([]string, 0, len(s.fixed)+len(lanes))
-	keys = append(append(keys, s.fixed...), lanes...)
-	var answer []rueidis.RedisMessage
-	err := e.try(ctx, func(ctx context.Context) (err error) {
-		if limit > 0 {
-			args[len(args)-1] = strconv.FormatInt(s.serverTime()+limit.Microseconds(), 10)
-		}
-		answer, err = script.Exec(ctx, e.client, keys, args).ToArray()
-		return err
-	})
-	return answer, err
+// reserve leaves room for them in an empty list of arguments.
+func reserve(args []string) []string { return append(args, "", "") }
+
+// exec runs a script on a queue. keys are those that it is to use besides the
+// fixed ones, args begin with what reserve makes.
+func (e *Engine) exec(ctx context.Context, s *shard, script *queueScript, keys, args []string) (answer, error) {
+	return e.execWithin(ctx, s, script, keys, args, jump)
 }
 
 // tooLate is how long after it was sent a script of execSoon is carried out at
 // the latest.
-const tooLate = 2 * time.Second
+const tooLate = 2_000_000
 
 // execSoon is exec for what had better not be done than done late. A server
 // that stood still has commands waiting whose callers have long given up: a
 // claim among them would keep jobs from everybody until its lease ends, and
 // an extension would make a ticket stale that somebody holds.
-//
-// The last argument is replaced by the time from which it is too late. The
-// script then does nothing and answers with its time alone, and if the caller
-// is still there it is called again.
-func (e *Engine) execSoon(ctx context.Context, s *shard, script *rueidis.Lua, lanes, args []string) ([]rueidis.RedisMessage, error) {
-	for patience := tooLate; ; patience *= 2 { // the server may be that slow
-		answer, err := e.execUntil(ctx, s, script, lanes, args, patience)
-		if err != nil || len(answer) != 1 {
-			return answer, err
+func (e *Engine) execSoon(ctx context.Context, s *shard, script *queueScript, keys, args []string) (answer, error) {
+	return e.execWithin(ctx, s, script, keys, args, tooLate)
+}
+
+// execWithin runs a script that does nothing if it is later than so many
+// microseconds, or if the queue's clock seems to have jumped. If the caller is
+// still there then it is run again, and the server may take longer.
+func (e *Engine) execWithin(ctx context.Context, s *shard, script *queueScript, keys, args []string, late int64) (answer, error) {
+	all := make([]string, 0, len(s.fixed)+len(keys))
+	all = append(append(all, s.fixed...), keys...)
+	for ; ; late *= 2 {
+		var a answer
+		var expected, sent int64
+		err := e.try(ctx, func(ctx context.Context) (err error) {
+			sent, expected = monotonic(), s.clock.now()
+			args[0], args[1] = "", lateness(late)
+			if !s.former {
+				args[0] = strconv.FormatInt(expected, 10)
+			}
+			a, err = e.run(ctx, script, all, args)
+			return err
+		})
+		if err != nil || a.err != nil {
+			return a, cmp.Or(err, a.err)
 		}
-		r := parse(answer, 1)
-		now := r.int(0)
-		if r.err != nil {
-			return nil, r.err
+		off := a.now - expected
+		if !a.refused || off > late && off <= jump {
+			s.clock.note(a.now, sent)
+		} else if err := e.settleClock(ctx, s); err != nil {
+			return a, err
 		}
-		s.setTime(now)
+		if !a.refused {
+			return a, nil
+		}
 	}
+}
+
+// run runs a script once.
+func (e *Engine) run(ctx context.Context, script *queueScript, keys, args []string) (answer, error) {
+	parts, err := script.lua.Exec(ctx, e.client, keys, args).ToArray()
+	if err != nil {
+		return answer{}, err
+	}
+	return parse(parts, script.parts), nil
+}
+
+// lateness is a number of microseconds for a script.
+func lateness(late int64) string {
+	switch late {
+	case jump:
+		return "10000000"
+	case tooLate:
+		return "2000000"
+	}
+	return strconv.FormatInt(late, 10)
+}
+
+// call is try for a call that is not one of a shard's.
+func (e *Engine) call(ctx context.Context, f func(context.Context) error) error {
+	if err := e.calls.enter(); err != nil {
+		return err
+	}
+	defer e.calls.calls.Done()
+	return e.try(ctx, f)
 }
 
 // try calls f until it succeeds, fails for good, or the outage lasts.

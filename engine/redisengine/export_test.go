@@ -4,13 +4,18 @@ import "time"
 
 // For tests outside of the package.
 var (
-	JobKey       = func(id string) string { return jobKey(new(arena), id) }
+	JobKey       = func(channel, id, replay string) string { return jobKey(new(arena), channel, id, replay) }
+	IDKey        = func(id string) string { return idKey(new(arena), id) }
 	ClientOption = clientOption
+	SlotOf       = slotOf
 )
+
+// ChannelKeys returns the keys of a channel.
+func (e *Engine) ChannelKeys(channel string) [3]string { return e.channels.of(channel) }
 
 // SetServerTime makes the engine think that the server's clock says so.
 func (e *Engine) SetServerTime(now time.Time) {
-	for _, s := range e.shards {
-		s.setTime(now.UnixMicro())
+	for _, s := range e.queues {
+		s.clock.offset.Store(now.UnixMicro() - monotonic())
 	}
 }

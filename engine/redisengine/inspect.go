@@ -23,12 +23,13 @@ func (e *Engine) Lanes(ctx context.Context) ([]engine.LaneStats, error) {
 		return nil, err
 	}
 	defer e.calls.calls.Done()
-	if err := e.forgetDead(ctx); err != nil {
+	clocks, err := e.forgetDead(ctx)
+	if err != nil {
 		return nil, err
 	}
-	perShard := make([]map[engine.Lane]*engine.LaneStats, len(e.shards))
-	err := onShards(e.shards, func(s *shard) (err error) {
-		perShard[s.number], err = e.lanesOf(ctx, s)
+	perShard := make([]map[engine.Lane]*engine.LaneStats, len(e.queues))
+	err = onShards(e.queues, func(s *shard) (err error) {
+		perShard[s.number], err = e.lanesOf(ctx, s, clocks[s.number].now)
 		return err
 	})
 	if err != nil {
@@ -57,22 +58,22 @@ func (e *Engine) Lanes(ctx context.Context) ([]engine.LaneStats, error) {
 		}
 	}
 	slices.SortFunc(stats, func(a, b engine.LaneStats) int {
-		return cmp.Or(cmp.Compare(a.Lane.Kind, b.Lane.Kind), cmp.Compare(a.Lane.Name, b.Lane.Name))
+		return compareLanes(a.Lane, b.Lane)
 	})
 	return stats, nil
 }
 
-func (e *Engine) lanesOf(ctx context.Context, s *shard) (map[engine.Lane]*engine.LaneStats, error) {
+func compareLanes(a, b engine.Lane) int {
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
+}
+
+func (e *Engine) lanesOf(ctx context.Context, s *shard, now int64) (map[engine.Lane]*engine.LaneStats, error) {
 	lanes := make(map[engine.Lane]*engine.LaneStats)
 	get := func(l engine.Lane) *engine.LaneStats {
 		if lanes[l] == nil {
 			lanes[l] = &engine.LaneStats{Lane: l}
 		}
 		return lanes[l]
-	}
-	now, err := e.now(ctx)
-	if err != nil {
-		return nil, err
 	}
 	for i, kind := range kinds {
 		err := e.scanScores(ctx, s.rest[i], func(name string, score float64) {
@@ -125,17 +126,17 @@ func (e *Engine) scanScores(ctx context.Context, key string, each func(string, f
 func (e *Engine) countLane(ctx context.Context, s *shard, lane engine.Lane, l *engine.LaneStats) error {
 	for rank := 0; ; rank += lanePage {
 		key := s.laneKey(lane)
-		answer, err := e.exec(ctx, s, laneScript, []string{key}, []string{key, laneCode(lane), strconv.Itoa(rank), strconv.Itoa(lanePage)})
+		args := append(reserve(make([]string, 0, 6)), key, laneCode(lane), strconv.Itoa(rank), strconv.Itoa(lanePage))
+		r, err := e.exec(ctx, s, laneScript, []string{key}, args)
 		if err != nil {
 			return err
 		}
-		r := parse(answer, 6)
-		now, n := r.int(0), r.int(1)
+		n := r.int(1)
 		l.Waiting += int(r.int(2))
 		l.Leased += int(r.int(3))
 		l.Retrying += int(r.int(4))
 		if r.string(5) != "" {
-			l.Oldest = max(l.Oldest, time.Duration(now-r.int(5))*time.Microsecond)
+			l.Oldest = max(l.Oldest, time.Duration(r.now-r.int(5))*time.Microsecond)
 		}
 		if r.err != nil {
 			return r.err

@@ -23,10 +23,10 @@ func TestLateClaimsTakeNothing(t *testing.T) {
 	for range 50 {
 		jobs = append(jobs, engine.Job{Event: newEvent(), Lane: deliver("due")})
 	}
-	if _, err := other.Push(t.Context(), jobs); err != nil {
+	if _, err := other.Push(t.Context(), engine.PushRequest{Jobs: jobs}); err != nil {
 		t.Fatal(err)
 	}
-	held, err := other.Push(t.Context(), []engine.Job{{Event: newEvent(), Lane: deliver("held"), Lease: time.Hour}})
+	held, err := other.Push(t.Context(), engine.PushRequest{Jobs: []engine.Job{{Event: newEvent(), Lane: deliver("held"), Lease: time.Hour}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func TestLateClaimsTakeNothing(t *testing.T) {
 	defer cancel()
 	extended := make(chan error)
 	go func() {
-		_, err := other.Settle(ctx, []engine.Outcome{{Ticket: held[0], Result: engine.Extend, After: 2 * time.Hour}})
+		_, err := other.Settle(ctx, []engine.Outcome{{Ticket: held.Tickets[0], Result: engine.Extend, After: 2 * time.Hour}})
 		extended <- err
 	}()
 	if _, err := one.Claim(ctx, req); err == nil {
@@ -57,7 +57,7 @@ func TestLateClaimsTakeNothing(t *testing.T) {
 	if err != nil || len(res.Jobs) != len(jobs) {
 		t.Errorf("%d of %d jobs are to be had, %v: the others were claimed for a caller that had given up", len(res.Jobs), len(jobs), err)
 	}
-	settled, err := other.Settle(t.Context(), []engine.Outcome{{Ticket: held[0], Result: engine.Done}})
+	settled, err := other.Settle(t.Context(), []engine.Outcome{{Ticket: held.Tickets[0], Result: engine.Done}})
 	if err != nil || !settled[0].OK {
 		t.Errorf("the ticket is stale, %v: it was extended for a caller that had given up", err)
 	}
@@ -93,13 +93,13 @@ func TestAgesAreByTheServersClock(t *testing.T) {
 		}
 	}
 	e.SetServerTime(time.Now().Add(-time.Hour))
-	tickets, err := e.Push(t.Context(), []engine.Job{{Event: newEvent(), Lane: deliver("l"), Lease: time.Hour}})
+	pushed, err := e.Push(t.Context(), engine.PushRequest{Jobs: []engine.Job{{Event: newEvent(), Lane: deliver("l"), Lease: time.Hour}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	oldest("a leased job")
 	e.SetServerTime(time.Now().Add(-time.Hour))
-	_, err = e.Settle(t.Context(), []engine.Outcome{{Ticket: tickets[0], Result: engine.Done, Follow: []engine.Job{{Event: newEvent(), Lane: deliver("l"), Lease: time.Hour}}}})
+	_, err = e.Settle(t.Context(), []engine.Outcome{{Ticket: pushed.Tickets[0], Result: engine.Done, Follow: []engine.Job{{Event: newEvent(), Lane: deliver("l"), Lease: time.Hour}}}})
 	if err != nil {
 		t.Fatal(err)
 	}

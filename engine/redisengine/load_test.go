@@ -40,7 +40,7 @@ func fill(t testing.TB, e *redisengine.Engine, n int) {
 				i++
 			}
 		}
-		if _, err := e.Push(t.Context(), jobs); err != nil {
+		if _, err := e.Push(t.Context(), engine.PushRequest{Jobs: jobs}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -112,11 +112,11 @@ func TestNoCallIsSlow(t *testing.T) {
 		follow[i].Lane = subscriber(100_000 + i)
 	}
 	neverSlow(t, s, "an outcome with 1000 follow-up jobs", func() {
-		tickets, err := e.Push(ctx, []engine.Job{{Event: newEvent(), Lane: engine.Lane{Kind: engine.FanOut, Name: "c"}, Lease: time.Minute}})
+		pushed, err := e.Push(ctx, engine.PushRequest{Jobs: []engine.Job{{Event: newEvent(), Lane: engine.Lane{Kind: engine.FanOut, Name: "c"}, Lease: time.Minute}}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := e.Settle(ctx, []engine.Outcome{{Ticket: tickets[0], Result: engine.Done, Follow: follow}}); err != nil {
+		if _, err := e.Settle(ctx, []engine.Outcome{{Ticket: pushed.Tickets[0], Result: engine.Done, Follow: follow}}); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -170,7 +170,7 @@ func TestMemory(t *testing.T) {
 				}
 			}
 			before := used()
-			if _, err := e.Push(t.Context(), jobs); err != nil {
+			if _, err := e.Push(t.Context(), engine.PushRequest{Jobs: jobs}); err != nil {
 				t.Fatal(err)
 			}
 			waiting := used() - before
@@ -218,7 +218,7 @@ func TestManyProcesses(t *testing.T) {
 					id := fmt.Sprintf("%d-%d", p, i+j)
 					jobs[j] = engine.Job{Event: &engine.Event{ID: id, Channel: "c", Body: body}, Lane: subscriber((i + j) % 20)}
 				}
-				if _, err := e.Push(ctx, jobs); err != nil {
+				if _, err := e.Push(ctx, engine.PushRequest{Jobs: jobs}); err != nil {
 					t.Error(err)
 					return
 				}

@@ -17,11 +17,14 @@ type offer struct {
 	scores []int64 // when the jobs became due, ascending
 }
 
-func (e *Engine) claimFromMany(ctx context.Context, req *engine.ClaimRequest) (engine.ClaimResult, error) {
+func (e *Engine) claimFromMany(ctx context.Context, queues []*shard, req *engine.ClaimRequest) (engine.ClaimResult, error) {
 	res := engine.ClaimResult{Next: -1}
-	offers := make([][]offer, len(e.shards))
-	nexts := make([]time.Duration, len(e.shards))
-	err := onShards(e.shards, func(s *shard) (err error) {
+	offers := make([][]offer, len(e.queues))
+	nexts := make([]time.Duration, len(e.queues))
+	for i := range nexts {
+		nexts[i] = -1
+	}
+	err := onShards(queues, func(s *shard) (err error) {
 		offers[s.number], nexts[s.number], err = e.look(ctx, s, req)
 		return err
 	})
@@ -29,8 +32,8 @@ func (e *Engine) claimFromMany(ctx context.Context, req *engine.ClaimRequest) (e
 		return res, err
 	}
 	chosen, left := choose(slices.Concat(offers...), req)
-	found := make([]engine.ClaimResult, len(e.shards))
-	dues := make([][]int64, len(e.shards))
+	found := make([]engine.ClaimResult, len(e.queues))
+	dues := make([][]int64, len(e.queues))
 	concerned := slices.SortedFunc(maps.Keys(chosen), func(a, b *shard) int { return a.number - b.number })
 	err = onShards(concerned, func(s *shard) (err error) {
 		r := *req
@@ -46,9 +49,13 @@ func (e *Engine) claimFromMany(ctx context.Context, req *engine.ClaimRequest) (e
 	if err != nil {
 		return res, err // what was claimed from others comes back when the lease ends
 	}
+	for _, s := range queues {
+		s.nap(req, nexts[s.number])
+	}
 	for _, next := range nexts {
 		res.Next = sooner(res.Next, next)
 	}
+	res.Next = sooner(res.Next, e.napsEnd(queues, req.Kind))
 	if left {
 		res.Next = 0
 	}
@@ -150,11 +157,10 @@ func inOrder(found []engine.ClaimResult, dues [][]int64) []engine.Claimed {
 
 // look asks a shard what a claim would find there.
 func (e *Engine) look(ctx context.Context, s *shard, req *engine.ClaimRequest) ([]offer, time.Duration, error) {
-	answer, err := e.execSoon(ctx, s, claimScript, nil, claimArgs(s, req, e.window, true))
+	r, err := e.execSoon(ctx, s, claimScript, nil, claimArgs(s, req, e.window, true))
 	if err != nil {
 		return nil, 0, err
 	}
-	r := parse(answer, claimParts)
 	next, lanes, scores := r.int(1), r.list(3), numbers{r.string(4)}
 	if r.err != nil {
 		return nil, 0, r.err

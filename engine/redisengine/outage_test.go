@@ -163,11 +163,11 @@ func TestErrorsAreClear(t *testing.T) {
 	job := func(id string) []engine.Job {
 		return []engine.Job{{Event: &engine.Event{ID: id, Channel: "c"}, Lane: deliver("l")}}
 	}
-	if _, err := e.Push(t.Context(), job("1")); err != nil {
+	if _, err := e.Push(t.Context(), engine.PushRequest{Jobs: job("1")}); err != nil {
 		t.Fatal(err)
 	}
 	s.Do("CONFIG", "SET", "maxmemory", "1")
-	if _, err := e.Push(t.Context(), job("2")); err == nil || !strings.Contains(err.Error(), "out of memory") {
+	if _, err := e.Push(t.Context(), engine.PushRequest{Jobs: job("2")}); err == nil || !strings.Contains(err.Error(), "out of memory") {
 		t.Errorf("a Push into a full server must say so: %v", err)
 	}
 	// Work goes on, so that memory becomes free.
@@ -185,7 +185,7 @@ func TestErrorsAreClear(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	began := time.Now()
-	if _, err := e.Push(ctx, job("3")); err == nil || ctx.Err() == nil {
+	if _, err := e.Push(ctx, engine.PushRequest{Jobs: job("3")}); err == nil || ctx.Err() == nil {
 		t.Errorf("a Push must wait for its context and then say why: %v", err)
 	}
 	if d := time.Since(began); d > 2*time.Second {

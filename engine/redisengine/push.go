@@ -3,77 +3,101 @@ package redisengine
 import (
 	"context"
 	"strconv"
+	"sync"
 
 	"github.com/watermarkchurch/toot-go/engine"
 )
 
 // Push stores jobs, as engine.Engine says. It is atomic for all the jobs of
 // one event; a large call is made in several steps.
-func (e *Engine) Push(ctx context.Context, jobs []engine.Job) ([]engine.Ticket, error) {
+func (e *Engine) Push(ctx context.Context, req engine.PushRequest) (engine.PushResult, error) {
 	if err := e.calls.enter(); err != nil {
-		return nil, err
+		return engine.PushResult{}, err
 	}
 	defer e.calls.calls.Done()
-	for i := range jobs {
-		if err := validJob(&jobs[i], false); err != nil {
-			return nil, err
-		}
+	if err := req.Validate(); err != nil {
+		return engine.PushResult{}, err
 	}
-	tickets := make([]engine.Ticket, len(jobs))
-	batches := make([][]*batch, len(e.shards))
-	var keys arena
-	groups := byEvent(jobs)
-	for i, g := range groups {
-		key := jobKey(&keys, g.event.ID)
-		n := shardOf(key, len(e.shards))
-		bs := batches[n]
-		if len(bs) == 0 || bs[len(bs)-1].full(key, len(g.jobs), packedSize(g.event)) {
-			bs = append(bs, newBatch(e.shards[n], (len(groups)-i)/len(e.shards)+1))
-			batches[n] = bs
-		}
-		bs[len(bs)-1].add(batchEvent{key: key, event: g.event}, g.jobs, g.at)
+	result := engine.PushResult{Tickets: make([]engine.Ticket, len(req.Jobs))}
+	batches := e.planPush(req.Jobs)
+	var asking sync.WaitGroup
+	if len(req.Channels) > 0 {
+		result.Audiences = make([]engine.Audience, len(req.Channels))
+		e.ask(ctx, &req, batches, result.Audiences, &asking)
 	}
 	err := onShards(e.shards, func(s *shard) error {
 		for _, b := range batches[s.number] {
-			err := e.push(ctx, b, func(_, at int, t engine.Ticket) { tickets[at] = t })
-			if err != nil {
+			if err := e.push(ctx, b, result.Tickets); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+	asking.Wait()
+	for i := range result.Audiences {
+		if ctx.Err() != nil && result.Audiences[i].Err != nil {
+			err = result.Audiences[i].Err // it has ended for the whole call
+		}
+	}
 	if err != nil {
-		return nil, err
+		return engine.PushResult{}, err
 	}
 	var waiting wakeups
-	for i := range jobs {
-		waiting.add(&jobs[i])
+	for i := range req.Jobs {
+		waiting.add(&req.Jobs[i])
 	}
 	e.wake(waiting)
-	return tickets, nil
+	return result, nil
 }
 
-func (e *Engine) push(ctx context.Context, b *batch, put func(event, at int, t engine.Ticket)) error {
+// planPush puts the jobs into batches, by shard.
+func (e *Engine) planPush(jobs []engine.Job) [][]*batch {
+	batches := make([][]*batch, len(e.shards))
+	var keys arena
+	groups := byEvent(jobs)
+	for i, g := range groups {
+		s := e.shards[shardOf(g.event.ID, len(e.shards))]
+		key := s.jobKey(&keys, identityOf(g.event))
+		bs := batches[s.number]
+		if len(bs) == 0 || bs[len(bs)-1].full(key, len(g.jobs), packedSize(g.event)) {
+			bs = append(bs, newBatch(s, (len(groups)-i)/len(e.shards)+1))
+			batches[s.number] = bs
+		}
+		bs[len(bs)-1].add(batchEvent{key: key, event: g.event}, g.jobs, g.at)
+	}
+	return batches
+}
+
+func (e *Engine) push(ctx context.Context, b *batch, tickets []engine.Ticket) error {
 	buffer := takeArgs()
 	defer buffer.giveBack()
-	args := buffer.args
-	args = append(args, e.watch.channel, e.watch.sender, e.window)
+	args := reserve(buffer.args)
+	args = append(args, e.watch.channel, e.watch.sender, e.window, strconv.Itoa(len(b.asked)), b.most)
 	args = append(args, strconv.FormatInt(b.stamp, 10))
 	args = b.lanes.appendArgs(args)
 	args = b.appendArgs(args, false)
 	buffer.args = args
-	answer, err := e.exec(ctx, b.shard, pushScript, b.lanes.keys(b.shard), args)
+	keys := b.lanes.keys(b.shard)
+	for _, channel := range b.asked {
+		channelKeys := e.channels.of(channel)
+		keys = append(keys, channelKeys[:]...)
+	}
+	r, err := e.exec(ctx, b.shard, pushScript, keys, args)
 	if err != nil {
 		return err
 	}
-	r := parse(answer, 4)
-	now, fresh, leases, told := r.int(0), r.string(1), r.list(2), r.string(3)
+	fresh, leases, base, told, audiences := r.string(1), r.list(2), r.int(3), r.string(4), r.list(5)
 	if r.err != nil {
 		return r.err
 	}
-	b.shard.setTime(now)
+	if len(audiences) != len(b.asked) {
+		return errForeign
+	}
+	for i := range audiences {
+		b.audiences[i] = readAudience(audiences[i])
+	}
 	e.wakeTold(told)
-	return b.tickets(now, fresh, leases, put)
+	return b.tickets(r.now, base, fresh, leases, func(_, at int, t engine.Ticket) { tickets[at] = t })
 }
 
 // group is the jobs of one event and their places.
@@ -110,18 +134,6 @@ func byEvent(jobs []engine.Job) []group {
 		g.at = append(g.at[:len(g.at):len(g.at)], i)
 	}
 	return groups
-}
-
-func validJob(j *engine.Job, follow bool) error {
-	switch {
-	case j.Event == nil && !follow:
-		return invalid("a job without an event")
-	case j.Event != nil && j.Event.ID == "":
-		return invalid("an event without an ID")
-	case !validLane(j.Lane):
-		return invalid("a job in the lane %q of kind %d", j.Lane.Name, j.Lane.Kind)
-	}
-	return nil
 }
 
 // wakeups are the kinds of which something became due.

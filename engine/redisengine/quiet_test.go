@@ -90,57 +90,6 @@ func TestIdleSystemIsQuiet(t *testing.T) {
 	}
 }
 
-func TestPublishingReadsMembersFromMemory(t *testing.T) {
-	t.Parallel()
-	s := redistest.Start(t)
-	a, b := open(t, s.URL(), nil), open(t, s.URL(), &redisengine.Options{Namespace: "other"})
-	if _, err := b.AddSubscriber(t.Context(), "channel", "http://one"); err != nil {
-		t.Fatal(err)
-	}
-	read := func() string {
-		urls, err := a.Subscribers(t.Context(), "channel")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.Join(urls, " ")
-	}
-	if got := read(); got != "http://one" {
-		t.Fatalf("Subscribers returned %q", got)
-	}
-	before := calls(t, s)["smembers"]
-	for range 1000 {
-		read()
-	}
-	if n := calls(t, s)["smembers"] - before; n > 0 {
-		t.Errorf("members must be read from memory: 1000 reads asked the server %d times", n)
-	}
-
-	// What anybody changes, by whatever means, is seen at once.
-	for _, change := range [][]string{{"SADD", "channel", "http://one2"}, {"SREM", "channel", "http://one"}, {"DEL", "channel"}, {"SADD", "channel", "http://ruby"}} {
-		old := read()
-		s.Do(change...)
-		redistest.Eventually(t, "a change is seen", func() bool { return read() != old })
-	}
-	if got := read(); got != "http://ruby" {
-		t.Errorf("Subscribers returned %q, want what a Ruby app has put there", got)
-	}
-	// After an outage, too.
-	s.Do("CLIENT", "KILL", "TYPE", "normal")
-	s.Do("SADD", "channel", "http://go")
-	redistest.Eventually(t, "a change during an outage is seen", func() bool { return strings.Contains(read(), "http://go") })
-	// What this process has changed it sees without any delay.
-	for i := range 200 {
-		url := "http://" + strconv.Itoa(i)
-		if _, err := a.AddSubscriber(t.Context(), "own", url); err != nil {
-			t.Fatal(err)
-		}
-		urls, err := a.Subscribers(t.Context(), "own")
-		if err != nil || len(urls) != i+1 {
-			t.Fatalf("after adding %d subscribers there are %d, %v", i+1, len(urls), err)
-		}
-	}
-}
-
 // Where other software keeps its keys, or the original its credentials.
 func TestChannelsIgnoreOtherKeys(t *testing.T) {
 	t.Parallel()
@@ -174,7 +123,7 @@ func TestNamespacesDoNotTouch(t *testing.T) {
 	defer b.Watch(func(engine.Kind) { woken.Add(1) })()
 	job := []engine.Job{{Event: &engine.Event{ID: "1", Channel: "c"}, Lane: deliver("l")}}
 	for _, e := range []*redisengine.Engine{a, b} {
-		if _, err := e.Push(t.Context(), job); err != nil {
+		if _, err := e.Push(t.Context(), engine.PushRequest{Jobs: job}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -200,11 +149,11 @@ func TestServerClockCounts(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)
 	e := open(t, s.URL(), nil)
-	tickets, err := e.Push(t.Context(), []engine.Job{{Event: &engine.Event{ID: "1", Channel: "c"}, Lane: deliver("l"), Delay: time.Hour}})
-	if err != nil || tickets[0] != "" {
-		t.Fatal(tickets, err)
+	res, err := e.Push(t.Context(), engine.PushRequest{Jobs: []engine.Job{{Event: &engine.Event{ID: "1", Channel: "c"}, Lane: deliver("l"), Delay: time.Hour}}})
+	if err != nil || res.Tickets[0] != "" {
+		t.Fatal(res, err)
 	}
-	score, err := s.Try("ZSCORE", "{toot:0}:lane:deliver:l", redisengine.JobKey("1")).AsFloat64()
+	score, err := s.Try("ZSCORE", "{toot:0}:2:lane:deliver:l", redisengine.JobKey("c", "1", "")).AsFloat64()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +227,7 @@ func TestHintsCrossProcessesAndOutages(t *testing.T) {
 
 func push(t testing.TB, e *redisengine.Engine, id string) {
 	t.Helper()
-	if _, err := e.Push(t.Context(), []engine.Job{{Event: &engine.Event{ID: id, Channel: "c"}, Lane: deliver("l")}}); err != nil {
+	if _, err := e.Push(t.Context(), engine.PushRequest{Jobs: []engine.Job{{Event: &engine.Event{ID: id, Channel: "c"}, Lane: deliver("l")}}}); err != nil {
 		t.Fatal(err)
 	}
 }

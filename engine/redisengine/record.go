@@ -108,11 +108,6 @@ func unpackObituary(s string) (o obituary, ok bool) {
 	return o, !r.bad
 }
 
-func appendString(b []byte, s string) []byte {
-	b = binary.AppendUvarint(b, uint64(len(s)))
-	return append(b, s...)
-}
-
 // reader takes apart what was packed. bad is set when there is less than was
 // asked for, and everything is empty from then on.
 type reader struct {
@@ -151,6 +146,11 @@ func (r *reader) uvarint() uint64 {
 			return v
 		}
 	}
+}
+
+func (r *reader) varint() int64 {
+	v := r.uvarint()
+	return int64(v>>1) ^ -int64(v&1) //nolint:gosec // as encoding/binary has it
 }
 
 func (r *reader) string() string { return r.take(int(min(r.uvarint(), 1<<40))) }

@@ -44,13 +44,15 @@ type Engine struct {
 	ownsClient bool
 	namespace  string
 	shards     []*shard
+	queues     []*shard // the shards, and behind them the queues of format 1
 	retention  engine.Retention
 	log        *slog.Logger
 	window     string // Retention.Dedupe, for scripts
 
-	calls   gate
-	watch   watcher
-	changes changes
+	calls    gate
+	watch    watcher
+	channels channelTable
+	lanes    laneNames
 }
 
 var (
@@ -108,17 +110,13 @@ func Connect(ctx context.Context, url string) (rueidis.Client, error) {
 	return client, nil
 }
 
-// dial gives a server that is just starting some time, and does without
-// client-side caching where that is not allowed.
+// dial gives a server that is just starting some time.
 func dial(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, error) {
 	for end := time.Now().Add(patience); ; {
 		client, err := rueidis.NewClient(o)
 		switch {
 		case err == nil:
 			return client, nil
-		case errors.Is(err, rueidis.ErrNoCache) && !o.DisableCache:
-			o.DisableCache = true
-			continue
 		case !passing(err) || time.Now().After(end):
 			return nil, err
 		}
@@ -155,8 +153,7 @@ func connect(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, error
 }
 
 // New returns an engine on a client of the caller's, such as one from Connect.
-// The caller closes it some time after Close. The client has to speak RESP3 and should have client-side
-// caching enabled, as clients of rueidis have by default.
+// The caller closes it some time after Close. The client has to speak RESP3.
 func New(client rueidis.Client, opts *Options) (*Engine, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
@@ -188,55 +185,54 @@ func newEngine(ctx context.Context, client rueidis.Client, opts *Options) (*Engi
 		e.log = slog.Default()
 	}
 	e.window = strconv.FormatInt(max(e.retention.Dedupe.Microseconds(), 1), 10)
-	n, err := e.settleShards(ctx, opts.Shards)
+	e.channels.namespace = e.namespace
+	e.startWatch()
+	found, err := e.settleFormat(ctx, opts.Shards)
 	if err != nil {
 		return nil, fmt.Errorf("redisengine: can't use the server: %w", err)
 	}
-	now, err := e.now(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for i := range n {
-		s := newShard(e.namespace, i, n)
-		s.setTime(now)
-		e.shards = append(e.shards, s)
+	e.makeQueues(found)
+	for _, s := range e.queues {
+		if err := e.startClock(ctx, s); err != nil {
+			return nil, err
+		}
 	}
 	e.checkServer(ctx)
-	e.startWatch()
 	return e, nil
 }
 
-// settleShards returns the number of shards of the namespace, which is decided
-// once: jobs in a shard that nobody looks at would be lost.
-func (e *Engine) settleShards(ctx context.Context, want int) (int, error) {
-	if want == 0 {
-		want = 1
-		if e.client.Mode() == rueidis.ClientModeCluster {
-			masters, err := e.masters(ctx)
-			if err != nil {
-				return 0, err
-			}
-			want = min(max(len(masters), 1), maxShards)
-		}
+func (e *Engine) makeQueues(f format) {
+	for i := range f.shards {
+		e.shards = append(e.shards, newShard(e.namespace, i, f.shards))
 	}
-	key := "{" + e.namespace + "}:shards"
-	var n int64
-	err := e.try(ctx, func(ctx context.Context) error {
-		b := e.client.B()
-		err := e.client.Do(ctx, b.Set().Key(key).Value(strconv.Itoa(want)).Nx().Build()).Error()
-		if err != nil && !rueidis.IsRedisNil(err) {
-			return err
-		}
-		n, err = e.client.Do(ctx, b.Get().Key(key).Build()).AsInt64()
+	e.queues = e.shards
+	if !f.upgraded {
+		return
+	}
+	for i, s := range e.shards {
+		s.twin = newFormer(e.namespace, i, f.shards)
+		e.queues = append(e.queues, s.twin)
+	}
+}
+
+// Ping asks every shard's server for something small, as engine.Engine says.
+func (e *Engine) Ping(ctx context.Context) error {
+	if err := e.calls.enter(); err != nil {
 		return err
-	})
-	switch {
-	case err != nil:
-		return 0, err
-	case n < 1 || n > 1024:
-		return 0, fmt.Errorf("%s is %d, which is no number of shards", key, n)
 	}
-	return int(n), nil
+	defer e.calls.calls.Done()
+	return onShards(e.shards, func(s *shard) error {
+		// The client would ask a server that does not answer again and again
+		// if it knew that this only reads.
+		err := e.client.Do(ctx, e.client.B().Arbitrary("HGET").Keys(s.meta).Args("clock").Build()).Error()
+		switch {
+		case err == nil || rueidis.IsRedisNil(err):
+			return nil
+		case ctx.Err() != nil:
+			return fmt.Errorf("redisengine: %w", context.Cause(ctx))
+		}
+		return describe(err)
+	})
 }
 
 // Close ends the watching, waits for calls under way and closes the connections
@@ -280,10 +276,6 @@ func (g *gate) close() bool {
 	return first
 }
 
-func validLane(l engine.Lane) bool {
-	return l.Kind >= engine.FanOut && l.Kind <= engine.Handle && l.Name != ""
-}
-
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("redisengine: %w: %s", engine.ErrInvalid, fmt.Sprintf(format, args...))
 }
@@ -291,8 +283,12 @@ func invalid(format string, args ...any) error {
 // micros is a duration for scripts. They count in microseconds of at most a
 // hundred years, so that sums stay exact.
 func micros(d time.Duration) string {
+	return strconv.FormatInt(bounded(d).Microseconds(), 10)
+}
+
+func bounded(d time.Duration) time.Duration {
 	const limit = 100 * 365 * 24 * time.Hour
-	return strconv.FormatInt(max(0, min(d, limit)).Microseconds(), 10)
+	return max(0, min(d, limit))
 }
 
 // span is micros for leases, which are longer than nothing.

@@ -17,23 +17,46 @@ const (
 	allowOOM    = "#!lua flags=allow-oom\n"
 )
 
+// queueScript is a script that works on a queue, with lua/lib.lua at its head.
+type queueScript struct {
+	lua   *rueidis.Lua
+	parts int // of the answer
+}
+
 // Whatever empties the queue works while the server is out of memory.
 var (
-	pushScript   = script(needsMemory, "lib", "store", "push")
-	claimScript  = script(allowOOM, "lib", "claim")
-	settleScript = script(allowOOM, "lib", "store", "settle")
-	followScript = script(needsMemory, "lib", "store", "settle")
-	deferScript  = script(needsMemory, "lib", "defer")
-	deadScript   = script(allowOOM, "lib", "dead")
-	laneScript   = script(allowOOM, "lib", "lane")
-	trimScript   = script(allowOOM, "lib", "trim")
+	pushScript   = onQueue(needsMemory, 6, "store", "audience", "push")
+	claimScript  = onQueue(allowOOM, 8, "claim")
+	settleScript = onQueue(allowOOM, 7, "store", "settle")
+	followScript = onQueue(needsMemory, 7, "store", "settle")
+	deferScript  = onQueue(needsMemory, 2, "defer")
+	deadScript   = onQueue(allowOOM, 3, "dead")
+	laneScript   = onQueue(allowOOM, 6, "lane")
+	pageScript   = onQueue(allowOOM, 2, "lanepage")
+	trimScript   = onQueue(allowOOM, 2, "trim")
+	timeScript   = onQueue(allowOOM, 2, "time")
+	clockScript  = onQueue(allowOOM, 3, "clock")
 )
 
-func script(flags string, parts ...string) *rueidis.Lua {
+// These work on keys outside of the queues.
+var (
+	subscribersScript = script(allowOOM, "audience", "subscribers")
+	registerScript    = script(needsMemory, "register")
+	unregisterScript  = script(allowOOM, "unregister")
+	attributesScript  = script(allowOOM, "attributes", "readattributes")
+	swapScript        = script(needsMemory, "attributes", "swap")
+	replaceScript     = script(needsMemory, "replace")
+)
+
+func onQueue(flags string, parts int, names ...string) *queueScript {
+	return &queueScript{script(flags, append([]string{"lib"}, names...)...), parts}
+}
+
+func script(flags string, names ...string) *rueidis.Lua {
 	var b strings.Builder
 	b.WriteString(flags)
-	for _, part := range parts {
-		source, err := sources.ReadFile("lua/" + part + ".lua")
+	for _, name := range names {
+		source, err := sources.ReadFile("lua/" + name + ".lua")
 		if err != nil {
 			panic(err) // they are embedded
 		}

@@ -21,7 +21,7 @@ func TestSettlingParts(t *testing.T) {
 	for i := range jobs {
 		jobs[i] = engine.Job{Event: newEvent(), Lane: deliver("l")}
 	}
-	if _, err := e.Push(t.Context(), jobs); err != nil {
+	if _, err := e.Push(t.Context(), engine.PushRequest{Jobs: jobs}); err != nil {
 		t.Fatal(err)
 	}
 	claim := func(most int, lease time.Duration) []engine.Claimed {

@@ -64,7 +64,7 @@ func (tr *traffic) push(ctx context.Context, e *redisengine.Engine) {
 		job := engine.Job{Event: &engine.Event{ID: id, Channel: "c", Body: []byte("{}")}, Lane: deliver("http://subscriber.example")}
 		call, cancel := context.WithTimeout(ctx, 2*time.Second)
 		tr.gate.RLock()
-		_, err := e.Push(call, []engine.Job{job})
+		_, err := e.Push(call, engine.PushRequest{Jobs: []engine.Job{job}})
 		tr.gate.RUnlock()
 		cancel()
 		tr.mu.Lock()

@@ -81,7 +81,7 @@ func defaults() rueidis.ClientOption {
 		Dialer:            net.Dialer{Timeout: 3 * time.Second, KeepAlive: 5 * time.Second},
 		ConnWriteTimeout:  5 * time.Second,
 		PipelineMultiplex: -1, // one connection, so that batches keep each other company
-		CacheSizeEachConn: 32 << 20,
+		DisableCache:      true,
 	}
 	o.Sentinel.Dialer = o.Dialer
 	o.Sentinel.TopologyRefreshInterval = 5 * time.Second

@@ -1,9 +1,17 @@
--- Defer. Arguments: channel and sender of hints, kind and name of the lane,
--- for how long.
+-- Defer. The lane's key is behind the fixed ones.
+--
+--   | argument                                                               |
+--   | channel and sender of hints                                            |
+--   | kind and name of the lane                                              |
+--   | for how long                                                           |
+--
+--   | part of the answer                                                     |
+--   | the time                                                               |
+--   | the kinds that were told of                                            |
 know()
-local kind, name, wait = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
-local ripe = now * 2 + 1
-call('ZREMRANGEBYSCORE', REST[kind], '-inf', ripe)
+local hints, sender = nextArgument(), nextArgument()
+local kind, name, wait = nextNumber(), nextArgument(), nextNumber()
+call('ZREMRANGEBYSCORE', REST[kind], '-inf', now * 2 + 1)
 local bound = 0
 if wait > 0 then
   bound = (now + wait) * 2
@@ -11,10 +19,10 @@ if wait > 0 then
 else
   call('ZREM', REST[kind], name)
 end
-local head = call('ZRANGE', KEYS[LANES + 1], 0, 0, 'WITHSCORES')
+local head = call('ZRANGE', KEYS[FIXED + 1], 0, 0, 'WITHSCORES')
 if head[2] then
   bound = max(bound, tonumber(head[2]))
   call('ZADD', READY[kind], bound, name)
   earliest[kind] = bound
 end
-return {finish(ARGV[1], ARGV[2])}
+return {format('%d', now), finish(hints, sender)}

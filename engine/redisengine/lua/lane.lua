@@ -1,10 +1,21 @@
--- What a lane holds, a part at a time. Arguments: lane key, code of the lane,
--- the first rank and the number of jobs to look at.
-local found = call('ZRANGE', ARGV[1], ARGV[3], ARGV[3] + ARGV[4] - 1, 'WITHSCORES')
+-- What a lane holds, a part at a time.
+--
+--   | argument                                                               |
+--   | the lane's key and code                                                |
+--   | the first rank, and the number of jobs to look at                      |
+--
+--   | part of the answer                                                     |
+--   | the time                                                               |
+--   | how many jobs there were                                               |
+--   | how many of them wait, are leased, and wait for a retry                |
+--   | when the oldest was pushed, or empty                                   |
+local laneKey, code = nextArgument(), nextArgument()
+local rank, most = nextNumber(), nextNumber()
+local found = call('ZRANGE', laneKey, rank, rank + most - 1, 'WITHSCORES')
 local waiting, leased, retrying, oldest = 0, 0, 0, math.huge
 local ids, keys = {}, {}
 for i = 1, #found, 2 do
-  ids[#ids + 1] = found[i] .. ARGV[2]
+  ids[#ids + 1] = found[i] .. code
 end
 local records = read('HMGET', RECORDS, ids, 1, #ids)
 for i = 1, #ids do

@@ -1,13 +1,13 @@
--- What all scripts of a shard share.
+-- What all scripts of a queue share.
 --
--- A shard is a complete queue. Its keys have one hash tag, so they live in one
--- slot. The order of the fixed ones is that of shard.keys in shard.go; the
--- lanes that a call names come behind them.
+-- A queue's keys have one hash tag, so they live in one slot. The order of the
+-- fixed ones is that of shard.fixed in shard.go; what else a call needs, such
+-- as the lanes that it names, comes behind them.
 --
---   META     hash    clock: the last time stamp given out; turn, since: which
---                    of the two SEEN hashes is in use, and since when;
---                    wait1..3: somebody sleeps until then; told1..3: when a
---                    hint was last sent (see finish)
+--   META     hash    clock: the last time stamp given out; offset, noted: see
+--                    below; turn, since: which of the two SEEN hashes is in
+--                    use, and since when; wait1..3: somebody sleeps until
+--                    then; told1..3: when a hint was last sent (see finish)
 --   EVENTS   hash    event key -> 8 bytes (when it was pushed) .. the event
 --   REFS     hash    event key -> number of jobs, where it is not 1
 --   RECORDS  hash    job key .. lane code -> what is not plain about a job
@@ -18,31 +18,77 @@
 --   REST     zsets   one a kind: lane -> until when nobody claims from it
 --   lane     zset    job key -> when it is due
 --
--- Times are microseconds of the server's clock. Scores are twice that; the
+-- Times are microseconds of the store's clock. Scores are twice that; the
 -- lowest bit is set for jobs that are leased, whose score is the end of the
 -- lease. So the score is proof of a claim: it is in the ticket, and whoever
 -- settles a job has to know it.
 --
--- A job key is 16 bytes made from the event's ID. It is the event key too,
--- unless another event of the same ID but of other content is stored.
+-- A job key is 16 bytes that stand for an event's identity. It is the event
+-- key too, unless another event of that identity but of other content is
+-- stored.
+--
+-- The first two arguments of every script are
+--
+--   | 1 | the store's time that the caller expects now; empty: see below |
+--   | 2 | how much later than that it may be for the call to be carried out |
+--
+-- and the first part of every answer is the store's time. An answer that has no
+-- other part means that nothing was done, because it was too late or because
+-- the clocks disagree.
 local META, EVENTS, REFS, RECORDS, DEAD, BURIED = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local SEEN = {KEYS[7], KEYS[8]}
 local READY = {KEYS[9], KEYS[10], KEYS[11]}
 local REST = {KEYS[12], KEYS[13], KEYS[14]}
-local LANES = 14
+local FIXED = 14
 
 local call, unpack, tonumber = redis.call, unpack, tonumber
 local floor, min, max, format = math.floor, math.min, math.max, string.format
 local pack, fields = struct.pack, struct.unpack
 
+-- The store's clock is the server's plus an offset, which takes up the jumps of
+-- the server's. That it has jumped shows in that it disagrees with what the
+-- caller expects, or is behind what was noted when somebody called before; the
+-- caller then finds out, see clock.go. A queue of format 1 has no offset, and
+-- its callers expect nothing.
+local JUMP, NOTE_EVERY = 10e6, 2e6
+local time = call('TIME')
+local now = time[1] * 1e6 + time[2]
+if ARGV[1] ~= '' then
+  local kept = call('HMGET', META, 'offset', 'noted')
+  local noted = tonumber(kept[2] or 0)
+  now = now + tonumber(kept[1] or 0)
+  local late = now - tonumber(ARGV[1])
+  if late > tonumber(ARGV[2]) or late < -JUMP or noted > now + JUMP then
+    return {format('%d', now)}
+  end
+  if now - noted > NOTE_EVERY then
+    call('HSET', META, 'noted', format('%d', now))
+  end
+end
+
+-- The arguments are read from left to right.
+local position = 2
+local function nextArgument()
+  position = position + 1
+  return ARGV[position]
+end
+local function nextNumber()
+  return tonumber(nextArgument())
+end
+
+-- leave leaves n arguments where they are, and returns the place before them.
+local function leave(n)
+  local before = position
+  position = position + n
+  return before
+end
+
 -- Of a record: claims, attempt, when pushed, length of the event key. The
 -- event key (if it is not the job key) and the history follow. A claim that
 -- ended with Release is not among the claims, but counted as RELEASED.
 local RECORD = '>I4I4I8B'
+local RECORD_HEADER = 17
 local RELEASED = 2 ^ 24
-
-local time = call('TIME')
-local now = time[1] * 1e6 + time[2]
 
 -- know reads META, once and only where it matters.
 local meta, clock = nil, 0
@@ -77,9 +123,9 @@ local function read(cmd, key, list, first, last)
   end
   local all, n = {}, 0
   for i = first, last, CHUNK do
-    for _, v in ipairs(call(cmd, key, unpack(list, i, min(i + CHUNK - 1, last)))) do
+    for _, item in ipairs(call(cmd, key, unpack(list, i, min(i + CHUNK - 1, last)))) do
       n = n + 1
-      all[n] = v
+      all[n] = item
     end
   end
   return all
@@ -88,16 +134,16 @@ end
 -- leaseEnd is the score of a lease. Its lowest bits tell claims of one job
 -- apart that would end in the same microsecond: turn counts them all.
 local function leaseEnd(lease, turn)
-  local e = now + lease
-  return (e - e % 8 + 8 + turn % 8) * 2 + 1
+  local last = now + lease
+  return (last - last % 8 + 8 + turn % 8) * 2 + 1
 end
 
 -- touch notes that a lane is to be looked at when score comes.
 local touched = {{}, {}, {}}
 local function touch(kind, lane, score)
-  local t = touched[kind]
-  t[#t + 1] = score
-  t[#t + 1] = lane
+  local list = touched[kind]
+  list[#list + 1] = score
+  list[#list + 1] = lane
 end
 
 -- due notes that a job waits until score. Somebody who sleeps for longer is
@@ -119,9 +165,9 @@ local TELL_AGAIN = 100000
 local function finish(channel, sender)
   local kinds = ''
   for kind = 1, 3 do
-    local t = touched[kind]
-    if #t > 0 then
-      write('ZADD', READY[kind], 'LT', t, 1, #t)
+    local list = touched[kind]
+    if #list > 0 then
+      write('ZADD', READY[kind], 'LT', list, 1, #list)
     end
     local first = earliest[kind]
     if first < math.huge then
@@ -147,8 +193,8 @@ local function finish(channel, sender)
   return kinds
 end
 
--- release gives up one reference for each of list[first..last], event keys.
-local function release(list, first, last)
+-- unrefer gives up one reference for each of list[first..last], event keys.
+local function unrefer(list, first, last)
   if last < first then
     return
   end
@@ -209,7 +255,7 @@ local function rotate(window)
   return SEEN[turn], SEEN[3 - turn]
 end
 
--- bury trims the dead letters to those that are kept.
+-- trim removes dead letters beyond those that are kept.
 local function trim(most, age)
   local old = call('ZRANGE', DEAD, '-inf', '(' .. format('%d', now - age), 'BYSCORE', 'LIMIT', 0, 200)
   local over = call('ZCARD', DEAD) - #old - most
@@ -229,5 +275,5 @@ local function trim(most, age)
   end
   call('ZREM', DEAD, unpack(old))
   call('HDEL', BURIED, unpack(old))
-  release(keys, 1, #keys)
+  unrefer(keys, 1, #keys)
 end

@@ -1,4 +1,9 @@
--- Argument: for how long dead letters are kept. The limit to their number is
--- kept over all shards by the caller.
-trim(math.huge, tonumber(ARGV[1]))
-return {}
+-- Removes dead letters that are too old. The limit to their number is kept over
+-- all queues by the caller.
+--
+--   | argument                                                               |
+--   | for how long they are kept                                             |
+--
+-- The answer is the time, and by how much it is ahead of the server's.
+trim(math.huge, nextNumber())
+return {format('%d', now), format('%d', now - (time[1] * 1e6 + time[2]))}

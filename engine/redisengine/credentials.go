@@ -8,7 +8,7 @@ import (
 )
 
 // Credentials are a HASH whose key is the realm, in no namespace: where the
-// Ruby original keeps them. Attributes are HASHes inside the namespace.
+// Ruby original keeps them.
 
 // Credential returns what is kept under a user name, as engine.Credentials
 // says.
@@ -67,67 +67,4 @@ func (e *Engine) RemoveCredential(ctx context.Context, realm, username string) (
 		return err
 	})
 	return removed, err
-}
-
-func (e *Engine) attributesKey(group string) string {
-	return "{" + e.namespace + "}:attributes:" + group
-}
-
-// Attributes returns the attributes of a group, as engine.Attributes says.
-func (e *Engine) Attributes(ctx context.Context, group string) (map[string][]byte, error) {
-	if group == "" {
-		return nil, invalid("attributes without group")
-	}
-	var all map[string][]byte
-	err := e.call(ctx, func(ctx context.Context) error {
-		fields, err := e.client.Do(ctx, e.client.B().Hgetall().Key(e.attributesKey(group)).Build()).AsStrMap()
-		all = make(map[string][]byte, len(fields))
-		for name, value := range fields {
-			all[name] = []byte(value)
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return all, nil
-}
-
-// swapScript answers 1 in a repeated try also if the value is there already: the answer to a first
-// try may have been lost.
-var swapScript = rueidis.NewLuaScript(needsMemory + `
-local was = redis.call('HGET', KEYS[1], ARGV[1]) or ''
-if was ~= ARGV[2] then
-  return was == ARGV[3] and ARGV[4] == '1' and 1 or 0
-end
-if ARGV[3] == '' then
-  redis.call('HDEL', KEYS[1], ARGV[1])
-else
-  redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
-end
-return 1`)
-
-// SwapAttribute sets an attribute, as engine.Attributes says.
-func (e *Engine) SwapAttribute(ctx context.Context, group, name string, old, value []byte) (bool, error) {
-	if group == "" || name == "" {
-		return false, invalid("an attribute without group or name")
-	}
-	var n int64
-	again := "0"
-	err := e.call(ctx, func(ctx context.Context) (err error) {
-		n, err = swapScript.Exec(ctx, e.client, []string{e.attributesKey(group)},
-			[]string{name, rueidis.BinaryString(old), rueidis.BinaryString(value), again}).AsInt64()
-		again = "1"
-		return err
-	})
-	return n > 0, err
-}
-
-// call is try for a call that is not one of a shard's.
-func (e *Engine) call(ctx context.Context, f func(context.Context) error) error {
-	if err := e.calls.enter(); err != nil {
-		return err
-	}
-	defer e.calls.calls.Done()
-	return e.try(ctx, f)
 }

@@ -26,7 +26,7 @@ func TestCredentialsLieWhereTheOriginalHasThem(t *testing.T) {
 	if v, err := s.Try("HGET", key, "go").ToString(); err != nil || v != string(sum[:]) {
 		t.Errorf("read by the original: %x, %v", v, err)
 	}
-	if _, err := e.SwapAttribute(t.Context(), "org.example.publisher.users", "http://a", nil, []byte("value")); err != nil {
+	if _, err := e.SwapAttribute(t.Context(), "org.example.publisher.users", "http://a", nil, []byte("value"), 0); err != nil {
 		t.Fatal(err)
 	}
 	keys, err := s.Try("KEYS", "*").AsStrSlice()
