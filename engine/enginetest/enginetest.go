@@ -43,6 +43,25 @@ type Harness struct {
 	// the subtest and closes it then.
 	Abandon func(engine.Engine)
 
+	// The three hooks that follow bring about what the suite cannot. Where one
+	// is nil, the checks that need it are skipped. Each is given an engine that
+	// is open on the store that it is about.
+
+	// BreakChannel makes the subscribers of a channel unreadable for the rest
+	// of the subtest: with a record that is damaged, or a part of the store
+	// that is out of reach. The channel has subscribers then.
+	BreakChannel func(e engine.Engine, channel string)
+
+	// Stall holds up what tells an engine that its memory is out of date,
+	// until resume is called. An engine without such a memory needs none.
+	Stall func(e engine.Engine) (resume func())
+
+	// Jump sets the wall clock by which the store goes forward by d, or back
+	// if d is negative, for every engine on the store, as if somebody had set
+	// the clocks of the machines. Monotonic time goes on as it did. A store
+	// that is never told of wall time does nothing here.
+	Jump func(e engine.Engine, d time.Duration)
+
 	// NotShared says that only one engine at a time can be open on a store.
 	// What the contract says about several is then skipped.
 	NotShared bool
@@ -103,11 +122,14 @@ type check struct {
 	run   func(*env)
 }
 
-// needs are the optional abilities that a check makes use of.
-type needs uint8
+// needs are the optional abilities, and the hooks, that a check makes use of.
+type needs uint16
 
 const (
 	sharing needs = 1 << iota
+	breaks
+	stalls
+	jumps
 	deadLetters
 	inspector
 	credentials
@@ -118,6 +140,7 @@ const (
 // groups are in the order in which a new engine is best made to pass them.
 var groups = []group{
 	{"Push", pushChecks},
+	{"Identity", identityChecks},
 	{"Claim", claimChecks},
 	{"Next", nextChecks},
 	{"Settle", settleChecks},
@@ -125,6 +148,7 @@ var groups = []group{
 	{"Follow", followChecks},
 	{"Defer", deferChecks},
 	{"Subscribers", subscriberChecks},
+	{"Audience", audienceChecks},
 	{"Shared", sharedChecks},
 	{"Watch", watchChecks},
 	{"DeadLetters", deadChecks},
@@ -141,6 +165,12 @@ func (h Harness) lacks(n needs) string {
 	switch {
 	case n&sharing != 0 && h.NotShared:
 		return "the harness says that the store cannot be shared"
+	case n&breaks != 0 && h.BreakChannel == nil:
+		return "the harness has no BreakChannel"
+	case n&stalls != 0 && h.Stall == nil:
+		return "the harness has no Stall"
+	case n&jumps != 0 && h.Jump == nil:
+		return "the harness has no Jump"
 	case n&deadLetters != 0 && h.NoDeadLetters:
 		return "the harness says that the engine has no DeadLetters"
 	case n&inspector != 0 && h.NoInspector:
