@@ -51,7 +51,7 @@ func (w *writer) oldID(e *newEvent) (string, error) {
 		}
 		return e.event.ID, nil
 	}
-	q, ok, err := w.c.query("SELECT iif(coalesce(replay, '') = '', id, '') FROM events WHERE seq = ?1", e.seq)
+	q, ok, err := w.c.query("SELECT iif(replay IS NULL, id, '') FROM events WHERE seq = ?1", e.seq)
 	if err != nil || !ok {
 		return "", err
 	}

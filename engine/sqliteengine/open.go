@@ -7,6 +7,11 @@
 // "-lock" that tells whether anybody else has it open; a network file system
 // is no place for them.
 //
+// Times are by a clock of the file's own that no jump of wall time moves, as
+// package engine has it. A file of an older version is upgraded when it is
+// opened; a process of that version that has it open gets an error from then
+// on.
+//
 // Memory does not grow with what is waiting. The file keeps the size of its
 // fullest moment and fills the free pages again: giving them back to the
 // system would make every write dearer. VACUUM, run by hand while no toot

@@ -197,6 +197,26 @@ func TestWhatHasEndedTakesNoRoom(t *testing.T) {
 	}
 }
 
+func TestMuchThatEndsTakesNoRoomEither(t *testing.T) {
+	clock := newFakeClock()
+	e := open(t, tempFile(t), &Options{time: clock.read})
+	inWriter(t, e, func(w *writer) error {
+		_, err := w.c.run("INSERT INTO memory SELECT 'key' || i, 'value', ?1 FROM nums", w.end(time.Minute))
+		return err
+	})
+	clock.add(time.Minute)
+	var left int64
+	for range 6 {
+		inWriter(t, e, func(w *writer) (err error) {
+			left, err = w.c.queryInt("SELECT count(*) FROM memory")
+			return err
+		})
+	}
+	if left != 0 {
+		t.Errorf("%d of 1024 rows are left after six calls", left)
+	}
+}
+
 func TestPing(t *testing.T) {
 	t.Parallel()
 	file := tempFile(t)

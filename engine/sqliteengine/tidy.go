@@ -10,10 +10,10 @@ import (
 // deleted by and by.
 
 const (
-	// tidyEvery is how often they are looked for at the most, and tidyLimit how
-	// many are deleted at once.
+	// tidyEvery is how often they are looked for, and tidyLimit how many of a
+	// table a transaction deletes; the next one goes on.
 	tidyEvery = time.Minute
-	tidyLimit = 1000
+	tidyLimit = 200
 	// tidyUnasked is how often they are looked for without knowing of any:
 	// other processes write some, and die.
 	tidyUnasked = time.Hour
@@ -25,7 +25,7 @@ type tidying struct {
 	next int64 // when to do it again
 }
 
-// tables with rows that end: the table and its key.
+// ending are the tables with rows that end, and their keys.
 var ending = [...][2]string{{"subscribers", "channel, url"}, {"attributes", "grp, name"}, {"memory", "key"}}
 
 // end is when something ends that is kept for d from now; 0, for never, if d is
@@ -44,13 +44,14 @@ func (w *writer) tidy() error {
 	if w.now < w.tidying.next {
 		return nil
 	}
-	next := w.now + tidyUnasked.Microseconds()
+	next, more := w.now+tidyUnasked.Microseconds(), false
 	for _, t := range ending {
-		_, err := w.c.run(fmt.Sprintf(`DELETE FROM %[1]s WHERE until > 0 AND (%[2]s) IN
+		n, err := w.c.run(fmt.Sprintf(`DELETE FROM %[1]s WHERE until > 0 AND (%[2]s) IN
 			(SELECT %[2]s FROM %[1]s WHERE until > 0 AND until <= ?1 ORDER BY until LIMIT ?2)`, t[0], t[1]), w.now, tidyLimit)
 		if err != nil {
 			return err
 		}
+		more = more || n == tidyLimit
 		q, ok, err := w.c.query("SELECT min(until) FROM " + t[0] + " WHERE until > 0")
 		if err != nil {
 			return err
@@ -61,5 +62,8 @@ func (w *writer) tidy() error {
 		q.reset()
 	}
 	w.tidying = tidying{last: w.now, next: max(next, w.now+tidyEvery.Microseconds())}
+	if more {
+		w.tidying.next = w.now
+	}
 	return nil
 }
