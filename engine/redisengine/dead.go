@@ -63,7 +63,10 @@ func (e *Engine) Dead(ctx context.Context, q engine.DeadQuery) ([]engine.Dead, e
 		return nil, err
 	}
 	defer e.calls.calls.Done()
-	if q.Max <= 0 {
+	if err := q.Validate(); err != nil {
+		return nil, err
+	}
+	if q.Max == 0 {
 		q.Max = defaultDeadMax
 	}
 	after, hasAfter := deadID{}, false

@@ -276,10 +276,6 @@ func (g *gate) close() bool {
 	return first
 }
 
-func invalid(format string, args ...any) error {
-	return fmt.Errorf("redisengine: %w: %s", engine.ErrInvalid, fmt.Sprintf(format, args...))
-}
-
 // micros is a duration for scripts. They count in microseconds of at most a
 // hundred years, so that sums stay exact.
 func micros(d time.Duration) string {
