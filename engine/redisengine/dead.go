@@ -329,6 +329,7 @@ func (e *Engine) removeDeadOf(ctx context.Context, s *shard, letters []deadLette
 		return 0, err
 	}
 	n, told := r.int(1), r.string(2)
+	s.stir()
 	e.wakeTold(told)
 	e.wake(waiting)
 	return int(n), r.err
