@@ -302,6 +302,42 @@ func TestFormat1BesideJobs(t *testing.T) {
 	})
 }
 
+// Processes of older versions may go on for a week, and what is left of them is
+// never given up.
+func TestFormat1IsOver(t *testing.T) {
+	t.Parallel()
+	const sentence = "format 2, needs a newer toot; shards: 1"
+	s := redistest.Start(t)
+	for _, c := range []struct {
+		name  string
+		days  int
+		key   string
+		stays bool
+	}{
+		{"today", 0, "", true},
+		{"six_days_ago", 6, "", true},
+		{"eight_days_ago", 8, "", false},
+		{"eight_days_ago_with_jobs", 8, "events", true},
+		{"eight_days_ago_with_dead_letters", 8, "dead", true},
+		{"eight_days_ago_remembered", 8, "seen:2", true},
+		{"eight_days_ago_deferred", 8, "rest:deliver", true},
+	} {
+		s.Do("FLUSHALL")
+		note := sentence + "; upgraded from format 1 on " + time.Now().UTC().AddDate(0, 0, -c.days).Format(time.DateOnly)
+		s.Do("SET", "{toot}:shards", note)
+		if c.key != "" {
+			s.Do("HSET", "{toot:0}:"+c.key, "a", "b")
+		}
+		s.Do("HSET", "{toot:0}:meta", "clock", "1")
+		e := open(t, s.URL(), nil)
+		got, err := s.Try("GET", "{toot}:shards").ToString()
+		if stays := got == note; err != nil || stays != c.stays || !stays && got != sentence {
+			t.Errorf("%s: it says %q, %v", c.name, got, err)
+		}
+		_ = e.Close()
+	}
+}
+
 // A process that is too old is refused with a sentence, which it finds where it
 // looks for a number; and so is this version one day.
 func TestFormatsAreRefused(t *testing.T) {
@@ -315,8 +351,8 @@ func TestFormatsAreRefused(t *testing.T) {
 		return text
 	}
 	for namespace, want := range map[string]string{
-		"one":   "format 2, needs a newer toot; shards: 1; upgraded from format 1",
-		"three": "format 2, needs a newer toot; shards: 3; upgraded from format 1",
+		"one":   "format 2, needs a newer toot; shards: 1; upgraded from format 1 on " + time.Now().UTC().Format(time.DateOnly),
+		"three": "format 2, needs a newer toot; shards: 3; upgraded from format 1 on " + time.Now().UTC().Format(time.DateOnly),
 		"new":   "format 2, needs a newer toot; shards: 2",
 	} {
 		for range 2 {
@@ -327,8 +363,9 @@ func TestFormatsAreRefused(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"format 3, needs a newer toot; shards: 4; whatever": "of format 3, and this version of toot knows formats up to 2 only: use a newer one",
-		"format 2, needs a newer toot; shards: 0":           "no possible number of shards",
+		"format 3, needs a newer toot; shards: 4; whatever":                          "of format 3, and this version of toot knows formats up to 2 only: use a newer one",
+		"format 2, needs a newer toot; shards: 0":                                    "no possible number of shards",
+		"format 2, needs a newer toot; shards: 1; upgraded from format 1 on one day": "of no version of toot",
 		"0":    "no possible number of shards",
 		"what": "of no version of toot",
 		"":     "of no version of toot",

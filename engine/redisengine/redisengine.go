@@ -206,7 +206,7 @@ func (e *Engine) makeQueues(f format) {
 		e.shards = append(e.shards, newShard(e.namespace, i, f.shards))
 	}
 	e.queues = e.shards
-	if !f.upgraded {
+	if f.upgraded.IsZero() {
 		return
 	}
 	for i, s := range e.shards {
