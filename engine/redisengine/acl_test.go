@@ -37,6 +37,20 @@ func TestLimitedUser(t *testing.T) {
 	check("AddSubscriber", err)
 	_, err = e.Subscribers(ctx, "org.example.publisher.users")
 	check("Subscribers", err)
+	res, err := e.Push(ctx, engine.PushRequest{Channels: []string{"org.example.publisher.users"}, MaxSubscribers: 10})
+	check("Push", err)
+	check("Audience", res.Audiences[0].Err)
+	// What others have removed is forgotten.
+	s.Do("SADD", "org.example.publisher.users", "http://a")
+	s.Do("SREM", "org.example.publisher.users", "http://a")
+	_, err = e.Subscribers(ctx, "org.example.publisher.users")
+	check("Subscribers", err)
+	_, err = e.AddSubscriber(ctx, "org.example.publisher.ended", "http://a", time.Microsecond)
+	check("AddSubscriber", err)
+	time.Sleep(time.Millisecond)
+	_, err = e.Subscribers(ctx, "org.example.publisher.ended")
+	check("Subscribers", err)
+	check("Ping", e.Ping(ctx))
 	_, err = e.Channels(ctx, "org.example.publisher.")
 	check("Channels", err)
 	_, err = e.RemoveSubscriber(ctx, "org.example.publisher.users", "http://a", time.Hour)
@@ -52,6 +66,8 @@ func TestLimitedUser(t *testing.T) {
 	}
 	check("Defer", e.Defer(ctx, deliver("l"), time.Minute))
 	check("Defer", e.Defer(ctx, deliver("l"), 0))
+	_, err = e.LanePage(ctx, engine.LaneQuery{})
+	check("LanePage", err)
 	_, err = e.Lanes(ctx)
 	check("Lanes", err)
 	dead, err := e.Dead(ctx, engine.DeadQuery{})
@@ -74,6 +90,8 @@ func TestLimitedUser(t *testing.T) {
 	check("SwapAttribute", err)
 	_, err = e.SwapAttribute(ctx, "group", "name", []byte("value"), nil, 0)
 	check("SwapAttribute", err)
+	_, err = e.Attribute(ctx, "group", "name")
+	check("Attribute", err)
 	_, err = e.Attributes(ctx, "group")
 	check("Attributes", err)
 	_, err = e.Remember(ctx, "key", []byte("value"), time.Minute)
@@ -87,24 +105,5 @@ func TestLimitedUser(t *testing.T) {
 		o, _ := object.ToString()
 		r, _ := reason.ToString()
 		t.Errorf("the user was refused: %s %s", r, o)
-	}
-}
-
-func TestServerWithoutTracking(t *testing.T) {
-	t.Parallel()
-	s := redistest.Start(t)
-	s.Do("ACL", "SETUSER", "limited", "on", ">secret", "~*", "&*", "+@all", "-client|tracking")
-	e := open(t, strings.Replace(s.URL(), "//", "//limited:secret@", 1), nil)
-	if _, err := e.AddSubscriber(t.Context(), "c", "http://a", 0); err != nil {
-		t.Fatal(err)
-	}
-	for range 3 {
-		if urls, err := e.Subscribers(t.Context(), "c"); err != nil || len(urls) != 1 {
-			t.Fatal(urls, err)
-		}
-		s.Do("SADD", "d", "http://x")
-	}
-	if urls, err := e.Subscribers(t.Context(), "d"); err != nil || len(urls) != 1 {
-		t.Fatal(urls, err)
 	}
 }

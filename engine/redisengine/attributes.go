@@ -30,8 +30,8 @@ func (e *Engine) Attribute(ctx context.Context, group, name string) (engine.Attr
 
 // Attributes returns the attributes of a group, as engine.Attributes says.
 func (e *Engine) Attributes(ctx context.Context, group string) (map[string]engine.Attribute, error) {
-	if group == "" {
-		return nil, invalid("attributes without group")
+	if err := engine.ValidateGroup(group); err != nil {
+		return nil, err
 	}
 	return e.readAttributes(ctx, group, "")
 }

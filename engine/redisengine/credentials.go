@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/redis/rueidis"
+
+	"github.com/watermarkchurch/toot-go/engine"
 )
 
 // Credentials are a HASH whose key is the realm, in no namespace: where the
@@ -13,8 +15,8 @@ import (
 // Credential returns what is kept under a user name, as engine.Credentials
 // says.
 func (e *Engine) Credential(ctx context.Context, realm, username string) (proof []byte, err error) {
-	if realm == "" || username == "" {
-		return nil, invalid("a credential without realm or user name")
+	if err := engine.ValidateCredential(realm, username); err != nil {
+		return nil, err
 	}
 	err = e.call(ctx, func(ctx context.Context) (err error) {
 		proof, err = e.client.Do(ctx, e.client.B().Hget().Key(realm).Field(username).Build()).AsBytes()
@@ -31,8 +33,8 @@ func (e *Engine) Credential(ctx context.Context, realm, username string) (proof 
 
 // Usernames returns the user names of a realm, as engine.Credentials says.
 func (e *Engine) Usernames(ctx context.Context, realm string) (names []string, err error) {
-	if realm == "" {
-		return nil, invalid("credentials without realm")
+	if err := engine.ValidateRealm(realm); err != nil {
+		return nil, err
 	}
 	err = e.call(ctx, func(ctx context.Context) (err error) {
 		all, err := e.client.Do(ctx, e.client.B().Hgetall().Key(realm).Build()).AsStrMap()
@@ -48,8 +50,8 @@ func (e *Engine) Usernames(ctx context.Context, realm string) (names []string, e
 
 // PutCredential keeps a proof under a user name, as engine.Credentials says.
 func (e *Engine) PutCredential(ctx context.Context, realm, username string, proof []byte) error {
-	if realm == "" || username == "" || len(proof) == 0 {
-		return invalid("a credential without realm, user name or proof")
+	if err := engine.ValidateProof(realm, username, proof); err != nil {
+		return err
 	}
 	return e.call(ctx, func(ctx context.Context) error {
 		return e.client.Do(ctx, e.client.B().Hset().Key(realm).FieldValue().FieldValue(username, rueidis.BinaryString(proof)).Build()).Error()
@@ -58,8 +60,8 @@ func (e *Engine) PutCredential(ctx context.Context, realm, username string, proo
 
 // RemoveCredential deletes a user name, as engine.Credentials says.
 func (e *Engine) RemoveCredential(ctx context.Context, realm, username string) (removed bool, err error) {
-	if realm == "" || username == "" {
-		return false, invalid("a credential without realm or user name")
+	if err := engine.ValidateCredential(realm, username); err != nil {
+		return false, err
 	}
 	err = e.call(ctx, func(ctx context.Context) error {
 		n, err := e.client.Do(ctx, e.client.B().Hdel().Key(realm).Field(username).Build()).AsInt64()

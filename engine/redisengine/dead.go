@@ -63,7 +63,10 @@ func (e *Engine) Dead(ctx context.Context, q engine.DeadQuery) ([]engine.Dead, e
 		return nil, err
 	}
 	defer e.calls.calls.Done()
-	if q.Max <= 0 {
+	if err := q.Validate(); err != nil {
+		return nil, err
+	}
+	if q.Max == 0 {
 		q.Max = defaultDeadMax
 	}
 	after, hasAfter := deadID{}, false
@@ -326,6 +329,7 @@ func (e *Engine) removeDeadOf(ctx context.Context, s *shard, letters []deadLette
 		return 0, err
 	}
 	n, told := r.int(1), r.string(2)
+	s.stir()
 	e.wakeTold(told)
 	e.wake(waiting)
 	return int(n), r.err

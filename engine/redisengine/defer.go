@@ -25,6 +25,7 @@ func (e *Engine) Defer(ctx context.Context, lane engine.Lane, d time.Duration) e
 		if err != nil {
 			return err
 		}
+		s.stir()
 		e.wakeTold(r.string(1))
 		return r.err
 	})

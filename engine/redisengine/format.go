@@ -3,8 +3,10 @@ package redisengine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/rueidis"
 )
@@ -26,22 +28,26 @@ const (
 	currentFormat  = 2
 	formatSentence = "format %d, needs a newer toot; shards: %d"
 	// upgradedNote is at the end of the sentence where there was format 1.
-	upgradedNote = "; upgraded from format 1"
+	upgradedNote = "; upgraded from format 1 on "
 
 	maxShardNumber = 1024
+
+	// overlap is for how long processes of older versions may go on running.
+	// When it is over and their queues are empty, nobody looks there any more.
+	overlap = 7 * 24 * time.Hour
 )
 
 // format is what the sentence says.
 type format struct {
 	number   int
 	shards   int
-	upgraded bool
+	upgraded time.Time // the day; zero if it was never another one
 }
 
 func (f format) String() string {
 	s := fmt.Sprintf(formatSentence, f.number, f.shards)
-	if f.upgraded {
-		s += upgradedNote
+	if !f.upgraded.IsZero() {
+		s += upgradedNote + f.upgraded.Format(time.DateOnly)
 	}
 	return s
 }
@@ -51,11 +57,13 @@ func parseFormat(key, text string) (f format, err error) {
 	if f.shards, err = strconv.Atoi(text); err == nil {
 		f.number = 1
 	} else {
-		first, note, _ := strings.Cut(text, ";")
-		_, err = fmt.Sscanf(first, "format %d,", &f.number)
+		sentence, day, upgraded := strings.Cut(text, upgradedNote)
+		_, err = fmt.Sscanf(sentence, "format %d,", &f.number)
 		if err == nil && f.number <= currentFormat {
-			_, err = fmt.Sscanf(text, formatSentence, &f.number, &f.shards)
-			f.upgraded = strings.Contains(note, upgradedNote)
+			_, err = fmt.Sscanf(sentence, formatSentence, &f.number, &f.shards)
+		}
+		if err == nil && upgraded {
+			f.upgraded, err = time.Parse(time.DateOnly, day)
 		}
 	}
 	switch {
@@ -93,10 +101,25 @@ func (e *Engine) settleFormat(ctx context.Context, want int) (f format, err erro
 		if err != nil {
 			return f, err
 		}
-		if f, err = parseFormat(key, text); err != nil || f.number == currentFormat {
+		if f, err = parseFormat(key, text); err != nil {
 			return f, err
 		}
-		f.number, f.upgraded = currentFormat, true
+		now, err := e.serverTime(ctx)
+		if err != nil {
+			return f, err
+		}
+		switch {
+		case f.number < currentFormat:
+			f.number, f.upgraded = currentFormat, now.UTC()
+		case f.upgraded.IsZero() || now.Before(f.upgraded.Add(overlap)):
+			return f, nil
+		default:
+			gone, err := e.formerGone(ctx, f.shards)
+			if err != nil || !gone {
+				return f, err
+			}
+			f.upgraded = time.Time{}
+		}
 		err = e.try(ctx, func(ctx context.Context) error {
 			return replaceScript.Exec(ctx, e.client, []string{key}, []string{text, f.String()}).Error()
 		})
@@ -104,6 +127,39 @@ func (e *Engine) settleFormat(ctx context.Context, want int) (f format, err erro
 			return f, err
 		}
 	}
+}
+
+// formerGone tells whether nothing is left of the queues of format 1.
+func (e *Engine) formerGone(ctx context.Context, shards int) (bool, error) {
+	left := int64(0)
+	for i := range shards {
+		err := e.try(ctx, func(ctx context.Context) error {
+			s := newFormer(e.namespace, i, shards)
+			keys := slices.DeleteFunc(s.fixed, func(key string) bool { return key == s.meta })
+			n, err := e.client.Do(ctx, e.client.B().Exists().Key(keys...).Build()).AsInt64()
+			left += n
+			return err
+		})
+		if err != nil {
+			return false, err
+		}
+	}
+	return left == 0, nil
+}
+
+// serverTime is what the clock of a server says.
+func (e *Engine) serverTime(ctx context.Context) (now time.Time, err error) {
+	err = e.try(ctx, func(ctx context.Context) error {
+		parts, err := e.client.Do(ctx, e.client.B().Time().Build()).AsIntSlice()
+		if err == nil && len(parts) != 2 {
+			err = errForeign
+		}
+		if err == nil {
+			now = time.Unix(parts[0], 0)
+		}
+		return err
+	})
+	return now, err
 }
 
 // defaultShards is the number of masters of a cluster.

@@ -60,6 +60,26 @@ func (s *shard) nap(req *engine.ClaimRequest, next time.Duration) {
 	}
 }
 
+// stir ends the naps of a queue, because something was done to its jobs.
+func (s *shard) stir() {
+	if !s.former {
+		return
+	}
+	for i := range s.naps {
+		n := &s.naps[i]
+		n.mu.Lock()
+		n.until = time.Time{}
+		n.mu.Unlock()
+	}
+}
+
+// stirAll is stir for all queues.
+func (e *Engine) stirAll() {
+	for _, s := range e.queues[len(e.shards):] {
+		s.stir()
+	}
+}
+
 // napsEnd is after how long something is due in the queues that nap, which are
 // those that are not awake; negative if nothing is known of.
 func (e *Engine) napsEnd(awake []*shard, kind engine.Kind) time.Duration {

@@ -35,7 +35,10 @@ func (e *Engine) LanePage(ctx context.Context, q engine.LaneQuery) ([]engine.Lan
 		return nil, err
 	}
 	defer e.calls.calls.Done()
-	if q.Max <= 0 {
+	if err := q.Validate(); err != nil {
+		return nil, err
+	}
+	if q.Max == 0 {
 		q.Max = defaultLaneMax
 	}
 	lanes, err := e.namesOfLanes(ctx, q.After == engine.Lane{})

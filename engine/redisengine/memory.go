@@ -5,12 +5,14 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/watermarkchurch/toot-go/engine"
 )
 
 // Remember implements engine.Memory. A value is a STRING that expires.
 func (e *Engine) Remember(ctx context.Context, key string, value []byte, d time.Duration) (kept []byte, err error) {
-	if key == "" || len(value) == 0 || d <= 0 {
-		return nil, invalid("to remember takes a key, a value and a time")
+	if err := engine.ValidateMemory(key, value, d); err != nil {
+		return nil, err
 	}
 	err = e.call(ctx, func(ctx context.Context) (err error) {
 		kept, err = e.client.Do(ctx, e.client.B().Set().Key("{"+e.namespace+"}:memory:"+key).Value(rueidis.BinaryString(value)).

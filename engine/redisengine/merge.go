@@ -50,7 +50,9 @@ func (e *Engine) claimFromMany(ctx context.Context, queues []*shard, req *engine
 		return res, err // what was claimed from others comes back when the lease ends
 	}
 	for _, s := range queues {
-		s.nap(req, nexts[s.number])
+		if len(offers[s.number]) == 0 {
+			s.nap(req, nexts[s.number])
+		}
 	}
 	for _, next := range nexts {
 		res.Next = sooner(res.Next, next)

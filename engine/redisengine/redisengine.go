@@ -206,7 +206,7 @@ func (e *Engine) makeQueues(f format) {
 		e.shards = append(e.shards, newShard(e.namespace, i, f.shards))
 	}
 	e.queues = e.shards
-	if !f.upgraded {
+	if f.upgraded.IsZero() {
 		return
 	}
 	for i, s := range e.shards {
@@ -274,10 +274,6 @@ func (g *gate) close() bool {
 	g.mu.Unlock()
 	g.calls.Wait()
 	return first
-}
-
-func invalid(format string, args ...any) error {
-	return fmt.Errorf("redisengine: %w: %s", engine.ErrInvalid, fmt.Sprintf(format, args...))
 }
 
 // micros is a duration for scripts. They count in microseconds of at most a

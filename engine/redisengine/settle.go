@@ -76,6 +76,7 @@ func (e *Engine) settle(ctx context.Context, s *settlement, outcomes []engine.Ou
 	if r.err != nil {
 		return r.err
 	}
+	s.shard.stir()
 	e.wakeTold(told)
 	var extended arena
 	for i, c := range w.order {

@@ -60,8 +60,8 @@ func (e *Engine) Subscribers(ctx context.Context, channel string) ([]string, err
 		return nil, err
 	}
 	defer e.calls.calls.Done()
-	if channel == "" {
-		return nil, invalid("a channel without a name")
+	if err := engine.ValidateChannel(channel); err != nil {
+		return nil, err
 	}
 	a := e.audience(ctx, channel, math.MaxInt32)
 	if wrongType(a.Err) {

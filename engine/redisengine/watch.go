@@ -140,6 +140,7 @@ func (e *Engine) listen(ctx context.Context) {
 		err := e.client.Receive(hooked, e.client.B().Subscribe().Channel(w.channel).Build(), func(m rueidis.PubSubMessage) {
 			sender, told, _ := strings.Cut(m.Message, " ")
 			if sender != w.sender {
+				e.stirAll()
 				e.wakeTold(told)
 			}
 			pause = 50 * time.Millisecond
