@@ -5,7 +5,7 @@
 // succeeds. The subscriber queues the event durably before it answers and
 // then runs its handlers, each retried until it succeeds.
 //
-// # The way of an event
+// # The life of an event
 //
 // An [App] plays publisher, subscriber or both. What must not be lost is kept
 // by an engine: github.com/watermarkchurch/toot-go/engine/sqliteengine for a
