@@ -18,8 +18,9 @@ type mutant struct {
 }
 
 var mutants = slices.Concat(
-	pushMutants, identityMutants, audienceMutants, claimMutants, settleMutants, leaseMutants, followMutants, deferMutants, subscriberMutants, watchMutants,
-	deadMutants, laneMutants, credentialMutants, attributeMutants, memoryMutants, closeMutants,
+	pushMutants, identityMutants, audienceMutants, claimMutants, settleMutants, releaseMutants, leaseMutants, extendMutants, followMutants,
+	deferMutants, subscriberMutants, registrationMutants, watchMutants,
+	deadMutants, laneMutants, lanePageMutants, credentialMutants, attributeMutants, memoryMutants, invalidMutants, pingMutants, closeMutants,
 )
 
 // TestIntact proves that what mutants are made from breaks no promise itself.
@@ -60,7 +61,7 @@ func TestSuiteCatches(t *testing.T) {
 	wg.Wait()
 	for name := range all {
 		if !caught[name] {
-			t.Logf("no mutant is there for %s", name)
+			t.Errorf("there is no mutant for %s", name)
 		}
 	}
 }
