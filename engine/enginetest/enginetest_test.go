@@ -50,11 +50,14 @@ func TestSuiteCatches(t *testing.T) {
 			caught[name] = true
 			// All at once: most of what they do is wait.
 			wg.Go(func() {
-				if failures := try(t, c, m); len(failures) == 0 {
-					t.Errorf("%q: %s does not fail", m.bug, name)
-				} else {
-					t.Logf("%q: %s: %.300s", m.bug, name, failures[0])
+				// A machine that is slow hides that something comes too early.
+				for range 5 {
+					if failures := try(t, c, m); len(failures) > 0 {
+						t.Logf("%q: %s: %.300s", m.bug, name, failures[0])
+						return
+					}
 				}
+				t.Errorf("%q: %s does not fail", m.bug, name)
 			})
 		}
 	}
