@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/engine/sqliteengine/internal/sqlite"
 )
 
 // oldFile makes a file as the first version of the schema had it.
 func oldFile(t *testing.T) string {
 	t.Helper()
 	file := tempFile(t)
-	c, err := openConn(file, openCreate)
+	c, err := openConn(file, sqlite.Create, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
