@@ -73,7 +73,7 @@ func (s *stmt) step() (bool, error) { return s.lib().Step() }
 func (s *stmt) reset()              { s.lib().Reset() }
 
 func (s *stmt) int(col int) int64        { return s.lib().Int(col) }
-func (s *stmt) kind(col int) engine.Kind { return engine.Kind(s.int(col)) }
+func (s *stmt) kind(col int) engine.Kind { return engine.Kind(s.int(col)) } //nolint:gosec // was one when it was written
 func (s *stmt) text(col int) string      { return s.lib().Text(col) }
 func (s *stmt) bytes(col int) []byte     { return s.lib().Blob(col) }
 func (s *stmt) peek(col int) []byte      { return s.lib().Peek(col) }
