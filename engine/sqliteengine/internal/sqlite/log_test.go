@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -202,6 +203,32 @@ func TestACommitThatFailsLeavesNothing(t *testing.T) {
 		if got := rows(t, file); got != want {
 			t.Errorf("%d rows after the next commit, want %d", got, want)
 		}
+	}
+}
+
+// What a commit had gathered when it failed is never written: the place is
+// another's by then.
+func TestWhatAFailedCommitGatheredIsForgotten(t *testing.T) {
+	file := tempFile(t)
+	c := openGathering(t, file, theVFS(t))
+	insert(t, c, 3)
+	commit(t, c)
+	before, err := os.Stat(file + "-wal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.log.gathering = true
+	if rc := logWrite(c.tls, c.logAddress(), c.log.buf, 100, before.Size()); rc != sqlite3.SQLITE_OK || c.log.n != 100 {
+		t.Fatalf("gathering: code %d, %d bytes", rc, c.log.n)
+	}
+	c.log.gathering = false
+	failure := errors.New("failed")
+	if err := c.settleLog(failure); !errors.Is(err, failure) || c.log.n != 0 {
+		t.Errorf("error %v, %d bytes not written", err, c.log.n)
+	}
+	exec(t, c, "PRAGMA wal_checkpoint") // reads and syncs the log
+	if after, err := os.Stat(file + "-wal"); err != nil || after.Size() != before.Size() {
+		t.Errorf("the log: %v, %v", after, err)
 	}
 }
 
