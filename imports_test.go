@@ -44,6 +44,10 @@ func TestImportsPointDown(t *testing.T) {
 				if slices.Contains(standardOnly, pkg) && strings.Contains(imported, ".") {
 					t.Errorf("%s imports %s, but is to use the standard library only", pkg, imported)
 				}
+				if pkg != "engine/sqliteengine/internal/sqlite" && strings.HasPrefix(imported, "modernc.org/") ||
+					pkg == "engine/sqliteengine" && imported == "unsafe" {
+					t.Errorf("%s imports %s: only the border to SQLite knows how its library is made", pkg, imported)
+				}
 				continue
 			}
 			if to := within(imported); !mayImport(pkg, to) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/engine/sqliteengine/internal/sqlite"
 )
 
 var jumps = []time.Duration{-25 * time.Hour, -time.Hour, -11 * time.Second, 11 * time.Second, time.Hour, 25 * time.Hour}
@@ -229,7 +230,7 @@ func TestAnIdleProcessTakesAJumpUp(t *testing.T) {
 	clock.jump(time.Hour)
 	for range 100 {
 		time.Sleep(20 * time.Millisecond)
-		c, err := openConn(file, openExisting)
+		c, err := openConn(file, sqlite.Existing, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

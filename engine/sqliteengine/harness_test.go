@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/engine/sqliteengine/internal/sqlite"
 )
 
 // fakeClock is the clock of a machine under test.
@@ -160,7 +161,7 @@ func ticketsOf(jobs []engine.Claimed) []engine.Ticket {
 // lockFile keeps everybody from writing until unlock is called.
 func lockFile(t testing.TB, file string) (unlock func()) {
 	t.Helper()
-	c, err := openConn(file, openExisting)
+	c, err := openConn(file, sqlite.Existing, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -167,7 +167,9 @@ func (w *writer) insertEvents(b *jobBatch) error {
 
 // bindEvent binds an event's row, save the replay mark, without boxing its fields.
 func (s *stmt) bindEvent(seq int64, e *engine.Event) error {
-	s.bindInt(0, seq)
+	if err := s.bindInt(0, seq); err != nil {
+		return err
+	}
 	if err := s.bindText(1, e.ID); err != nil {
 		return err
 	}

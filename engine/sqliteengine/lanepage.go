@@ -4,9 +4,8 @@ import (
 	"context"
 	"time"
 
-	sqlite3 "modernc.org/sqlite/lib"
-
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/engine/sqliteengine/internal/sqlite"
 )
 
 // LanePage implements engine.Inspector.
@@ -18,7 +17,7 @@ func (e *Engine) LanePage(ctx context.Context, q engine.LaneQuery) ([]engine.Lan
 		q.Max = 100
 	}
 	err := e.do(ctx, "lanes", &op{run: (*writer).settleCounts, probe: (*writer).countsSettled})
-	if err != nil && !isCode(err, sqlite3.SQLITE_FULL) { // when it is full, who looks wants to know of what
+	if err != nil && !sqlite.HasCode(err, sqlite.Full) { // when it is full, who looks wants to know of what
 		return nil, err
 	}
 	var out []engine.LaneSummary

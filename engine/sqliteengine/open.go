@@ -28,9 +28,9 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
-	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/engine/sqliteengine/internal/sqlite"
 )
 
 // Options are what Open can be told. The zero value is fine.
@@ -44,6 +44,7 @@ type Options struct {
 
 	// time is wall time, and a time that goes on evenly; for tests.
 	time func() (wall time.Time, mono time.Duration)
+	vfs  func() (*sqlite.VFS, error) // for tests; default: sqlite.Gathering
 }
 
 // Engine is an engine.Engine on one SQLite file, with dead letters and
@@ -55,6 +56,7 @@ type Engine struct {
 	clock  *clock
 	salt   [saltSize]byte // see identity
 	lock   *flock.Flock
+	vfs    *sqlite.VFS // nil: SQLite's own
 
 	queue   queue
 	writer  *writer
@@ -111,7 +113,11 @@ func Open(path string, opts *Options) (*Engine, error) {
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
-	if err := e.open(); err != nil {
+	vfs := opts.vfs
+	if vfs == nil {
+		vfs = sqlite.Gathering
+	}
+	if err := e.open(vfs); err != nil {
 		_ = e.release()
 		return nil, e.explain("open", err)
 	}
@@ -119,7 +125,7 @@ func Open(path string, opts *Options) (*Engine, error) {
 	return e, nil
 }
 
-func (e *Engine) open() error {
+func (e *Engine) open(vfs func() (*sqlite.VFS, error)) error {
 	if e.path == "" {
 		return errors.New("the path is empty: name a file")
 	}
@@ -140,7 +146,9 @@ func (e *Engine) open() error {
 	if err != nil {
 		return err
 	}
-	write, err := e.connect(openCreate, writeCache)
+	var slow error // why commits are not gathered
+	e.vfs, slow = vfs()
+	write, err := e.connect(sqlite.Create, writeCache)
 	if err != nil {
 		return err
 	}
@@ -148,16 +156,22 @@ func (e *Engine) open() error {
 	if err := prepareFile(write); err != nil {
 		return err
 	}
-	if err := write.findWAL(); err != nil {
+	if slow == nil {
+		slow = write.GatherCommits()
+	}
+	if slow != nil {
+		e.log.Warn("commits take more processor time: SQLite writes them page by page", "file", e.path, "reason", slow)
+	}
+	if e.subs.c, err = e.connect(sqlite.Existing, readCache); err != nil {
 		return err
 	}
 	if err := e.readSalt(write); err != nil {
 		return err
 	}
-	if e.subs.c, err = e.connect(openExisting, readCache); err != nil {
+	if e.subs.c, err = e.connect(sqlite.Existing, readCache); err != nil {
 		return err
 	}
-	if e.reads.c, err = e.connect(openExisting, readCache); err != nil {
+	if e.reads.c, err = e.connect(sqlite.Existing, readCache); err != nil {
 		return err
 	}
 	e.reads.free = make(chan struct{}, 1)
@@ -195,14 +209,14 @@ func (e *Engine) enter() (alone bool, err error) {
 }
 
 // connect opens a connection. Pages are checkpointed by the writer's commits.
-func (e *Engine) connect(flags openFlags, cacheKiB int) (*conn, error) {
-	c, err := openConn(e.path, flags)
+func (e *Engine) connect(flags sqlite.Flags, cacheKiB int) (*conn, error) {
+	c, err := openConn(e.path, flags, e.vfs)
 	if err != nil {
 		return nil, err
 	}
 	c.busyTimeout(busyTimeout)
-	if c.readOnly() {
-		err = &sqliteError{code: sqlite3.SQLITE_READONLY, msg: "read-only"}
+	if c.IsReadOnly() {
+		err = &sqlite.Error{Code: sqlite.ReadOnly, Message: "read-only"}
 	} else {
 		err = c.exec(fmt.Sprintf(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;
 			PRAGMA cache_size = -%d; PRAGMA journal_size_limit = %d; PRAGMA wal_autocheckpoint = %d`, cacheKiB, maxWAL, checkpointPages))
@@ -250,19 +264,19 @@ func (e *Engine) explain(call string, err error) error {
 	}
 	advice := ""
 	switch {
-	case isCode(err, sqlite3.SQLITE_FULL):
+	case sqlite.HasCode(err, sqlite.Full):
 		advice = "no room is left on its disk: make some, and the next call succeeds"
-	case isCode(err, sqlite3.SQLITE_NOTADB):
+	case sqlite.HasCode(err, sqlite.NotADB):
 		advice = "it is not an SQLite database: choose another path"
-	case isCode(err, sqlite3.SQLITE_CORRUPT):
+	case sqlite.HasCode(err, sqlite.Corrupt):
 		advice = "it is damaged: restore it, or move it away together with its -wal file"
-	case isCode(err, sqlite3.SQLITE_READONLY):
+	case sqlite.HasCode(err, sqlite.ReadOnly):
 		advice = "it cannot be written to: check the permissions of the file and of its folder"
-	case isCode(err, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+	case sqlite.HasCode(err, sqlite.CantOpen, sqlite.Perm):
 		advice = "it cannot be opened: check the path and the permissions"
-	case isCode(err, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+	case sqlite.HasCode(err, sqlite.Busy, sqlite.Locked):
 		advice = fmt.Sprintf("another process kept it locked for %v: try again", busyTimeout)
-	case isCode(err, sqlite3.SQLITE_TOOBIG):
+	case sqlite.HasCode(err, sqlite.TooBig):
 		advice = "an event is larger than SQLite can store"
 	}
 	if advice == "" {

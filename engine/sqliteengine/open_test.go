@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/engine/sqliteengine/internal/sqlite"
 )
 
 func TestOpenSaysWhatIsWrong(t *testing.T) {
@@ -26,7 +27,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 	}
 	database := func(name, sql string) string {
 		file := filepath.Join(dir, name)
-		c, err := openConn(file, openCreate)
+		c, err := openConn(file, sqlite.Create, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/engine/sqliteengine/internal/sqlite"
 )
 
 func addSubscriber(t *testing.T, e *Engine, channel, url string, lease time.Duration) (added bool) {
@@ -240,7 +241,7 @@ func TestPing(t *testing.T) {
 
 // withWriter changes a file from outside.
 func withWriter(file, sql string) error {
-	c, err := openConn(file, openExisting)
+	c, err := openConn(file, sqlite.Existing, nil)
 	if err != nil {
 		return err
 	}

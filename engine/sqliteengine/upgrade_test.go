@@ -5,13 +5,15 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/watermarkchurch/toot-go/engine/sqliteengine/internal/sqlite"
 )
 
 // oldFile makes a file as the first version of the schema had it.
 func oldFile(t *testing.T) string {
 	t.Helper()
 	file := tempFile(t)
-	c, err := openConn(file, openCreate)
+	c, err := openConn(file, sqlite.Create, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

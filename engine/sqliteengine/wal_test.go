@@ -5,10 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"log/slog"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/engine/sqliteengine/internal/sqlite"
 )
 
 func bigJobs(prefix string, n int) []engine.Job {
@@ -29,23 +32,69 @@ func inWriter(t *testing.T, e *Engine, f func(*writer) error) {
 	}
 }
 
+// logged is what an engine has told its logger, as text.
+type logged struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
 func TestCommitsAreGathered(t *testing.T) {
-	e := open(t, tempFile(t), nil)
-	inWriter(t, e, func(w *writer) error {
-		if w.c.wal == 0 {
-			t.Error("the log was not found")
-		}
-		return nil
-	})
-	push(t, e, bigJobs("a", 100)) // more than is gathered at once
-	inWriter(t, e, func(w *writer) error {
-		if f := walOf(w.c.wal); f.buf == 0 || f.n != 0 || f.gathering {
-			t.Errorf("after a commit: memory %v, %d bytes not written, gathering %v", f.buf != 0, f.n, f.gathering)
-		}
-		return nil
-	})
-	if info, err := os.Stat(e.path + "-wal"); err != nil || info.Size() < 500_000 {
-		t.Errorf("the log: %v, %v", info, err)
+	var log logged
+	e := open(t, tempFile(t), &Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	push(t, e, bigJobs("a", 100))
+	if log.String() != "" {
+		t.Errorf("logged: %s", &log)
+	}
+}
+
+// A later version of the library may be one that the gathering VFS was not
+// made for.
+func TestTheLibrarysOwnVFSWillDo(t *testing.T) {
+	for name, vfs := range map[string]func() (*sqlite.VFS, error){
+		"the library is not as expected": func() (*sqlite.VFS, error) { return nil, errors.New("tested: sqlite3_vfs has 200 bytes") },
+		"the log is not as expected":     func() (*sqlite.VFS, error) { return nil, nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log logged
+			opts := &Options{Logger: slog.New(slog.NewTextHandler(&log, nil)), vfs: vfs}
+			file := tempFile(t)
+			e := open(t, file, opts)
+			jobs := bigJobs("a", 300)
+			push(t, e, jobs)
+			e = open(t, file, nil) // one that gathers
+			claimed := claimAll(t, e, engine.Deliver)
+			if len(claimed) != len(jobs) {
+				t.Fatalf("%d of %d jobs are there", len(claimed), len(jobs))
+			}
+			for _, j := range claimed {
+				if !bytes.Equal(j.Event.Body, body(j.Event.ID)) {
+					t.Fatalf("event %q is not as it was pushed", j.Event.ID)
+				}
+			}
+			if n := settleAll(t, e, ticketsOf(claimed), engine.Outcome{Result: engine.Done}); n != len(jobs) {
+				t.Errorf("%d of %d are done", n, len(jobs))
+			}
+			_, reason := vfs()
+			if reason == nil {
+				reason = errors.New("the library's own VFS")
+			}
+			got := log.String()
+			if strings.Count(got, "\n") != 1 || !strings.Contains(got, "level=WARN") || !strings.Contains(got, file) || !strings.Contains(got, reason.Error()) {
+				t.Errorf("logged: %s", got)
+			}
+		})
 	}
 }
 

@@ -6,9 +6,8 @@ import (
 	"runtime"
 	"time"
 
-	sqlite3 "modernc.org/sqlite/lib"
-
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/engine/sqliteengine/internal/sqlite"
 )
 
 // writer owns the connection that writes. It takes all calls that wait,
@@ -248,7 +247,7 @@ func (w *writer) begin() error {
 		if err == nil {
 			break
 		}
-		if !isCode(err, sqlite3.SQLITE_BUSY) || time.Now().After(deadline) {
+		if !sqlite.HasCode(err, sqlite.Busy) || time.Now().After(deadline) {
 			return err
 		}
 		time.Sleep(200*time.Microsecond + rand.N(800*time.Microsecond)) //nolint:gosec // no secret

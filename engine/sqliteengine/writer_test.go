@@ -9,9 +9,8 @@ import (
 	"testing"
 	"time"
 
-	sqlite3 "modernc.org/sqlite/lib"
-
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/engine/sqliteengine/internal/sqlite"
 )
 
 // limitPages has SQLite behave as if the disk had room for so many pages more.
@@ -43,7 +42,7 @@ func TestAFullDiskIsReportedAndGotOver(t *testing.T) {
 		if err == nil {
 			t.Fatal("Push succeeded without room")
 		}
-		if !isCode(err, sqlite3.SQLITE_FULL) || !strings.Contains(err.Error(), "no room is left") || !strings.Contains(err.Error(), e.path) {
+		if !sqlite.HasCode(err, sqlite.Full) || !strings.Contains(err.Error(), "no room is left") || !strings.Contains(err.Error(), e.path) {
 			t.Fatalf("the error does not name the file or say what to do: %v", err)
 		}
 	}
@@ -84,7 +83,7 @@ func TestACallThatFailsDoesNotFailItsNeighbours(t *testing.T) {
 	wg.Wait()
 	for i, err := range errs {
 		if i == 3 {
-			if !isCode(err, sqlite3.SQLITE_FULL) {
+			if !sqlite.HasCode(err, sqlite.Full) {
 				t.Errorf("the call that is too big: error %v", err)
 			}
 		} else if err != nil {
