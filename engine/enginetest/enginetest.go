@@ -144,18 +144,24 @@ var groups = []group{
 	{"Claim", claimChecks},
 	{"Next", nextChecks},
 	{"Settle", settleChecks},
+	{"Release", releaseChecks},
 	{"Lease", leaseChecks},
+	{"Extend", extendChecks},
 	{"Follow", followChecks},
 	{"Defer", deferChecks},
 	{"Subscribers", subscriberChecks},
+	{"Registration", registrationChecks},
 	{"Audience", audienceChecks},
 	{"Shared", sharedChecks},
 	{"Watch", watchChecks},
 	{"DeadLetters", deadChecks},
 	{"Inspector", inspectorChecks},
+	{"LanePage", lanePageChecks},
 	{"Credentials", credentialChecks},
 	{"Attributes", attributeChecks},
 	{"Memory", memoryChecks},
+	{"Invalid", invalidChecks},
+	{"Ping", pingChecks},
 	{"Context", contextChecks},
 	{"Close", closeChecks},
 	{"Many", manyChecks},
@@ -230,12 +236,19 @@ func (e *env) openWith(r engine.Retention) *client {
 // eventually polls until ok says yes, and fails with the rule if it never does.
 func (e *env) eventually(rule string, ok func() bool) {
 	e.Helper()
+	e.eventuallySo(rule, func() (bool, string) { return ok(), "" })
+}
+
+// eventuallySo is eventually for what can say how it is instead.
+func (e *env) eventuallySo(rule string, ok func() (yes bool, instead string)) {
+	e.Helper()
 	for end := time.Now().Add(e.patience); ; time.Sleep(pollEvery) {
-		if ok() {
+		yes, instead := ok()
+		if yes {
 			return
 		}
 		if time.Now().After(end) {
-			e.Fatalf("%s: still not so after %v", rule, e.patience)
+			e.Fatalf("%s: still not so after %v %s", rule, e.patience, instead)
 		}
 	}
 }
