@@ -162,9 +162,6 @@ func (e *Engine) open(vfs func() (*sqlite.VFS, error)) error {
 	if slow != nil {
 		e.log.Warn("commits take more processor time: SQLite writes them page by page", "file", e.path, "reason", slow)
 	}
-	if e.subs.c, err = e.connect(sqlite.Existing, readCache); err != nil {
-		return err
-	}
 	if err := e.readSalt(write); err != nil {
 		return err
 	}
