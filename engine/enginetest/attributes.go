@@ -229,8 +229,8 @@ func attributesLeft(e *env) {
 		name := keep.String()
 		a.swapFor("group", name, "", "value", keep, true)
 		for way, got := range a.both("group", name) {
-			if got.Left != 0 {
-				e.Errorf("an attribute without an end must have no time left to tell: %s tells %v", way, got.Left)
+			if string(got.Value) != "value" || got.Left != 0 {
+				e.Errorf("an attribute with a keep of zero or less must have no end: %s tells %q with %v left", way, got.Value, got.Left)
 			}
 		}
 	}

@@ -67,6 +67,9 @@ type claimNote struct {
 	by      *broken
 	until   time.Time
 	spent   bool
+
+	pushed   bool // the claim came with a Push or as a follow-up
+	extended bool
 }
 
 // jobNote is what is known of a job by its identity.
@@ -157,7 +160,7 @@ func (b *broken) takeNotes() {
 			b.s.jobs[k] = &jobNote{by: b, live: true}
 		}
 		if t != "" {
-			b.s.claims[t] = &claimNote{event: own, lane: j.Lane, by: b, until: time.Now().Add(j.Lease)}
+			b.s.claims[t] = &claimNote{event: own, lane: j.Lane, by: b, until: time.Now().Add(j.Lease), pushed: true}
 		}
 	}
 	b.push = func(ctx context.Context, req engine.PushRequest) (engine.PushResult, error) {
@@ -190,7 +193,7 @@ func (b *broken) takeNotes() {
 				}
 			case engine.Extend:
 				extended := *note
-				extended.spent, extended.by, extended.until = false, b, time.Now().Add(o.After)
+				extended.spent, extended.extended, extended.by, extended.until = false, true, b, time.Now().Add(o.After)
 				b.s.claims[s.Ticket] = &extended
 			}
 			for k, t := range s.Follow {

@@ -153,6 +153,7 @@ var groups = []group{
 	{"Registration", registrationChecks},
 	{"Audience", audienceChecks},
 	{"Shared", sharedChecks},
+	{"Clock", clockChecks},
 	{"Watch", watchChecks},
 	{"DeadLetters", deadChecks},
 	{"Inspector", inspectorChecks},

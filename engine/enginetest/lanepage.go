@@ -239,7 +239,10 @@ func pageDeferred(e *env) {
 	if s.Deferred > long+clockGrain || s.Deferred < long-time.Since(called)-clockGrain {
 		e.Errorf("Deferred must be how much longer nobody claims from the lane: got %v, want about %v", s.Deferred, long)
 	}
+	called = time.Now()
 	a.push(job("e", l))
+	returned := time.Now()
+	a.next("Next is about jobs, whether the lane is deferred or not", l, called, returned, 0)
 	a.summary("a lane may be deferred and have jobs", l, func(s engine.LaneSummary) bool { return s.Deferred > 0 && s.Jobs == 1 })
 	a.lift(l)
 	a.summary("a deferral that was lifted is not shown", l, func(s engine.LaneSummary) bool { return s.Deferred == 0 && s.Jobs == 1 })

@@ -133,7 +133,7 @@ var leaseMutants = []mutant{
 	{
 		bug:      "leases do not end",
 		with:     func(b *broken) { b.twistLeases(func(d time.Duration) time.Duration { return d + 10*long }) },
-		caughtBy: []string{"Push/under_a_lease_hides_the_job_until_it_ends", "Lease/keeps_others_away_until_it_ends", "Lease/taken_over_and_settled_makes_the_old_ticket_stale", "Lease/taken_over_elsewhere_makes_the_old_ticket_stale", "Shared/engines_take_over_when_a_lease_ends", "Context/that_ends_leaves_the_engine_usable", "Many/workers_do_every_job_once"},
+		caughtBy: []string{"Push/under_a_lease_hides_the_job_until_it_ends", "Lease/keeps_others_away_until_it_ends", "Lease/taken_over_and_settled_makes_the_old_ticket_stale", "Lease/taken_over_elsewhere_makes_the_old_ticket_stale", "Shared/engines_take_over_when_a_lease_ends", "Context/that_ends_leaves_the_engine_usable", "Many/workers_do_every_job_once", "Many/workers_of_two_engines_do_every_job_once"},
 	},
 	{
 		bug:      "leased jobs stay due",
