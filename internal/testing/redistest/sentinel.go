@@ -19,21 +19,27 @@ type Pair struct {
 // a second is replaced.
 func StartPair(t testing.TB, settings ...string) *Pair {
 	t.Helper()
-	return startPair(t, time.Second, settings)
+	return startPair(t, time.Second, Start, settings)
+}
+
+// StartPairWithClocks is StartPair for servers whose clocks can be set.
+func StartPairWithClocks(t testing.TB, settings ...string) *Pair {
+	t.Helper()
+	return startPair(t, time.Second, StartWithClock, settings)
 }
 
 // StartSteadyPair starts a pair in which nothing is replaced, however long a
 // busy machine lets a server wait.
 func StartSteadyPair(t testing.TB, settings ...string) *Pair {
 	t.Helper()
-	return startPair(t, 24*time.Hour, settings)
+	return startPair(t, 24*time.Hour, Start, settings)
 }
 
-func startPair(t testing.TB, downAfter time.Duration, settings []string) *Pair {
+func startPair(t testing.TB, downAfter time.Duration, start func(testing.TB, ...string) *Server, settings []string) *Pair {
 	t.Helper()
 	p := &Pair{t: t}
-	p.Master = Start(t, settings...)
-	p.Replica = Start(t, append([]string{"replicaof 127.0.0.1 " + strconv.Itoa(p.Master.port)}, settings...)...)
+	p.Master = start(t, settings...)
+	p.Replica = start(t, append([]string{"replicaof 127.0.0.1 " + strconv.Itoa(p.Master.port)}, settings...)...)
 	p.Sync(p.Replica)
 	p.Sentinel = newServer(t, nil)
 	p.Sentinel.program = append(p.Sentinel.program, "--sentinel")

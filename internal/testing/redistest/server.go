@@ -32,6 +32,7 @@ type Server struct {
 	busPort int // of a cluster node
 	config  []string
 	program []string
+	env     []string // besides the test's
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd
@@ -116,6 +117,7 @@ func (s *Server) launch() error {
 		}
 	}
 	cmd := exec.Command(s.program[0], append([]string{file}, s.program[1:]...)...)
+	cmd.Env = append(os.Environ(), s.env...)
 	cmd.Stdout, cmd.Stderr = &s.log, &s.log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
