@@ -2,7 +2,9 @@ package sqliteengine_test
 
 import (
 	"path/filepath"
+	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -14,12 +16,27 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConformance(t *testing.T) {
+	var clocks sync.Map // by file
 	enginetest.Run(t, enginetest.Harness{
 		NewStore: func(t testing.TB) enginetest.Opener {
-			file := filepath.Join(t.TempDir(), "toot.db")
+			file, clock := filepath.Join(t.TempDir(), "toot.db"), &sqliteengine.WallTime{}
+			clocks.Store(file, clock)
 			return func(r engine.Retention) (engine.Engine, error) {
-				return sqliteengine.Open(file, &sqliteengine.Options{Retention: r})
+				opts := &sqliteengine.Options{Retention: r}
+				clock.Use(opts)
+				return sqliteengine.Open(file, opts)
 			}
 		},
+		Jump: func(e engine.Engine, d time.Duration) {
+			clock, _ := clocks.Load(e.(*sqliteengine.Engine).Path())
+			clock.(*sqliteengine.WallTime).Set(d)
+		},
+		BreakChannel: func(e engine.Engine, channel string) {
+			if err := e.(*sqliteengine.Engine).BreakChannel(channel); err != nil {
+				t.Error(err)
+			}
+		},
+		// Whether its memory is out of date an engine sees in the file.
+		Stall: func(engine.Engine) (resume func()) { return func() {} },
 	})
 }
