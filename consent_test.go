@@ -236,7 +236,7 @@ func TestRegistrationsEndUnlessRenewed(t *testing.T) {
 				publish(1, 1)
 				time.Sleep(24 * time.Hour)
 				publish(2, 2)
-				stopSubscriber() // and nobody renews
+				stopSubscriber()             // and nobody renews
 				time.Sleep(39 * time.Minute) // the last renewal may have been 20 minutes before
 				if urls := must2(look.Subscribers(ctx, "a")); len(urls) != 2 {
 					t.Errorf("subscribers before the lease ends: %v", urls)

@@ -101,7 +101,7 @@ var dueInFormat1 = []string{
 
 // Everything that was to be done is done, once, and nothing else is.
 func TestFormat1IsWorkedOn(t *testing.T) {
-	onFormat1(t, func(t *testing.T, s *redistest.Server, e *redisengine.Engine) {
+	onFormat1(t, func(t *testing.T, _ *redistest.Server, e *redisengine.Engine) {
 		ctx := t.Context()
 		all := takeAll(t, e)
 		same(t, "what was due", all, dueInFormat1...)
@@ -169,7 +169,7 @@ func TestFormat1IsWorkedOn(t *testing.T) {
 // What was pushed is recognised, also where it is over, and by whatever queue
 // the jobs of its event are found.
 func TestFormat1IsRemembered(t *testing.T) {
-	onFormat1(t, func(t *testing.T, s *redistest.Server, e *redisengine.Engine) {
+	onFormat1(t, func(t *testing.T, _ *redistest.Server, e *redisengine.Engine) {
 		push := func(ev *engine.Event, lanes ...engine.Lane) {
 			t.Helper()
 			var jobs []engine.Job
@@ -229,7 +229,7 @@ func TestFormat1IsRemembered(t *testing.T) {
 }
 
 func TestFormat1DeadLetters(t *testing.T) {
-	onFormat1(t, func(t *testing.T, s *redistest.Server, e *redisengine.Engine) {
+	onFormat1(t, func(t *testing.T, _ *redistest.Server, e *redisengine.Engine) {
 		ctx := t.Context()
 		dead, err := e.Dead(ctx, engine.DeadQuery{Reason: "REAS", Lane: "dead", Channel: "channel"})
 		if err != nil || len(dead) != 1 {

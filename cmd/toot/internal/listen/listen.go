@@ -10,14 +10,13 @@ package listen
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"slices"
 	"sync"
 
 	toot "github.com/watermarkchurch/toot-go"
+	"github.com/watermarkchurch/toot-go/internal/wire"
 )
 
 // Options say what to do with events.
@@ -54,14 +53,8 @@ func (l *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, l.opts.MaxEventBytes))
-	var over *http.MaxBytesError
-	switch {
-	case errors.As(err, &over):
-		w.WriteHeader(http.StatusRequestEntityTooLarge)
-		return
-	case err != nil:
-		w.WriteHeader(http.StatusBadRequest)
+	body, ok := wire.ReadBody(w, r, wire.BodyLimits{Bytes: l.opts.MaxEventBytes, Depth: -1, Within: -1})
+	if !ok {
 		return
 	}
 	var event toot.Event
@@ -70,7 +63,7 @@ func (l *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !slices.Contains(l.opts.Channels, event.Channel) {
-		w.Header()["X-Toot-Unsubscribe"] = []string{"True"}
+		w.Header()[wire.UnsubscribeHeader] = []string{"True"}
 		return
 	}
 	// Two requests with the same event wait for each other, so that the
@@ -81,7 +74,7 @@ func (l *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		end(true)
 		return
 	}
-	err = l.act(r.Context(), &event)
+	err := l.act(r.Context(), &event)
 	end(err == nil)
 	if err != nil {
 		l.opts.Logger.Warn("failed; its publisher will send it again", "event", event.ID, "channel", event.Channel, "error", err)
