@@ -31,6 +31,7 @@ type bubble struct {
 	*testing.T
 	net  *network
 	apps []*process
+	mu   sync.Mutex // guards what handlers of a test count
 }
 
 // inBubble runs a test under a clock of its own.
