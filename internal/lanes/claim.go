@@ -66,11 +66,12 @@ func (p *Pool) lookAfterLocked(wait time.Duration) {
 		p.Wake()
 		return
 	}
-	at := time.Now().Add(wait)
+	now := time.Now()
+	at := now.Add(wait)
 	switch {
 	case p.lookTimer == nil:
 		p.lookTimer = time.AfterFunc(wait, p.Wake)
-	case at.Before(p.lookAt) || time.Now().After(p.lookAt):
+	case at.Before(p.lookAt) || !now.Before(p.lookAt):
 		p.lookTimer.Reset(wait)
 	default:
 		return
@@ -235,14 +236,23 @@ func (p *Pool) takeClaimedLocked(jobs []engine.Claimed, terms map[string]Terms, 
 			if j := overdue[identify(l, c.Event)]; j != nil {
 				// It was in good hands, and has a new ticket now.
 				j.ticket, j.leased = c.Ticket, began
+				if j.state == settling {
+					again := c
+					j.again = &again
+				}
 				continue
 			}
 		}
-		p.room.held++
-		l.held++
-		p.enqueueLocked(newJob(l, c, began), e)
+		p.admitLocked(newJob(l, c, began), e)
 	}
 	return got
+}
+
+// admitLocked takes in a job that a claim has brought.
+func (p *Pool) admitLocked(j *Job, e *effects) {
+	p.room.held++
+	j.lane.held++
+	p.enqueueLocked(j, e)
 }
 
 // noteWhatIsLeftLocked notes of which lanes jobs wait in the store.

@@ -116,7 +116,11 @@ func (p *Pool) parkLocked() bool {
 	}
 	p.workers.idle++
 	p.workers.parked.Wait()
-	return p.state != idle
+	if p.state == idle {
+		p.workers.busy--
+		return false
+	}
+	return true
 }
 
 // stillOursLocked returns the jobs whose leases hold. The others are given back:
@@ -159,7 +163,12 @@ func (p *Pool) endRound(r *round) {
 		if out := &r.outcomes[i]; out.Result == engine.Release || out.Result == engine.Retry && out.After == 0 {
 			l.noteLeftInStore()
 		}
-		p.settleLocked(j, r.outcomes[i], r.verdicts[i].Follow, &r.effects)
+		v := &r.verdicts[i]
+		if v.Action != Finish {
+			r.effects.cancelled = append(r.effects.cancelled, v.Follow)
+			v.Follow = Push{}
+		}
+		p.settleLocked(j, r.outcomes[i], v.Follow, &r.effects)
 	}
 	p.makeReadyLocked(l)
 	p.mu.Unlock()
