@@ -135,7 +135,8 @@ func (l *Lane) isForgettable(now time.Time) bool {
 	if l.health.fails > 0 {
 		keep = time.Hour
 	}
-	return l.held == 0 && l.active == 0 && !l.hasTurn && !l.waitsInStore && now.Sub(l.used) > keep
+	return l.held == 0 && l.active == 0 && !l.hasTurn && !l.waitsInStore && now.Sub(l.used) > keep &&
+		!now.Before(l.nextStart) && !now.Before(l.noRoundsBefore)
 }
 
 // nextRound moves the jobs of the lane's next try from its queue to jobs: one,
