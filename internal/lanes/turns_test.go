@@ -70,7 +70,7 @@ func TestSickLanesNeverHoldMoreThanHalfOfTheWorkers(t *testing.T) {
 		c.Terms = adapting(8)
 		c.Workers = 10
 		p, pool := w.one(c)
-		for _, lane := range named("bad", 20) {
+		for _, lane := range named("bad", 8) {
 			w.push(p, pool, lane, "b")
 		}
 		w.at(time.Second)
@@ -150,7 +150,7 @@ func TestALanesShareGrowsAsWorkersBecomeFree(t *testing.T) {
 		c.Terms = wide(4)
 		c.Workers = 40
 		p, pool := w.one(c)
-		for i, lane := range named("lane", 20) {
+		for i, lane := range named("lane", 10) {
 			w.push(p, pool, lane, named(fmt.Sprint(i, "-"), 4)...)
 		}
 		w.push(p, pool, "long", named("", 4)...)

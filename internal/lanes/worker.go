@@ -66,7 +66,7 @@ func (p *Pool) beginRound(r *round) (ctx context.Context, ok bool) {
 	for {
 		l := p.nextLaneLocked()
 		if l == nil {
-			if !p.parkLocked() {
+			if !p.readyHeldBackLocked() && !p.parkLocked() {
 				return nil, false
 			}
 			continue
@@ -105,6 +105,9 @@ func (p *Pool) beginTryLocked(l *Lane, r *round, now time.Time) {
 	r.verdicts = slices.Grow(r.verdicts[:0], len(r.jobs))[:len(r.jobs)]
 	r.outcomes = slices.Grow(r.outcomes[:0], len(r.jobs))[:len(r.jobs)]
 	p.makeReadyLocked(l)
+	if p.shareGrewLocked(p.workers.busy + 1) {
+		p.wantWorkerLocked()
+	}
 }
 
 // parkLocked waits until there may be something to do. It returns false if the
