@@ -66,11 +66,12 @@ func (p *Pool) lookAfterLocked(wait time.Duration) {
 		p.Wake()
 		return
 	}
-	at := time.Now().Add(wait)
+	now := time.Now()
+	at := now.Add(wait)
 	switch {
 	case p.lookTimer == nil:
 		p.lookTimer = time.AfterFunc(wait, p.Wake)
-	case at.Before(p.lookAt) || time.Now().After(p.lookAt):
+	case at.Before(p.lookAt) || !now.Before(p.lookAt):
 		p.lookTimer.Reset(wait)
 	default:
 		return
@@ -90,6 +91,9 @@ func (p *Pool) claimOnce(ctx context.Context) (wait time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, engineTimeout)
 	defer cancel()
 	res, err := p.group.engine.Claim(ctx, req.ClaimRequest)
+	if err != nil {
+		req.emptied = nil // nobody knows
+	}
 	p.claimed(req, res, began)
 	if err != nil {
 		return 0, err
@@ -140,6 +144,7 @@ func (p *Pool) claimRequest() (c claim, wait time.Duration) {
 	p.room.held++ // the claim itself, until it has ended: drain waits for it
 	p.claiming = true
 	c.Max = max(p.room.forClaim(), 1)
+	p.room.asked = c.Max
 	return c, p.limitLanesLocked(&c, time.Now())
 }
 
@@ -190,6 +195,7 @@ func (p *Pool) claimed(c claim, res engine.ClaimResult, began time.Time) {
 	got := p.takeClaimedLocked(res.Jobs, terms, began, &e)
 	p.noteWhatIsLeftLocked(c, len(res.Jobs), got)
 	p.room.held--
+	p.room.asked = 0
 	p.claiming = false
 	stale := p.staleDuringClaim
 	p.staleDuringClaim = nil
@@ -235,14 +241,23 @@ func (p *Pool) takeClaimedLocked(jobs []engine.Claimed, terms map[string]Terms, 
 			if j := overdue[identify(l, c.Event)]; j != nil {
 				// It was in good hands, and has a new ticket now.
 				j.ticket, j.leased = c.Ticket, began
+				if j.state == settling {
+					again := c
+					j.again = &again
+				}
 				continue
 			}
 		}
-		p.room.held++
-		l.held++
-		p.enqueueLocked(newJob(l, c, began), e)
+		p.admitLocked(newJob(l, c, began), e)
 	}
 	return got
+}
+
+// admitLocked takes in a job that a claim has brought.
+func (p *Pool) admitLocked(j *Job, e *effects) {
+	p.room.held++
+	j.lane.held++
+	p.enqueueLocked(j, e)
 }
 
 // noteWhatIsLeftLocked notes of which lanes jobs wait in the store.
@@ -291,10 +306,11 @@ func (p *Pool) overdueLocked(now time.Time) map[jobID]*Job {
 }
 
 // receive takes in a job for which room was reserved.
-func (p *Pool) receive(l *Lane, c engine.Claimed, began time.Time) {
+func (p *Pool) receive(t target, c engine.Claimed, began time.Time) {
 	var e effects
 	p.mu.Lock()
-	p.enqueueLocked(newJob(l, c, began), &e)
+	p.room.bytes -= t.bytes // now it is counted as it is
+	p.enqueueLocked(newJob(t.lane, c, began), &e)
 	p.mu.Unlock()
 	e.perform(p.group)
 }

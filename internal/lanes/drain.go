@@ -12,14 +12,20 @@ var ErrStopping = errors.New("toot: the app is being stopped")
 // cancelGrace is how long cancelled work is given to return.
 const cancelGrace = 5 * time.Second
 
-// beginDrain stops taking jobs in and gives back what was not begun with.
-func (p *Pool) beginDrain() {
+// beginDrain stops taking jobs in and gives back what was not begun with. It
+// reports whether there was anything to end.
+func (p *Pool) beginDrain() bool {
 	var e effects
 	p.mu.Lock()
+	if p.state != running {
+		p.mu.Unlock()
+		return false
+	}
 	p.state = draining
 	p.stopClaims()
 	if p.lookTimer != nil {
 		p.lookTimer.Stop()
+		p.lookTimer = nil
 	}
 	for _, l := range p.lanes {
 		p.returnQueuedLocked(l, &e)
@@ -27,6 +33,7 @@ func (p *Pool) beginDrain() {
 	p.checkQuietLocked()
 	p.mu.Unlock()
 	e.perform(p.group)
+	return true
 }
 
 // checkQuietLocked tells drain when the last job is gone.
@@ -79,6 +86,7 @@ func (p *Pool) countUnsettled() (n int) {
 func (p *Pool) stop() {
 	p.mu.Lock()
 	p.state = idle
+	p.workers.busy += p.workers.idle // until they have noticed
 	p.workers.idle = 0
 	clear(p.lanes)
 	p.mu.Unlock()

@@ -35,7 +35,7 @@ type Group struct {
 
 // NewGroup returns a Group without pools.
 func NewGroup(eng engine.Engine, log *slog.Logger) *Group {
-	g := &Group{engine: eng, log: log}
+	g := &Group{engine: eng, log: log, giveUp: func() {}}
 	g.settlements = coalesce.New(FlushJobs, (*settlement).size, g.flushSettlements)
 	g.deferrals = coalesce.New(FlushJobs, deferral.size, g.flushDeferrals)
 	return g
@@ -67,17 +67,20 @@ func (g *Group) Wake(kind engine.Kind) {
 	}
 }
 
-// Drain ends what Start began. The pools take nothing new in, give back what
+// Drain ends what Start began, if that has not been done yet. The pools take nothing new in, give back what
 // they have not begun with, and finish the rest; what is not finished within
 // the timeout is cancelled. It returns how many jobs were.
 func (g *Group) Drain(timeout time.Duration) (cancelled int) {
 	// In the order of the path: what one pool hands on, the next still takes,
 	// or leaves in the store.
 	deadline := time.Now().Add(timeout)
+	var begun []*Pool
 	for _, p := range g.pools {
-		p.beginDrain()
+		if p.beginDrain() {
+			begun = append(begun, p)
+		}
 	}
-	for _, p := range g.pools {
+	for _, p := range begun {
 		cancelled += p.drain(deadline)
 	}
 	g.giveUp()

@@ -45,6 +45,7 @@ type Job struct {
 	rests    int       // the lane's when the try began
 	state    jobState
 	deferred *settlement             // while settlesAfterExtending
+	again    *engine.Claimed         // brought by a claim while settling: its ticket if the other is stale, else a new try
 	cancel   context.CancelCauseFunc // of the try under way, if it can take long
 
 	prev, next *Job // in the pool's list

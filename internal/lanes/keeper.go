@@ -92,6 +92,7 @@ func (p *Pool) endExtending(due []*Job, outcomes []engine.Outcome, settled []eng
 		case settled == nil || j.ticket != outcomes[i].Ticket: // or claimed anew meanwhile
 		case settled[i].OK:
 			j.ticket, j.leased = settled[i].Ticket, began
+		case p.claiming: // it may bring the new ticket; if not, the next extension tells
 		default:
 			next = leaseLost
 			if j.cancel != nil {

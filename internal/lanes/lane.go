@@ -13,11 +13,12 @@ type Lane struct {
 
 	// What follows is guarded by the pool.
 
-	queue   queue[*Job]
-	active  int       // tries under way
-	held    int       // jobs in memory, and room reserved for more
-	hasTurn bool      // it is among the pool's turns
-	used    time.Time // when it was last asked for
+	queue    queue[*Job]
+	active   int       // tries under way
+	held     int       // jobs in memory, and room reserved for more
+	hasTurn  bool      // it is among the pool's turns
+	heldBack bool      // it is among those that want more than their share
+	used     time.Time // when it was last asked for
 
 	// waitsInStore says that jobs of the lane wait in the store, as far as
 	// known, so that new ones had better queue up behind them. leftInStore
@@ -135,7 +136,8 @@ func (l *Lane) isForgettable(now time.Time) bool {
 	if l.health.fails > 0 {
 		keep = time.Hour
 	}
-	return l.held == 0 && l.active == 0 && !l.hasTurn && !l.waitsInStore && now.Sub(l.used) > keep
+	return l.held == 0 && l.active == 0 && !l.hasTurn && !l.waitsInStore && now.Sub(l.used) > keep &&
+		!now.Before(l.nextStart) && !now.Before(l.noRoundsBefore)
 }
 
 // nextRound moves the jobs of the lane's next try from its queue to jobs: one,

@@ -18,20 +18,25 @@ type Push struct {
 
 // target is where a job goes. lane is nil if there was no room.
 type target struct {
-	pool *Pool
-	lane *Lane
+	pool  *Pool
+	lane  *Lane
+	bytes int // of the room
 }
 
 // Add takes up a job of a pool. A nil event means that of the job which this
 // Push follows.
 func (h *Push) Add(to *Pool, e *engine.Event, lane string) {
 	job := engine.Job{Event: e, Lane: engine.Lane{Kind: to.Kind, Name: lane}}
-	l := to.reserve(lane)
+	bytes := 0
+	if e != nil && (len(h.jobs) == 0 || h.jobs[len(h.jobs)-1].Event != e) {
+		bytes = len(e.Body)
+	}
+	l := to.reserve(lane, bytes)
 	if l != nil {
 		job.Lease = to.Lease
 	}
 	h.jobs = append(h.jobs, job)
-	h.targets = append(h.targets, target{to, l})
+	h.targets = append(h.targets, target{to, l, bytes})
 }
 
 // Store stores the jobs and hands on those that were stored under a lease. It
@@ -60,13 +65,13 @@ func (h *Push) stored(tickets []engine.Ticket, event *engine.Event, began time.T
 		case t.lane == nil:
 			t.pool.noteStored(job.Lane.Name)
 		case tickets[i] == "":
-			t.pool.cancelReservation(t.lane) // it was there already
+			t.pool.cancelReservation(t.lane, t.bytes) // it was there already
 		default:
 			e := job.Event
 			if e == nil {
 				e = event
 			}
-			t.pool.receive(t.lane, engine.Claimed{Ticket: tickets[i], Event: e, Lane: job.Lane, Claims: 1}, began)
+			t.pool.receive(t, engine.Claimed{Ticket: tickets[i], Event: e, Lane: job.Lane, Claims: 1}, began)
 		}
 	}
 }
@@ -75,7 +80,7 @@ func (h *Push) stored(tickets []engine.Ticket, event *engine.Event, began time.T
 func (h *Push) Cancel() {
 	for _, t := range h.targets {
 		if t.lane != nil {
-			t.pool.cancelReservation(t.lane)
+			t.pool.cancelReservation(t.lane, t.bytes)
 		}
 	}
 }

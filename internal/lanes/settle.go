@@ -75,6 +75,7 @@ func (p *Pool) settledLocked(s *settlement, final bool, e *effects) {
 	switch {
 	case final:
 	case s.job.ticket != s.outcome.Ticket:
+		s.job.again = nil
 		p.submitLocked(s, e)
 		return
 	case p.claiming:
@@ -83,6 +84,9 @@ func (p *Pool) settledLocked(s *settlement, final bool, e *effects) {
 	}
 	if len(s.follow.targets) > 0 {
 		e.cancelled = append(e.cancelled, s.follow)
+	}
+	if again := s.job.again; again != nil { // due again, and here already
+		p.admitLocked(newJob(s.job.lane, *again, s.job.leased), e)
 	}
 	p.forgetLocked(s.job)
 	if r := s.outcome.Result; r == engine.Retry || r == engine.Release {

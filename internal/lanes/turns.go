@@ -9,6 +9,22 @@ type turns struct {
 	healthy, sick queue[*Lane]
 	sickNext      bool // who is next, if both have a lane
 	busySick      int  // workers on sick lanes
+
+	// heldBack are lanes that may have no more of the workers while so few are
+	// free. The least share at which one of them was refused is heldBackAt.
+	heldBack   []*Lane
+	heldBackAt int
+}
+
+// holdBack notes a lane that wants more than its share.
+func (t *turns) holdBack(l *Lane, share int) {
+	if len(t.heldBack) == 0 || share < t.heldBackAt {
+		t.heldBackAt = share
+	}
+	if !l.heldBack {
+		l.heldBack = true
+		t.heldBack = append(t.heldBack, l)
+	}
 }
 
 // next takes the lane whose turn it is, nil if there is none.
@@ -29,18 +45,23 @@ func (t *turns) next(workers int) *Lane {
 	return l
 }
 
+// add gives a lane a turn.
+func (t *turns) add(l *Lane) {
+	l.hasTurn = true
+	if l.health.sick() {
+		t.sick.push(l)
+	} else {
+		t.healthy.push(l)
+	}
+}
+
 // makeReadyLocked gives a lane a turn, if it has something to be tried, and
 // sees that there is a worker for it.
 func (p *Pool) makeReadyLocked(l *Lane) {
 	if l.hasTurn || !p.mayRunLocked(l) {
 		return
 	}
-	l.hasTurn = true
-	if l.health.sick() {
-		p.turns.sick.push(l)
-	} else {
-		p.turns.healthy.push(l)
-	}
+	p.turns.add(l)
 	p.wantWorkerLocked()
 }
 
@@ -48,12 +69,50 @@ func (p *Pool) makeReadyLocked(l *Lane) {
 // lane's share of the workers shrinks as they become few, so that no number of
 // slow lanes can take them all.
 func (p *Pool) mayRunLocked(l *Lane) bool {
-	limit := min(l.health.limit, max((p.Workers-p.workers.busy)/4, 1))
-	if l.queue.len() == 0 || l.active >= limit || l.terms.Paused {
+	if l.queue.len() == 0 || l.active >= l.health.limit || l.terms.Paused {
+		return false
+	}
+	if share := p.share(p.workers.busy); l.active >= share {
+		p.turns.holdBack(l, share)
 		return false
 	}
 	now := time.Now()
 	return !l.hangs(now) && !p.isTooSoonLocked(l, now)
+}
+
+// share is how many tries a lane may have under way while so many workers are
+// busy.
+func (p *Pool) share(busy int) int { return max((p.Workers-busy)/4, 1) }
+
+// shareGrewLocked reports whether it is worth looking for a lane that
+// was held back and may have one of so many busy workers.
+func (p *Pool) shareGrewLocked(busy int) bool {
+	return len(p.turns.heldBack) > 0 && p.share(busy) > p.turns.heldBackAt
+}
+
+// readyHeldBackLocked gives a turn to a lane that was held back and may have
+// the worker that asks, which is counted as busy. It reports whether there was
+// one. The next worker is woken only once this one has begun: they would be in
+// each other's way, as both are counted.
+func (p *Pool) readyHeldBackLocked() bool {
+	if !p.shareGrewLocked(p.workers.busy) {
+		return false
+	}
+	t := &p.turns
+	waiting, least := t.heldBack, t.heldBackAt
+	t.heldBack = t.heldBack[:0]
+	for i, l := range waiting {
+		l.heldBack = false
+		if l.hasTurn || !p.mayRunLocked(l) {
+			continue
+		}
+		t.add(l)
+		if rest := waiting[i+1:]; len(rest) > 0 {
+			t.heldBack, t.heldBackAt = append(t.heldBack, rest...), least
+		}
+		return true
+	}
+	return false
 }
 
 // isTooSoonLocked reports a lane whose last try began less than its spacing

@@ -66,7 +66,7 @@ func (p *Pool) beginRound(r *round) (ctx context.Context, ok bool) {
 	for {
 		l := p.nextLaneLocked()
 		if l == nil {
-			if !p.parkLocked() {
+			if !p.readyHeldBackLocked() && !p.parkLocked() {
 				return nil, false
 			}
 			continue
@@ -105,6 +105,9 @@ func (p *Pool) beginTryLocked(l *Lane, r *round, now time.Time) {
 	r.verdicts = slices.Grow(r.verdicts[:0], len(r.jobs))[:len(r.jobs)]
 	r.outcomes = slices.Grow(r.outcomes[:0], len(r.jobs))[:len(r.jobs)]
 	p.makeReadyLocked(l)
+	if p.shareGrewLocked(p.workers.busy + 1) {
+		p.wantWorkerLocked()
+	}
 }
 
 // parkLocked waits until there may be something to do. It returns false if the
@@ -116,7 +119,11 @@ func (p *Pool) parkLocked() bool {
 	}
 	p.workers.idle++
 	p.workers.parked.Wait()
-	return p.state != idle
+	if p.state == idle {
+		p.workers.busy--
+		return false
+	}
+	return true
 }
 
 // stillOursLocked returns the jobs whose leases hold. The others are given back:
@@ -159,7 +166,12 @@ func (p *Pool) endRound(r *round) {
 		if out := &r.outcomes[i]; out.Result == engine.Release || out.Result == engine.Retry && out.After == 0 {
 			l.noteLeftInStore()
 		}
-		p.settleLocked(j, r.outcomes[i], r.verdicts[i].Follow, &r.effects)
+		v := &r.verdicts[i]
+		if v.Action != Finish {
+			r.effects.cancelled = append(r.effects.cancelled, v.Follow)
+			v.Follow = Push{}
+		}
+		p.settleLocked(j, r.outcomes[i], v.Follow, &r.effects)
 	}
 	p.makeReadyLocked(l)
 	p.mu.Unlock()
