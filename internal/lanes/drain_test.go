@@ -162,7 +162,7 @@ func TestADrainWaitsForPushesUnderWayAndGivesTheirJobsBack(t *testing.T) {
 		p, pool := w.one(w.config(nil))
 		var push Push
 		push.Add(pool, event("1"), "x")
-		time.AfterFunc(2*time.Second, func() { must(t, push.Store(context.Background(), p.engine)) })
+		time.AfterFunc(2*time.Second, func() { must(t, store(context.Background(), &push, p.engine)) })
 		same(t, "cancelled", p.drain(time.Minute), 0)
 		same(t, "it took", time.Since(w.began), 2*time.Second)
 		same(t, "waiting in the store", w.stats("x").Waiting, 1)

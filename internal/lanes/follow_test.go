@@ -152,18 +152,18 @@ func TestFollowUpsAreHandedToTheNextPool(t *testing.T) {
 func TestAPushThatFailsGivesItsRoomBack(t *testing.T) {
 	inBubble(t, func(w *world) {
 		p, pool := w.one(w.config(nil))
-		p.engine.hook(hooks{push: func(context.Context, []engine.Job, func() ([]engine.Ticket, error)) ([]engine.Ticket, error) {
-			return nil, errOut
+		p.engine.hook(hooks{push: func(context.Context, engine.PushRequest, func() (engine.PushResult, error)) (engine.PushResult, error) {
+			return engine.PushResult{}, errOut
 		}})
 		var push Push
 		push.Add(pool, event("1"), "x")
 		push.Add(pool, event("2"), "x")
 		same(t, "reserved", held(pool), 2)
-		same(t, "error", push.Store(t.Context(), p.engine), errOut)
+		same(t, "error", store(t.Context(), &push, p.engine), errOut)
 		same(t, "held", held(pool), 0)
 		same(t, "held of the lane", heldOf(pool, "x"), 0)
 		var empty Push
-		must(t, empty.Store(t.Context(), p.engine))
+		must(t, store(t.Context(), &empty, p.engine))
 		same(t, "calls", p.engine.calls.push, 1)
 		same(t, "tries", len(w.tries.of("")), 0)
 	})
@@ -172,7 +172,7 @@ func TestAPushThatFailsGivesItsRoomBack(t *testing.T) {
 func TestALeaseOfAPushCountsFromBeforeTheCall(t *testing.T) {
 	inBubble(t, func(w *world) {
 		p, pool := w.one(w.config(replies(fine, time.Minute)))
-		p.engine.hook(hooks{push: func(_ context.Context, _ []engine.Job, call func() ([]engine.Ticket, error)) ([]engine.Ticket, error) {
+		p.engine.hook(hooks{push: func(_ context.Context, _ engine.PushRequest, call func() (engine.PushResult, error)) (engine.PushResult, error) {
 			tickets, err := call()
 			time.Sleep(2500 * time.Millisecond)
 			return tickets, err

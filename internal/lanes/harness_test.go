@@ -345,6 +345,12 @@ func (w *world) push(p *process, to *Pool, lane string, ids ...string) {
 	}
 }
 
+// store stores the jobs of a push, and asks about no channels.
+func store(ctx context.Context, push *Push, eng engine.Engine) error {
+	_, err := push.Store(ctx, eng, nil, 0)
+	return err
+}
+
 // pushEvents stores jobs in one call.
 func (w *world) pushEvents(p *process, to *Pool, lane string, events ...*engine.Event) {
 	w.Helper()
@@ -352,7 +358,7 @@ func (w *world) pushEvents(p *process, to *Pool, lane string, events ...*engine.
 	for _, e := range events {
 		push.Add(to, e, lane)
 	}
-	must(w, push.Store(w.Context(), p.engine))
+	must(w, store(w.Context(), &push, p.engine))
 	synctest.Wait()
 }
 
@@ -363,7 +369,7 @@ func (w *world) deposit(lane string, ids ...string) {
 	for _, id := range ids {
 		jobs = append(jobs, engine.Job{Event: event(id), Lane: engine.Lane{Kind: testKind, Name: lane}})
 	}
-	_, err := w.outside.Push(w.Context(), jobs)
+	_, err := w.outside.Push(w.Context(), engine.PushRequest{Jobs: jobs})
 	must(w, err)
 	synctest.Wait()
 }
@@ -371,7 +377,7 @@ func (w *world) deposit(lane string, ids ...string) {
 // depositLater stores a job that is due only after a while.
 func (w *world) depositLater(lane, id string, delay time.Duration) {
 	w.Helper()
-	_, err := w.outside.Push(w.Context(), []engine.Job{{Event: event(id), Lane: engine.Lane{Kind: testKind, Name: lane}, Delay: delay}})
+	_, err := w.outside.Push(w.Context(), engine.PushRequest{Jobs: []engine.Job{{Event: event(id), Lane: engine.Lane{Kind: testKind, Name: lane}, Delay: delay}}})
 	must(w, err)
 	synctest.Wait()
 }
@@ -435,7 +441,7 @@ func heldOf(p *Pool, lane string) int {
 type hooks struct {
 	claim      func(ctx context.Context, req engine.ClaimRequest, call func() (engine.ClaimResult, error)) (engine.ClaimResult, error)
 	settle     func(ctx context.Context, outcomes []engine.Outcome, call func() ([]engine.Settled, error)) ([]engine.Settled, error)
-	push       func(ctx context.Context, jobs []engine.Job, call func() ([]engine.Ticket, error)) ([]engine.Ticket, error)
+	push       func(ctx context.Context, req engine.PushRequest, call func() (engine.PushResult, error)) (engine.PushResult, error)
 	postponing func(ctx context.Context, lane engine.Lane, d time.Duration, call func() error) error
 }
 
@@ -501,16 +507,16 @@ func (e *hooked) Settle(ctx context.Context, outcomes []engine.Outcome) ([]engin
 	return h(ctx, outcomes, call)
 }
 
-func (e *hooked) Push(ctx context.Context, jobs []engine.Job) ([]engine.Ticket, error) {
+func (e *hooked) Push(ctx context.Context, req engine.PushRequest) (engine.PushResult, error) {
 	e.mu.Lock()
 	e.calls.push++
 	h := e.hooks.push
 	e.mu.Unlock()
-	call := func() ([]engine.Ticket, error) { return e.Engine.Push(ctx, jobs) }
+	call := func() (engine.PushResult, error) { return e.Engine.Push(ctx, req) }
 	if h == nil {
 		return call()
 	}
-	return h(ctx, jobs, call)
+	return h(ctx, req, call)
 }
 
 func (e *hooked) Defer(ctx context.Context, lane engine.Lane, d time.Duration) error {

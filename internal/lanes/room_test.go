@@ -29,7 +29,7 @@ func (w *world) depositEvents(lane string, events ...*engine.Event) {
 	for _, e := range events {
 		jobs = append(jobs, engine.Job{Event: e, Lane: engine.Lane{Kind: testKind, Name: lane}})
 	}
-	_, err := w.outside.Push(w.Context(), jobs)
+	_, err := w.outside.Push(w.Context(), engine.PushRequest{Jobs: jobs})
 	must(w, err)
 }
 
