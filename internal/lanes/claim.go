@@ -315,11 +315,14 @@ func (p *Pool) receive(t target, c engine.Claimed, began time.Time) {
 	e.perform(p.group)
 }
 
-// enqueueLocked puts a job into its lane, for which there is room.
+// enqueueLocked puts a job into its lane, for which there is room. If the lane
+// is not to be worked on, as may have come about since the job was asked for,
+// it gives the job back.
 func (p *Pool) enqueueLocked(j *Job, e *effects) {
 	p.room.took(len(j.Event.Body))
 	p.jobs.push(j)
-	if p.state != running {
+	if p.state != running || j.lane.terms.Paused || j.lane.rests(time.Now()) {
+		j.lane.noteLeftInStore()
 		p.settleLocked(j, engine.Outcome{Result: engine.Release}, Push{}, e)
 		return
 	}

@@ -42,7 +42,7 @@ func (p *Pool) failuresLocked(r *round, now time.Time) []Failure {
 			f.ProbeIn = v.After
 		case v.HasAfter:
 			f.AskedFor = v.After
-		case l.restsUntil.After(now):
+		case l.rests(now):
 			f.ProbeIn = 0 // as soon as the lane's rest is over
 		case l.terms.Adapts && l.health.suspect():
 			f.NoLaterThan = l.terms.Probe
@@ -85,7 +85,7 @@ func (p *Pool) judgeLaneLocked(l *Lane, r *round, now time.Time) {
 	case Works:
 		p.worksLocked(l, now.Sub(r.began), now, &r.effects)
 	case Trouble, TimedOut:
-		if r.jobs[best].rests == l.rests {
+		if r.jobs[best].rested == l.rested {
 			rest = p.failsLocked(l, v, &r.effects)
 		}
 	}
@@ -105,7 +105,7 @@ func (p *Pool) worksLocked(l *Lane, took time.Duration, now time.Time, e *effect
 		e.say(slog.LevelInfo, "toot: endpoint works again", slog.String("lane", l.Shown()))
 	}
 	l.health.good(took, l.terms.Quick)
-	if l.restsUntil.After(now) && !l.restWasAskedFor {
+	if l.rests(now) && !l.restWasAskedFor {
 		l.restsUntil = now
 		p.deferLocked(l, 0, e)
 	}
@@ -123,7 +123,7 @@ func (p *Pool) failsLocked(l *Lane, v *Verdict, e *effects) time.Duration {
 
 // restLocked puts a lane to rest, here and in other processes.
 func (p *Pool) restLocked(l *Lane, rest time.Duration, now time.Time, e *effects) {
-	l.rests++
+	l.rested++
 	l.restsUntil = now.Add(rest)
 	p.deferLocked(l, rest, e)
 	p.returnQueuedLocked(l, e)

@@ -42,7 +42,7 @@ type Job struct {
 	ticket   engine.Ticket
 	pushed   time.Time // by this process's clock
 	leased   time.Time // when the lease was taken or last extended
-	rests    int       // the lane's when the try began
+	rested   int       // the lane's when the try began
 	state    jobState
 	deferred *settlement             // while settlesAfterExtending
 	again    *engine.Claimed         // brought by a claim while settling: its ticket if the other is stale, else a new try

@@ -30,10 +30,10 @@ type Lane struct {
 	// that nobody knows what waits for it.
 	leftOut bool
 
-	round          int       // jobs that it takes in one try; 0: one
-	noRoundsBefore time.Time // see refusalLasts
-	nextStart      time.Time // no try begins before, see Terms.Spacing
-	spacingTimer   bool      // a timer is to make it ready at nextStart
+	round          int         // jobs that it takes in one try; 0: one
+	noRoundsBefore time.Time   // see refusalLasts
+	nextStart      time.Time   // no try begins before, see Terms.Spacing
+	spacing        *time.Timer // is to make it ready at nextStart
 
 	// pace is how many jobs a second were tried of late.
 	pace      float64
@@ -46,9 +46,9 @@ type Lane struct {
 	// restWasAskedFor says that the lane's own answer asked for the rest, so
 	// that a good answer to another request does not end it.
 	restWasAskedFor bool
-	// rests goes up whenever the lane is put to rest; an answer to a try begun
+	// rested goes up whenever the lane is put to rest; an answer to a try begun
 	// before that is not counted as a failure again.
-	rests int
+	rested int
 }
 
 func newLane(name string, terms Terms) *Lane {
@@ -60,6 +60,9 @@ func newLane(name string, terms Terms) *Lane {
 
 func (l *Lane) setTerms(t Terms) {
 	t.Shown, t.Peer = l.terms.Shown, l.terms.Peer
+	t.AtOnce = max(t.AtOnce, 1)
+	l.nextStart = l.nextStart.Add(t.Spacing - l.terms.Spacing)
+	l.stopSpacing() // for another time
 	began := l.health.probe != 0 || l.health.max != 0
 	l.terms = t
 	switch {
@@ -71,6 +74,14 @@ func (l *Lane) setTerms(t Terms) {
 	default:
 		l.health.max, l.health.probe = t.AtOnce, t.Probe
 		l.health.limit = min(l.health.limit, t.AtOnce)
+	}
+}
+
+// stopSpacing stops the timer that is to make the lane ready.
+func (l *Lane) stopSpacing() {
+	if l.spacing != nil {
+		l.spacing.Stop()
+		l.spacing = nil
 	}
 }
 
@@ -123,6 +134,9 @@ func (l *Lane) noteLeftInStore() {
 	l.waitsInStore = true
 	l.leftInStore++
 }
+
+// rests reports a lane that is given a rest.
+func (l *Lane) rests(now time.Time) bool { return now.Before(l.restsUntil) }
 
 // hangs reports a lane whose tries under way have gone unanswered for long.
 func (l *Lane) hangs(now time.Time) bool {

@@ -38,7 +38,7 @@ type Config struct {
 
 // Terms say how the jobs of a lane may be tried.
 type Terms struct {
-	// AtOnce is how many tries of the lane may be under way.
+	// AtOnce is how many tries of the lane may be under way, at least one.
 	AtOnce int
 	// Adapts makes that number follow the evidence: one at first, up to AtOnce
 	// while answers are good and come within Quick; and makes a lane rest that
@@ -149,17 +149,21 @@ func (p *Pool) laneLocked(name string, terms Terms) *Lane {
 }
 
 // SetTerms changes the terms of a lane that is known here. Tries under way go
-// on; Shown and Peer stay as they were.
+// on; what waits for a lane that is paused is given back. Shown and Peer stay as
+// they were.
 func (p *Pool) SetTerms(lane string, terms Terms) {
+	var e effects
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	l := p.lanes[lane]
-	if l == nil {
-		return // it will ask for them
+	if l := p.lanes[lane]; l != nil { // others will ask for them
+		l.setTerms(terms)
+		if terms.Paused {
+			p.returnQueuedLocked(l, &e)
+		}
+		p.makeReadyLocked(l)
+		p.Wake()
 	}
-	l.setTerms(terms)
-	p.makeReadyLocked(l)
-	p.Wake()
+	p.mu.Unlock()
+	e.perform(p.group)
 }
 
 // Circuit returns what this process thinks of a lane: "closed" (it works),

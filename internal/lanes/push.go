@@ -95,7 +95,7 @@ func (p *Pool) noteStored(lane string) {
 	l := p.meetLaneLocked(lane)
 	l.noteLeftInStore()
 	now := time.Now()
-	if l.held <= l.capacity()/2 && !now.Before(l.restsUntil) && !l.hangs(now) && !l.terms.Paused {
+	if l.held <= l.capacity()/2 && !l.rests(now) && !l.hangs(now) && !l.terms.Paused {
 		p.Wake()
 	}
 }

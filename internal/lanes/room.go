@@ -55,7 +55,7 @@ func (p *Pool) reserve(lane string, bytes int) *Lane {
 		return nil
 	}
 	l := p.meetLaneLocked(lane)
-	if p.state != running || !p.room.hasFor(bytes) || l.waitsInStore || l.terms.Paused || l.held >= l.capacity() || time.Now().Before(l.restsUntil) {
+	if p.state != running || !p.room.hasFor(bytes) || l.waitsInStore || l.terms.Paused || l.held >= l.capacity() || l.rests(time.Now()) {
 		return nil
 	}
 	p.room.held++

@@ -122,12 +122,11 @@ func (p *Pool) isTooSoonLocked(l *Lane, now time.Time) bool {
 	if wait <= 0 {
 		return false
 	}
-	if !l.spacingTimer {
-		l.spacingTimer = true
-		time.AfterFunc(wait, func() {
+	if l.spacing == nil {
+		l.spacing = time.AfterFunc(wait, func() {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			l.spacingTimer = false
+			l.stopSpacing()
 			if p.state != idle {
 				p.makeReadyLocked(l)
 			}

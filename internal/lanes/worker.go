@@ -92,15 +92,13 @@ func (p *Pool) beginTryLocked(l *Lane, r *round, now time.Time) {
 		l.lastAnswer = now
 	}
 	l.active++
-	if l.terms.Spacing > 0 {
-		l.nextStart = now.Add(l.terms.Spacing)
-	}
+	l.nextStart = now.Add(l.terms.Spacing)
 	r.lane, r.began, r.wasSick = l, now, l.health.sick()
 	if r.wasSick {
 		p.turns.busySick++
 	}
 	for _, j := range r.jobs {
-		j.rests = l.rests
+		j.rested = l.rested
 	}
 	r.verdicts = slices.Grow(r.verdicts[:0], len(r.jobs))[:len(r.jobs)]
 	r.outcomes = slices.Grow(r.outcomes[:0], len(r.jobs))[:len(r.jobs)]
