@@ -318,7 +318,7 @@ func TestWhatComesToALaneThatRestsIsGivenBack(t *testing.T) {
 		push.Add(pool, event("pushed"), "x")
 		peer.answer = map[string]Verdict{"1": {Action: TryAgain, HasAfter: true, After: 10 * time.Second, LaneWaits: true}}
 		w.push(p, pool, "x", "1")
-		must(t, push.Store(t.Context(), p.engine))
+		must(t, store(t.Context(), &push, p.engine))
 		peer.answer = nil
 		n := len(w.tries.of("x"))
 		w.at(2 * time.Second)

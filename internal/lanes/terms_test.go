@@ -88,7 +88,7 @@ func TestWhatComesToALaneThatIsPausedIsGivenBack(t *testing.T) {
 		push.Add(pool, event("other"), "x")
 		pool.SetTerms("x", paused)
 		pool.SetTerms("y", paused)
-		must(t, push.Store(t.Context(), p.engine))
+		must(t, store(t.Context(), &push, p.engine))
 		w.at(2 * time.Second)
 		same(t, "tries", w.tries.ids(""), []string{"1"})
 		same(t, "waiting in the store", []int{w.stats("x").Waiting, w.stats("y").Waiting}, []int{2, 1})
