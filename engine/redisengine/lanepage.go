@@ -128,9 +128,10 @@ func (e *Engine) addSummaries(ctx context.Context, s *shard, lanes []engine.Lane
 	const fields = 3 // of a lane in the answer
 	args := append(reserve(make([]string, 0, 3+3*len(lanes))), strconv.Itoa(len(lanes)))
 	keys := make([]string, len(lanes))
-	for i, l := range lanes {
-		keys[i] = s.laneKey(l.Lane)
-		args = append(args, strconv.Itoa(int(l.Lane.Kind)), l.Lane.Name, keys[i])
+	for i := range lanes {
+		lane := lanes[i].Lane // the rest is written by other shards meanwhile
+		keys[i] = s.laneKey(lane)
+		args = append(args, strconv.Itoa(int(lane.Kind)), lane.Name, keys[i])
 	}
 	r, err := e.exec(ctx, s, pageScript, keys, args)
 	if err != nil {
