@@ -24,6 +24,10 @@ func (e *effects) say(level slog.Level, text string, attrs ...slog.Attr) {
 	e.says = append(e.says, saying{level, text, attrs})
 }
 
+func (e *effects) isEmpty() bool {
+	return len(e.settlements)+len(e.deferrals)+len(e.cancelled)+len(e.says) == 0
+}
+
 // perform does it all, and leaves e empty. No lock may be held.
 func (e *effects) perform(g *Group) {
 	for _, s := range e.settlements {

@@ -16,8 +16,9 @@ func wide(atOnce int) func(string) Terms {
 
 // large returns events of a size.
 func large(size int, ids ...string) (events []*engine.Event) {
+	body := make([]byte, size)
 	for _, id := range ids {
-		events = append(events, &engine.Event{ID: id, Channel: "a", Body: make([]byte, size)})
+		events = append(events, &engine.Event{ID: id, Channel: "a", Body: body})
 	}
 	return events
 }
@@ -50,7 +51,7 @@ func TestAPoolNeverHoldsMoreJobsThanItHasRoomFor(t *testing.T) {
 		c.Terms = wide(8192)
 		c.Workers = 40000
 		p, pool := w.one(c)
-		const lanes = 24
+		const lanes = 18
 		for i := range lanes {
 			w.deposit(fmt.Sprint("lane", i), named(fmt.Sprint("job", i, "-"), 1000)...)
 		}
@@ -215,14 +216,14 @@ func TestAPoolNeverHoldsMoreBytesThanItHasRoomFor(t *testing.T) {
 		c.Terms = wide(1000)
 		c.EventBytes = 1 << 20
 		p, pool := w.one(c)
-		for i := range 90 {
+		for i := range 72 {
 			w.depositEvents(fmt.Sprint("lane", i%5), large(1<<20, fmt.Sprint("job", i))...)
 		}
 		_, most := watchRoom(w, pool, time.Minute, func() bool { return w.left() == 0 })
 		if most > maxHeldBytes || most < maxHeldBytes/2 {
 			t.Errorf("held %d bytes, where there is room for %d", most, maxHeldBytes)
 		}
-		same(t, "stored outcomes", p.engine.done(engine.Done), 90)
+		same(t, "stored outcomes", p.engine.done(engine.Done), 72)
 	})
 }
 
@@ -232,12 +233,12 @@ func TestPushesNeverTakeMoreBytesThanThereIsRoomFor(t *testing.T) {
 		c := w.config(replies(fine, 100*time.Millisecond))
 		c.Terms = wide(1000)
 		p, pool := w.one(c)
-		w.pushEvents(p, pool, "x", large(1<<20, named("", 80)...)...)
+		w.pushEvents(p, pool, "x", large(1<<20, named("", 70)...)...)
 		_, most := watchRoom(w, pool, time.Minute, func() bool { return w.left() == 0 })
 		if most > maxHeldBytes || most < maxHeldBytes/2 {
 			t.Errorf("held %d bytes, where there is room for %d", most, maxHeldBytes)
 		}
-		w.once(named("", 80))
+		w.once(named("", 70))
 	})
 }
 

@@ -73,7 +73,7 @@ func (p *Pool) beginRound(r *round) (ctx context.Context, ok bool) {
 		}
 		now := time.Now()
 		r.jobs = p.stillOursLocked(l, l.nextRound(r.jobs[:0], p.RoundBytes), now, &r.effects)
-		if len(r.effects.settlements) > 0 {
+		if !r.effects.isEmpty() {
 			p.mu.Unlock()
 			r.effects.perform(p.group)
 			p.mu.Lock()
