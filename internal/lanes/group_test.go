@@ -116,7 +116,7 @@ func TestOneProcessWakesTheOther(t *testing.T) {
 		for _, id := range named("", 20) { // more than it has room for
 			push.Add(first, event(id), "x")
 		}
-		must(t, push.Store(t.Context(), p.engine))
+		must(t, store(t.Context(), &push, p.engine))
 		w.wait(0)
 		same(t, "tried by the first", len(one.ids("")), 16)
 		same(t, "tried by the other", len(two.ids("")), 4)
