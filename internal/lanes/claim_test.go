@@ -2,6 +2,7 @@ package lanes
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,9 +14,10 @@ import (
 func TestAJobThatIsOverdueAndClaimedAgainIsNotTriedTwice(t *testing.T) {
 	inBubble(t, func(w *world) {
 		p, pool := w.one(w.config(replies(fine, 20*time.Second)))
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		p.engine.hook(hooks{settle: extendingBy(func(_ context.Context, call func() ([]engine.Settled, error)) ([]engine.Settled, error) {
-			if down {
+			if down.Load() {
 				return nil, errOut
 			}
 			return call()
@@ -24,7 +26,7 @@ func TestAJobThatIsOverdueAndClaimedAgainIsNotTriedTwice(t *testing.T) {
 		w.at(9 * time.Second)
 		same(t, "claimed again", w.stats("x").Leased, 1)
 		same(t, "held", held(pool), 1)
-		down = false
+		down.Store(false)
 		w.at(14 * time.Second)
 		same(t, "extensions, of the new lease", p.engine.done(engine.Extend), 1)
 		w.at(21 * time.Second)
@@ -124,9 +126,10 @@ func TestClaimsGoOnAfterAnOutage(t *testing.T) {
 		p.deaf = true
 		pool := p.Add(w.config(nil))
 		p.start()
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		p.engine.hook(hooks{claim: func(_ context.Context, _ engine.ClaimRequest, call func() (engine.ClaimResult, error)) (engine.ClaimResult, error) {
-			if down {
+			if down.Load() {
 				return engine.ClaimResult{}, errOut
 			}
 			return call()
@@ -142,14 +145,14 @@ func TestClaimsGoOnAfterAnOutage(t *testing.T) {
 		same(t, "complaints", w.log.count("level=ERROR", "can't claim jobs", "kind=handle", "out of reach"), 1)
 		same(t, "stalled", p.Stalled(), []engine.Kind{testKind})
 		same(t, "held", held(pool), 0)
-		down = false
+		down.Store(false)
 		w.at(62*time.Second + 10*time.Millisecond)
 		w.once([]string{"1"})
 		same(t, "good news", w.log.count("level=INFO", "claiming jobs again", "kind=handle"), 1)
 		same(t, "stalled", len(p.Stalled()), 0)
 		w.at(2 * time.Minute)
 		same(t, "good news", w.log.count("claiming jobs again"), 1)
-		down = true
+		down.Store(true)
 		w.at(3 * time.Minute)
 		same(t, "complaints after a second outage", w.log.count("can't claim jobs"), 2)
 	})
@@ -198,15 +201,16 @@ func TestAPoolThatCanNotLookForWorkCountsAsStalled(t *testing.T) {
 func TestAPoolWithoutLanesToWorkOnDoesNotStall(t *testing.T) {
 	inBubble(t, func(w *world) {
 		c := w.config(nil)
-		only := []string{}
-		c.Only = func() []string { return only }
+		var only atomic.Pointer[[]string]
+		only.Store(&[]string{})
+		c.Only = func() []string { return *only.Load() }
 		p, pool := w.one(c)
 		w.deposit("x", "1")
 		w.deposit("y", "2")
 		w.at(31 * time.Second)
 		same(t, "claims", len(p.engine.requests()), 0)
 		same(t, "stalled", pool.Stalled(), false)
-		only = []string{"y"}
+		only.Store(&[]string{"y"})
 		w.at(36 * time.Second)
 		same(t, "tried", w.tries.ids(""), []string{"2"})
 		same(t, "lanes asked for", p.engine.requests()[0].Only, []string{"y"})

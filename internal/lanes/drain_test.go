@@ -91,7 +91,7 @@ func TestADrainEndsThoughATryDoesNot(t *testing.T) {
 		same(t, "cancelled", p.drain(10*time.Second), 1)
 		same(t, "it took", time.Since(w.began), 10*time.Second+cancelGrace)
 		w.at(2 * time.Minute)
-		same(t, "outcomes", p.engine.calls.settle, 1)
+		same(t, "outcomes", p.engine.counted().settle, 1)
 		same(t, "complaints", w.log.count("outcomes of jobs were not stored"), 1)
 	})
 }

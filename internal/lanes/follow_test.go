@@ -164,7 +164,7 @@ func TestAPushThatFailsGivesItsRoomBack(t *testing.T) {
 		same(t, "held of the lane", heldOf(pool, "x"), 0)
 		var empty Push
 		must(t, store(t.Context(), &empty, p.engine))
-		same(t, "calls", p.engine.calls.push, 1)
+		same(t, "calls", p.engine.counted().push, 1)
 		same(t, "tries", len(w.tries.of("")), 0)
 	})
 }

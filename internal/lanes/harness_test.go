@@ -454,8 +454,17 @@ type hooked struct {
 	claims []engine.ClaimRequest
 	took   map[engine.Result]int // outcomes that took effect
 	stale  map[engine.Result]int // outcomes whose tickets were stale
-	calls  struct{ settle, extend, push int }
+	calls  counts
 	defers []time.Duration
+}
+
+// counts says how often an engine was called.
+type counts struct{ settle, extend, push int }
+
+func (e *hooked) counted() counts {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.calls
 }
 
 func (e *hooked) hook(h hooks) {

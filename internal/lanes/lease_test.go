@@ -53,7 +53,7 @@ func TestAnExtensionThatFailsIsTriedAgain(t *testing.T) {
 	inBubble(t, func(w *world) {
 		p, pool := w.one(w.config(replies(fine, 20*time.Second)))
 		p.engine.hook(hooks{settle: extendingBy(func(_ context.Context, call func() ([]engine.Settled, error)) ([]engine.Settled, error) {
-			if p.engine.calls.extend <= 2 {
+			if p.engine.counted().extend <= 2 {
 				return nil, errOut
 			}
 			return call()
@@ -61,7 +61,7 @@ func TestAnExtensionThatFailsIsTriedAgain(t *testing.T) {
 		w.at(500 * time.Millisecond)
 		w.push(p, pool, "x", "1")
 		w.at(7900 * time.Millisecond)
-		same(t, "tries to extend, at 5, 6 and 7 s", p.engine.calls.extend, 3)
+		same(t, "tries to extend, at 5, 6 and 7 s", p.engine.counted().extend, 3)
 		same(t, "warnings", w.log.count("level=WARN", "can't extend leases", "kind=handle", "jobs=1"), 2)
 		same(t, "extended", p.engine.done(engine.Extend), 1)
 		w.at(30 * time.Second)
@@ -74,7 +74,7 @@ func TestAnExtensionThatTakesTooLongIsGivenUp(t *testing.T) {
 	inBubble(t, func(w *world) {
 		p, pool := w.one(w.config(replies(fine, 20*time.Second)))
 		p.engine.hook(hooks{claim: nothingDue, settle: extendingBy(func(ctx context.Context, call func() ([]engine.Settled, error)) ([]engine.Settled, error) {
-			if p.engine.calls.extend == 1 {
+			if p.engine.counted().extend == 1 {
 				<-ctx.Done()
 				return nil, ctx.Err()
 			}
@@ -121,7 +121,7 @@ func TestATryWhoseLeaseIsLostIsCancelled(t *testing.T) {
 		}
 		same(t, "at", at, 9*time.Second)
 		same(t, "held", held(pool), 0)
-		same(t, "outcomes", p.engine.calls.settle, 0)
+		same(t, "outcomes", p.engine.counted().settle, 0)
 		same(t, "warnings", w.log.count("level=WARN", "took over", "event=1"), 1)
 	})
 }
@@ -229,7 +229,7 @@ func TestAJobThatWasLostWhileItWaitedIsLetGo(t *testing.T) {
 		w.at(21 * time.Second)
 		same(t, "held", held(pool), 0)
 		same(t, "tries", w.tries.ids("x"), []string{"1"})
-		same(t, "outcomes", p.engine.calls.settle, 0)
+		same(t, "outcomes", p.engine.counted().settle, 0)
 		same(t, "warnings", w.log.count("took over"), 2)
 		same(t, "warnings of the one that waited", w.log.count("took over", "event=2"), 1)
 	})

@@ -2,6 +2,7 @@ package lanes
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,17 +11,30 @@ import (
 
 // peer is the other end of a lane, whose answers change.
 type peer struct {
+	mu     sync.Mutex
 	answer map[string]Verdict       // by event ID
 	after  map[string]time.Duration // the same
 	others Verdict                  // of other events, at once
 }
 
 func (p *peer) reply(_ context.Context, t *try) Verdict {
-	time.Sleep(p.after[t.ids[0]])
+	p.mu.Lock()
+	after := p.after[t.ids[0]]
+	p.mu.Unlock()
+	time.Sleep(after)
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if v, ok := p.answer[t.ids[0]]; ok {
 		return v
 	}
 	return p.others
+}
+
+// set changes the peer while it is asked.
+func (p *peer) set(change func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change()
 }
 
 // proven is a pool whose lane x has shown that it works, ten times: it may have
@@ -74,7 +88,7 @@ func TestALaneThatKeepsFailingRestsAndIsProbedWithOne(t *testing.T) {
 		}
 		same(t, "warnings", w.log.count("keeps failing"), 1)
 		same(t, "held while it rests", heldOf(pool, "x"), 0)
-		peer.others = fine
+		peer.set(func() { peer.others = fine })
 		w.at(16 * time.Second)
 		same(t, "good news", w.log.count("level=INFO", "endpoint works again", "lane=x"), 1)
 		circuit, _ = pool.Circuit("x")
@@ -138,7 +152,7 @@ func TestWhatThePolicyIsToldOfALaneInTrouble(t *testing.T) {
 			return engine.Outcome{Result: engine.Retry, Attempt: 1, After: time.Hour}
 		})
 		p, pool := proven(w, c)
-		peer.others = trouble
+		peer.set(func() { peer.others = trouble })
 		for _, id := range named("", 6) {
 			w.push(p, pool, "x", id)
 		}
@@ -185,7 +199,7 @@ func TestAFailureBegunBeforeARestIsNotCountedAgain(t *testing.T) {
 	inBubble(t, func(w *world) {
 		peer := &peer{others: fine}
 		p, pool := proven(w, w.config(peer.reply))
-		peer.others = trouble
+		peer.set(func() { peer.others = trouble })
 		peer.after = map[string]time.Duration{}
 		for i, id := range named("", 11) {
 			peer.after[id] = time.Duration(i+1) * 10 * time.Millisecond
@@ -221,7 +235,7 @@ func TestAGoodAnswerEndsARestThatWasNotAskedFor(t *testing.T) {
 		w.at(1400 * time.Millisecond)
 		same(t, "deferred in the store", w.stats("x").Deferred > 0, true)
 		n := len(w.tries.of("x"))
-		peer.others = fine
+		peer.set(func() { peer.others = fine })
 		w.at(1600 * time.Millisecond)
 		same(t, "deferred in the store", w.stats("x").Deferred, time.Duration(0))
 		pool.Wake()
@@ -248,7 +262,7 @@ func TestAGoodAnswerDoesNotEndARestThatWasAskedFor(t *testing.T) {
 		w.at(1200 * time.Millisecond)
 		w.push(p, pool, "x", "3")
 		same(t, "waiting in the store", w.stats("x").Waiting, 3)
-		peer.answer = nil
+		peer.set(func() { peer.answer = nil })
 		w.at(10900 * time.Millisecond)
 		same(t, "tries during the rest", len(w.tries.of("x")), n)
 		w.at(11100 * time.Millisecond)
@@ -296,7 +310,7 @@ func TestALaneThatRestsHoldsNothing(t *testing.T) {
 		same(t, "waiting in the store", w.stats("x").Waiting, 31)
 		w.at(11 * time.Second)
 		same(t, "tries during the rest", len(w.tries.of("x")), tried)
-		peer.others = fine
+		peer.set(func() { peer.others = fine })
 		w.at(12 * time.Second)
 		same(t, "left in the store", w.left(), 0)
 	})
@@ -319,7 +333,7 @@ func TestWhatComesToALaneThatRestsIsGivenBack(t *testing.T) {
 		peer.answer = map[string]Verdict{"1": {Action: TryAgain, HasAfter: true, After: 10 * time.Second, LaneWaits: true}}
 		w.push(p, pool, "x", "1")
 		must(t, store(t.Context(), &push, p.engine))
-		peer.answer = nil
+		peer.set(func() { peer.answer = nil })
 		n := len(w.tries.of("x"))
 		w.at(2 * time.Second)
 		same(t, "waiting in the store", w.stats("x").Waiting, 3)
@@ -343,7 +357,7 @@ func TestARestThatCanNotBeToldToOthersIsKeptHere(t *testing.T) {
 		w.push(p, pool, "x", "2")
 		same(t, "warnings", w.log.count("level=WARN", "can't tell other processes", "lane=x"), 1)
 		same(t, "deferred in the store", w.stats("x").Deferred, time.Duration(0))
-		peer.others = fine
+		peer.set(func() { peer.others = fine })
 		w.at(9 * time.Second)
 		same(t, "tries", len(w.tries.of("x")), 1)
 		w.at(11 * time.Second)

@@ -3,6 +3,7 @@ package lanes
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -386,9 +387,10 @@ func TestNewJobsQueueUpBehindThoseInTheStoreThoughAClaimFails(t *testing.T) {
 		p.deaf = true
 		pool := p.Add(c)
 		p.start()
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		p.engine.hook(hooks{claim: func(_ context.Context, _ engine.ClaimRequest, call func() (engine.ClaimResult, error)) (engine.ClaimResult, error) {
-			if down {
+			if down.Load() {
 				return engine.ClaimResult{}, errOut
 			}
 			return call()
@@ -396,7 +398,7 @@ func TestNewJobsQueueUpBehindThoseInTheStoreThoughAClaimFails(t *testing.T) {
 		w.push(p, pool, "x", named("a", 17)...) // room for 16
 		w.at(8 * time.Second)
 		w.push(p, pool, "x", "b1")
-		down = false
+		down.Store(false)
 		w.at(20 * time.Second)
 		same(t, "tried", w.tries.ids("x"), append(named("a", 17), "b1"))
 	})

@@ -3,6 +3,7 @@ package lanes
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,7 +26,7 @@ func TestAnOutcomeWaitsForTheTicketOfAnExtensionUnderWay(t *testing.T) {
 				w.push(p, pool, "x", "1")
 				w.at(6500 * time.Millisecond) // the lease is being extended since 5 s
 				same(t, "tries under way", w.tries.running("x"), 0)
-				same(t, "outcomes sent meanwhile", p.engine.calls.settle, 0)
+				same(t, "outcomes sent meanwhile", p.engine.counted().settle, 0)
 				same(t, "held meanwhile", held(pool), 1)
 				w.at(7500 * time.Millisecond)
 				same(t, "stored outcomes", p.engine.done(engine.Done), 1)
@@ -79,7 +80,7 @@ func TestAnOutcomeIsDroppedIfTheExtensionItWaitedForWasTooLate(t *testing.T) {
 		w.at(9 * time.Second)
 		same(t, "held", held(pool), 0)
 		same(t, "held of the follow-ups' lane", heldOf(pool, "y"), 0)
-		same(t, "outcomes sent", p.engine.calls.settle, 0)
+		same(t, "outcomes sent", p.engine.counted().settle, 0)
 		same(t, "warnings", w.log.count("level=WARN", "another worker took over", "kind=handle", "event=1", "channel=a", "lane=x", "attempt=0"), 1)
 		same(t, "left in the store", w.left(), 1)
 		w.once([]string{"1"})
@@ -182,7 +183,7 @@ func TestAnOutcomeThatAClaimHasOvertakenIsSentAgain(t *testing.T) {
 	inBubble(t, func(w *world) {
 		p, pool := w.one(w.config(replies(fine, time.Second)))
 		p.engine.hook(hooks{settle: settlingBy(func(_ context.Context, call func() ([]engine.Settled, error)) ([]engine.Settled, error) {
-			if p.engine.calls.settle == 1 {
+			if p.engine.counted().settle == 1 {
 				time.Sleep(8 * time.Second)
 			}
 			return call()
@@ -231,21 +232,22 @@ func TestAJobThatIsDueAgainBeforeItsOutcomeIsAcknowledgedIsTriedAgain(t *testing
 func TestAStoreThatDoesNotSettleIsAskedUntilItDoes(t *testing.T) {
 	inBubble(t, func(w *world) {
 		p, pool := w.one(w.config(nil))
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		p.engine.hook(hooks{settle: settlingBy(func(_ context.Context, call func() ([]engine.Settled, error)) ([]engine.Settled, error) {
-			if down {
+			if down.Load() {
 				return nil, errOut
 			}
 			return call()
 		})})
 		w.push(p, pool, "x", "1")
 		w.at(time.Minute)
-		if n := p.engine.calls.settle; n < 30 || n > 70 {
+		if n := p.engine.counted().settle; n < 30 || n > 70 {
 			t.Errorf("asked %d times in a minute", n)
 		}
 		same(t, "complaints", w.log.count("level=ERROR", "can't settle jobs", "jobs=1"), 1)
 		same(t, "held", held(pool), 1)
-		down = false
+		down.Store(false)
 		w.at(63 * time.Second)
 		same(t, "held", held(pool), 0)
 		same(t, "good news", w.log.count("level=INFO", "settling jobs again"), 1)
@@ -271,13 +273,13 @@ func TestAnOutcomeThatCanNotBeStoredIsGivenUp(t *testing.T) {
 				}))
 				p.start()
 				p.engine.hook(hooks{settle: settlingBy(func(_ context.Context, call func() ([]engine.Settled, error)) ([]engine.Settled, error) {
-					if p.engine.calls.settle == 1 {
+					if p.engine.counted().settle == 1 {
 						return nil, fmt.Errorf("no: %w", refusal)
 					}
 					return call()
 				})})
 				w.push(p, pool, "x", "1")
-				same(t, "calls", p.engine.calls.settle, 1)
+				same(t, "calls", p.engine.counted().settle, 1)
 				same(t, "complaints", w.log.count("level=ERROR", "outcomes of jobs were not stored", "jobs=1"), 1)
 				same(t, "held", held(pool), 0)
 				same(t, "held of the follow-up's lane", heldOf(pool, "y"), 0)
@@ -294,7 +296,7 @@ func TestASettlementIsGivenUpWhenItTakesTooLong(t *testing.T) {
 	inBubble(t, func(w *world) {
 		p, pool := w.one(w.config(nil))
 		p.engine.hook(hooks{settle: settlingBy(func(ctx context.Context, call func() ([]engine.Settled, error)) ([]engine.Settled, error) {
-			if p.engine.calls.settle == 1 {
+			if p.engine.counted().settle == 1 {
 				<-ctx.Done()
 				return nil, ctx.Err()
 			}
@@ -302,9 +304,9 @@ func TestASettlementIsGivenUpWhenItTakesTooLong(t *testing.T) {
 		})})
 		w.push(p, pool, "x", "1")
 		w.at(engineTimeout - time.Second)
-		same(t, "calls", p.engine.calls.settle, 1)
+		same(t, "calls", p.engine.counted().settle, 1)
 		w.at(engineTimeout + time.Second)
-		same(t, "calls", p.engine.calls.settle > 1, true)
+		same(t, "calls", p.engine.counted().settle > 1, true)
 		same(t, "held", held(pool), 0)
 		w.once([]string{"1"})
 	})
