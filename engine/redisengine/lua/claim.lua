@@ -19,21 +19,19 @@
 --   | the score that they have now                                           |
 --   | of those that have another or a record: their number, the score, the   |
 --   |   record                                                               |
-know()
-local prefix, kind = nextArgument(), nextNumber()
-local most, perLane, lease = nextNumber(), nextNumber(), nextNumber()
-local look = nextArgument() == '1'
+local _, _, prefix, kind, most, perLane, lease, look = unpack(ARGV, 1, 8)
+kind, most, perLane, lease = tonumber(kind), tonumber(most), tonumber(perLane), tonumber(lease)
+position = 8
+local limited, nlimited = leaveList(2)
 local limits, excluded = {}, 0
-for _ = 1, nextNumber() do
-  local lane, limit = nextArgument(), nextNumber()
-  limits[lane] = limit
-  if limit == 0 then
+for i = limited + 1, limited + 2 * nlimited, 2 do
+  limits[ARGV[i]] = tonumber(ARGV[i + 1])
+  if ARGV[i + 1] == '0' then
     excluded = excluded + 1
   end
 end
-local nasked = nextNumber()
-local asked = leave(max(nasked, 0))
-local window = nextNumber()
+local asked, nasked = leaveList(1)
+local window = tonumber(nextArgument())
 
 local ready, rest = READY[kind], REST[kind]
 local ripe = max(now, clock) * 2 + 1
@@ -68,28 +66,25 @@ local function examine(names)
   end
 end
 
--- examineAsked examines the lanes that are asked for, and returns their names.
-local function examineAsked()
-  local names, known = {}, {}
+-- The lanes: those that are asked for, or as many of the oldest as it takes.
+local askedNames = {}
+if nasked >= 0 then
+  local known = {}
   for i = 1, nasked do
     local name = ARGV[asked + i]
     if limits[name] ~= 0 and not known[name] then
       known[name] = true
-      names[#names + 1] = name
+      askedNames[#askedNames + 1] = name
     end
   end
-  local ripeNames, scores = {}, read('ZMSCORE', ready, names, 1, #names)
-  for i, name in ipairs(names) do
+  local ripeNames, scores = {}, read('ZMSCORE', ready, askedNames, 1, #askedNames)
+  for i, name in ipairs(askedNames) do
     if scores[i] and tonumber(scores[i]) <= ripe then
       ripeNames[#ripeNames + 1] = name
     end
   end
   examine(ripeNames)
-  return names
-end
-
--- examineOldest examines lanes by their age, as many as it takes.
-local function examineOldest()
+else
   local size, offset, certain = min(most, SERVE) + 64, 0, 0
   repeat
     local page = call('ZRANGE', ready, '-inf', ripe, 'BYSCORE', 'LIMIT', offset, size, 'WITHSCORES')
@@ -114,54 +109,50 @@ local function examineOldest()
   until last or certain >= min(most, SERVE) or offset >= EXAMINE + excluded
 end
 
--- shareOut gives each lane as many as the next; what one has not goes to
--- others.
-local function shareOut()
-  table.sort(lanes, function(a, b) return a.head < b.head end)
-  for i = #lanes, min(most, SERVE) + 1, -1 do
-    lanes[i] = nil
-    left = true
-    most = min(most, SERVE)
-  end
-  local room, hungry = most, lanes
-  while room > 0 and #hungry > 0 do
-    local more = {}
-    for i, lane in ipairs(hungry) do
-      local share = min(math.ceil(room / (#hungry - i + 1)), lane.limit - lane.taken)
-      if share > 0 then
-        local found = call('ZRANGE', lane.key, lane.taken, lane.taken + share, 'WITHSCORES')
-        local got = #found / 2
-        lane.next = nil
-        while got > share or got > 0 and tonumber(found[2 * got]) > ripe do
-          lane.next = tonumber(found[2 * got])
-          got = got - 1
-        end
-        local keys, scores = lane.keys, lane.scores
-        for j = 1, got do
-          keys[lane.taken + j], scores[lane.taken + j] = found[2 * j - 1], found[2 * j]
-        end
-        lane.taken = lane.taken + got
-        room = room - got
-        if got == share and lane.next and lane.next <= ripe and lane.taken < lane.limit then
-          more[#more + 1] = lane
-        end
+-- Their jobs are shared out: each lane gives as many as the next, what one has
+-- not goes to others.
+table.sort(lanes, function(a, b) return a.head < b.head end)
+for i = #lanes, min(most, SERVE) + 1, -1 do
+  lanes[i] = nil
+  left = true
+  most = min(most, SERVE)
+end
+local room, hungry = most, lanes
+while room > 0 and #hungry > 0 do
+  local more = {}
+  for i, lane in ipairs(hungry) do
+    local share = min(math.ceil(room / (#hungry - i + 1)), lane.limit - lane.taken)
+    if share > 0 then
+      local found = call('ZRANGE', lane.key, lane.taken, lane.taken + share, 'WITHSCORES')
+      local got = #found / 2
+      lane.next = nil
+      while got > share or got > 0 and tonumber(found[2 * got]) > ripe do
+        lane.next = tonumber(found[2 * got])
+        got = got - 1
+      end
+      local keys, scores = lane.keys, lane.scores
+      for j = 1, got do
+        keys[lane.taken + j], scores[lane.taken + j] = found[2 * j - 1], found[2 * j]
+      end
+      lane.taken = lane.taken + got
+      room = room - got
+      if got == share and lane.next and lane.next <= ripe and lane.taken < lane.limit then
+        more[#more + 1] = lane
       end
     end
-    hungry = more
   end
-  for _, lane in ipairs(lanes) do
-    left = left or lane.next ~= nil and lane.next <= ripe
-  end
+  hungry = more
+end
+for _, lane in ipairs(lanes) do
+  left = left or lane.next ~= nil and lane.next <= ripe
 end
 
--- The jobs, lane by lane, as they are answered.
+-- What is answered of the jobs, lane by lane.
 local names, scores, events, special = {}, {}, {}, {}
 local first = format('%d', leaseEnd(lease, 1))
 local lost = 0
-
--- list is for a caller that wants to see the scores, to merge them with other
--- queues'.
-local function list()
+if look == '1' then
+  -- The caller wants to see the scores, to merge them with other queues'.
   for _, lane in ipairs(lanes) do
     names[#names + 1] = lane.name
     names[#names + 1] = lane.taken
@@ -169,43 +160,16 @@ local function list()
       scores[#scores + 1] = lane.scores[i]
     end
   end
-end
-
--- recordID is the field of a job in RECORDS.
-local function recordID(lane, key)
-  if not lane.code then
-    local hash = redis.sha1hex(kind .. lane.name)
-    lane.code = pack('>I4I4', tonumber(string.sub(hash, 1, 8), 16), tonumber(string.sub(hash, 9, 16), 16))
-  end
-  return key .. lane.code
-end
-
--- readRecords returns the records of all jobs, and puts event keys that differ
--- from the job keys into keys.
-local function readRecords(keys, n)
-  if call('EXISTS', RECORDS) == 0 then
-    return {}
-  end
-  local ids = {}
-  for _, lane in ipairs(lanes) do
-    for i = 1, lane.taken do
-      ids[#ids + 1] = recordID(lane, lane.keys[i])
+elseif #lanes > 0 then
+  -- recordID is the field of a job in RECORDS.
+  local function recordID(lane, key)
+    if not lane.code then
+      local hash = redis.sha1hex(kind .. lane.name)
+      lane.code = pack('>I4I4', tonumber(string.sub(hash, 1, 8), 16), tonumber(string.sub(hash, 9, 16), 16))
     end
+    return key .. lane.code
   end
-  local records = read('HMGET', RECORDS, ids, 1, n)
-  for i = 1, n do
-    if records[i] then
-      local _, _, _, size, from = fields(RECORD, records[i])
-      if size > 0 then
-        keys[i] = string.sub(records[i], from, from + size - 1)
-      end
-    end
-  end
-  return records
-end
 
--- claim leases the jobs.
-local function claim()
   local keys, n = {}, 0
   for _, lane in ipairs(lanes) do
     for i = 1, lane.taken do
@@ -213,7 +177,25 @@ local function claim()
     end
     n = n + lane.taken
   end
-  local records = readRecords(keys, n)
+  -- Where there are records, they say which event keys differ from job keys.
+  local records = {}
+  if call('EXISTS', RECORDS) == 1 then
+    local ids = {}
+    for _, lane in ipairs(lanes) do
+      for i = 1, lane.taken do
+        ids[#ids + 1] = recordID(lane, lane.keys[i])
+      end
+    end
+    records = read('HMGET', RECORDS, ids, 1, n)
+    for i = 1, n do
+      if records[i] then
+        local _, _, _, size, from = fields(RECORD, records[i])
+        if size > 0 then
+          keys[i] = string.sub(records[i], from, from + size - 1)
+        end
+      end
+    end
+  end
   local stored = read('HMGET', EVENTS, keys, 1, n)
   local update, i, taken = {}, 0, 0
   for _, lane in ipairs(lanes) do
@@ -263,12 +245,15 @@ local function claim()
   end
   write('HSET', RECORDS, nil, update, 1, #update)
 end
+write('ZADD', ready, nil, bounds, 1, #bounds)
+write('ZREM', ready, nil, empty, 1, #empty)
 
--- soonest returns the score of what may become claimable next, and leaves a
--- note: whoever makes something due earlier than that is to tell.
-local function soonest(askedNames)
+-- When to come again. A note is left: whoever makes something due earlier than
+-- that is to tell.
+local next = left and 0 or -1
+if not left then
   local bound = math.huge
-  if askedNames then
+  if nasked >= 0 then
     for _, score in ipairs(read('ZMSCORE', ready, askedNames, 1, #askedNames)) do
       if score then
         bound = min(bound, tonumber(score))
@@ -287,26 +272,6 @@ local function soonest(askedNames)
   if not wait or tonumber(wait) < bound then
     call('HSET', META, 'wait' .. kind, bound == math.huge and '1e300' or format('%d', bound))
   end
-  return bound
-end
-
-local askedNames = nil
-if nasked >= 0 then
-  askedNames = examineAsked()
-else
-  examineOldest()
-end
-shareOut()
-if look then
-  list()
-else
-  claim()
-end
-write('ZADD', ready, nil, bounds, 1, #bounds)
-write('ZREM', ready, nil, empty, 1, #empty)
-local next = left and 0 or -1
-if not left then
-  local bound = soonest(askedNames)
   if bound < math.huge then
     next = max(floor(bound / 2) - now, 0)
   end

@@ -7,10 +7,9 @@
 --
 -- The answer is the server's time, and the offset and what was noted as they
 -- were before.
-local move, had = nextArgument(), nextArgument()
-local kept = call('HMGET', META, 'offset', 'noted')
-local offset = kept[1] or '0'
+local _, _, move, had = unpack(ARGV)
+local offset = meta[10] or '0'
 if move ~= '' and offset == had then
   call('HSET', META, 'offset', format('%d', tonumber(offset) + tonumber(move)))
 end
-return {format('%d', now), offset, kept[2] or '0'}
+return {format('%d', now), offset, meta[11] or '0'}

@@ -11,9 +11,10 @@
 --   | the time                                                               |
 --   | how many dead letters were found                                       |
 --   | the kinds that were told of                                            |
-know()
-local hints, sender = nextArgument(), nextArgument()
-local lanes = leave(3 * nextNumber())
+local _, _, hints, sender = unpack(ARGV, 1, 4)
+position = 4
+local lanes = leaveList(3)
+local letters, n = leaveList(5)
 local found, dropped = 0, {}
 
 -- revive puts a job back into its lane, if it does not wait there already.
@@ -27,12 +28,12 @@ local function revive(lane, key, record)
   return true
 end
 
-for _ = 1, nextNumber() do
-  local id, event, lane, key, record = nextArgument(), nextArgument(), nextNumber(), nextArgument(), nextArgument()
+for i = letters + 1, letters + 5 * n, 5 do
+  local id, event, lane, key, record = unpack(ARGV, i, i + 4)
   if call('ZREM', DEAD, id) == 1 then
     found = found + 1
     call('HDEL', BURIED, id)
-    if lane < 0 or not revive(lane, key, record) then
+    if lane == '-1' or not revive(tonumber(lane), key, record) then
       dropped[#dropped + 1] = event
     end
   end

@@ -8,9 +8,8 @@
 --   | part of the answer                                                     |
 --   | the time                                                               |
 --   | the kinds that were told of                                            |
-know()
-local hints, sender = nextArgument(), nextArgument()
-local kind, name, wait = nextNumber(), nextArgument(), nextNumber()
+local _, _, hints, sender, kind, name, wait = unpack(ARGV, 1, 7)
+kind, wait = tonumber(kind), tonumber(wait)
 call('ZREMRANGEBYSCORE', REST[kind], '-inf', now * 2 + 1)
 local bound = 0
 if wait > 0 then

@@ -9,8 +9,7 @@
 --   | how many jobs there were                                               |
 --   | how many of them wait, are leased, and wait for a retry                |
 --   | when the oldest was pushed, or empty                                   |
-local laneKey, code = nextArgument(), nextArgument()
-local rank, most = nextNumber(), nextNumber()
+local _, _, laneKey, code, rank, most = unpack(ARGV, 1, 6)
 local found = call('ZRANGE', laneKey, rank, rank + most - 1, 'WITHSCORES')
 local waiting, leased, retrying, oldest = 0, 0, 0, math.huge
 local ids, keys = {}, {}

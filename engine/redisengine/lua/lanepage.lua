@@ -8,8 +8,9 @@
 --   | of each lane: the number of its jobs, its earliest score, and until    |
 --   |   when nobody claims from it; empty if there is none                   |
 local answer = {}
-for _ = 1, nextNumber() do
-  local kind, name, laneKey = nextNumber(), nextArgument(), nextArgument()
+local lanes, n = leaveList(3)
+for i = lanes + 1, lanes + 3 * n, 3 do
+  local kind, name, laneKey = tonumber(ARGV[i]), ARGV[i + 1], ARGV[i + 2]
   local head = call('ZRANGE', laneKey, 0, 0, 'WITHSCORES')
   local last = #answer
   answer[last + 1] = head[2] and call('ZCARD', laneKey) or 0

@@ -41,6 +41,9 @@ local READY = {KEYS[9], KEYS[10], KEYS[11]}
 local REST = {KEYS[12], KEYS[13], KEYS[14]}
 local FIXED = 14
 
+-- Functions of a script that use much of what is defined here are inside of
+-- another one, or of a block that is not always run: each costs time in
+-- proportion to what it uses and to what was defined, even if it is not called.
 local call, unpack, tonumber = redis.call, unpack, tonumber
 local floor, min, max, format = math.floor, math.min, math.max, string.format
 local pack, fields = struct.pack, struct.unpack
@@ -53,11 +56,11 @@ local pack, fields = struct.pack, struct.unpack
 local JUMP, NOTE_EVERY = 10e6, 2e6
 local time = call('TIME')
 local now = time[1] * 1e6 + time[2]
+local meta = call('HMGET', META, 'clock', 'turn', 'since', 'wait1', 'wait2', 'wait3', 'told1', 'told2', 'told3', 'offset', 'noted')
+local clock = tonumber(meta[1] or 0)
 if ARGV[1] ~= '' then
-  local kept = call('HMGET', META, 'offset', 'noted')
-  local noted = tonumber(kept[2] or 0)
-  now = now + tonumber(kept[1] or 0)
-  local late = now - tonumber(ARGV[1])
+  now = now + (meta[10] or 0)
+  local late, noted = now - ARGV[1], tonumber(meta[11] or 0)
   if late > tonumber(ARGV[2]) or late < -JUMP or noted > now + JUMP then
     return {format('%d', now)}
   end
@@ -66,14 +69,12 @@ if ARGV[1] ~= '' then
   end
 end
 
--- The arguments are read from left to right.
+-- Arguments are read from left to right: a script takes those at its beginning
+-- at once and sets position behind them, and comes to the others one by one.
 local position = 2
 local function nextArgument()
   position = position + 1
   return ARGV[position]
-end
-local function nextNumber()
-  return tonumber(nextArgument())
 end
 
 -- leave leaves n arguments where they are, and returns the place before them.
@@ -83,21 +84,21 @@ local function leave(n)
   return before
 end
 
+-- leaveList is leave for arguments whose number comes first, size for each. It
+-- returns the number, too.
+local function leaveList(size)
+  local n = tonumber(ARGV[position + 1])
+  local before = position + 1
+  position = before + size * max(n, 0)
+  return before, n
+end
+
 -- Of a record: claims, attempt, when pushed, length of the event key. The
 -- event key (if it is not the job key) and the history follow. A claim that
 -- ended with Release is not among the claims, but counted as RELEASED.
 local RECORD = '>I4I4I8B'
 local RECORD_HEADER = 17
 local RELEASED = 2 ^ 24
-
--- know reads META, once and only where it matters.
-local meta, clock = nil, 0
-local function know()
-  if not meta then
-    meta = call('HMGET', META, 'clock', 'turn', 'since', 'wait1', 'wait2', 'wait3', 'told1', 'told2', 'told3')
-    clock = tonumber(meta[1] or 0)
-  end
-end
 
 -- Lua's stack bounds the arguments of one call.
 local CHUNK = 4000
@@ -150,7 +151,6 @@ end
 -- to be told.
 local earliest = {math.huge, math.huge, math.huge}
 local function due(kind, lane, score)
-  know()
   touch(kind, lane, score)
   if score < earliest[kind] then
     earliest[kind] = score
@@ -187,7 +187,7 @@ local function finish(channel, sender)
   if kinds ~= '' then
     call('PUBLISH', channel, sender .. ' ' .. kinds)
   end
-  if meta and clock > tonumber(meta[1] or 0) then
+  if clock > tonumber(meta[1] or 0) then
     call('HSET', META, 'clock', clock)
   end
   return kinds
@@ -238,7 +238,6 @@ end
 -- rotate sees to it that what was pushed is remembered for one to two windows,
 -- and returns the hash in use and the one before.
 local function rotate(window)
-  know()
   local turn, since = tonumber(meta[2] or 1), tonumber(meta[3] or 0)
   local over = floor((now - since) / window)
   if over >= 1 then

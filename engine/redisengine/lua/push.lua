@@ -14,11 +14,11 @@
 --   |   time stamp before the first's                                        |
 --   | the kinds that were told of                                            |
 --   | who gets the events of each of the channels, see lua/audience.lua      |
-local hints, sender, window = nextArgument(), nextArgument(), nextNumber()
-local channels, most = nextNumber(), nextNumber()
-local new, leases, base = store(window)
+local _, _, hints, sender, window, channels, most = unpack(ARGV, 1, 7)
+position = 7
+local new, leases, base = store(tonumber(window))
 local audiences = {}
 for i = #KEYS - 3 * channels + 1, #KEYS, 3 do
-  audiences[#audiences + 1] = audience(KEYS[i], KEYS[i + 1], KEYS[i + 2], most, now)
+  audiences[#audiences + 1] = audience(KEYS[i], KEYS[i + 1], KEYS[i + 2], tonumber(most), now)
 end
 return {format('%d', now), new, leases, format('%d', base), finish(hints, sender), audiences}

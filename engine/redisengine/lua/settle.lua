@@ -40,136 +40,35 @@
 --   |   the classes, the time stamp before the first's                       |
 --   | the kinds that were told of                                            |
 local DONE, RETRY, BURY, RELEASE, EXTEND = 1, 2, 3, 4, 5
-local RECORDED, APART, NOTED = 8, 16, 32
 
-local hints, sender, window = nextArgument(), nextArgument(), nextNumber()
-local deadMost, deadAge = nextNumber(), nextNumber()
-local follows = nextArgument() == '1'
-local lanes = leave(3 * nextNumber())
-local ngroups = nextNumber()
-local groups = leave(2 * ngroups)
-local n, plain = nextNumber(), nextArgument() == '1'
+local _, _, hints, sender, window, deadMost, deadAge, follows = unpack(ARGV, 1, 8)
+position = 8
+local lanes = leaveList(3)
+local groups, ngroups = leaveList(2)
+local n, plain = tonumber(nextArgument()), nextArgument() == '1'
 local jobs = leave(n)
-local rows = nextNumber()
+local rows = tonumber(nextArgument())
 local scores, beforeScores = ARGV, 0
 if rows == n then
   beforeScores = leave(n)
 else
   scores = {}
-  for _ = 1, rows do
-    local score, last = nextArgument(), #scores
-    for j = last + 1, last + nextNumber() do
+  for r = position + 1, position + 2 * rows, 2 do
+    local score, last = ARGV[r], #scores
+    for j = last + 1, last + tonumber(ARGV[r + 1]) do
       scores[j] = score
     end
   end
+  leave(2 * rows)
 end
 local operations = leave(plain and 0 or n)
 
 local stale, anyStale = {}, false
-local dropped = {} -- keys of events that lose a job
-local records, norecord = {}, {}
-local released, noted, histories = {}, {}, {} -- whose records are to be changed
-local tokens = {}
-local buried = false
-
--- bury puts a job into the dead letters.
-local function bury(record)
-  know()
-  clock = max(clock + 1, now)
-  local id = format('%d', clock)
-  call('ZADD', DEAD, clock, id)
-  call('HSET', BURIED, id, record)
-  buried = true
-end
-
--- extend notes the new end of a lease.
-local function extend(again, id, key, recorded, withHistory, kind, name)
-  local after, turn = nextNumber(), nextNumber()
-  local history = withHistory and nextArgument()
-  local score = format('%d', leaseEnd(after, turn))
-  again[#again + 1] = score
-  again[#again + 1] = key
-  tokens[#tokens + 1] = score
-  touch(kind, name, score)
-  if history and recorded then
-    noted[#noted + 1] = id
-    histories[#histories + 1] = history
-  elseif history then
-    records[#records + 1] = id
-    records[#records + 1] = history
-  end
-end
-
--- giveBack makes a job due again.
-local function giveBack(again, id, key, result, kind, name)
-  local after = nextNumber()
-  local score = (now + after) * 2
-  if result == RELEASE then
-    local place = nextNumber()
-    if after == 0 then
-      score = place * 2
-    end
-  end
-  local record = nextArgument()
-  score = format('%d', score)
-  again[#again + 1] = score
-  again[#again + 1] = key
-  if record ~= '' then
-    records[#records + 1] = id
-    records[#records + 1] = record
-  else
-    released[#released + 1] = id
-  end
-  due(kind, name, tonumber(score))
-end
-
--- skip leaves out the further arguments of a stale outcome.
-local function skip(result, withHistory)
-  if result == EXTEND then
-    tokens[#tokens + 1] = ''
-    leave(withHistory and 3 or 2)
-  elseif result == RELEASE then
-    leave(3)
-  elseif result == RETRY then
-    leave(2)
-  elseif result == BURY then
-    leave(1)
-  end
-end
-
--- apply carries out an operation that is not plainly Done. What it does to the
--- lane it adds to gone and again.
-local function apply(i, kind, name, code, gone, again)
-  local key, operation = ARGV[jobs + i], tonumber(ARGV[operations + i])
-  local result, recorded = operation % RECORDED, bit.band(operation, RECORDED) > 0
-  local withHistory = bit.band(operation, NOTED) > 0
-  local event, id = key, key .. code
-  if bit.band(operation, APART) > 0 then
-    event = nextArgument()
-  end
-  if stale[i] then
-    skip(result, withHistory)
-  elseif result == EXTEND then
-    extend(again, id, key, recorded, withHistory, kind, name)
-  elseif result == DONE or result == BURY then
-    gone[#gone + 1] = key
-    if recorded then
-      norecord[#norecord + 1] = id
-    end
-    if result == BURY then
-      bury(nextArgument())
-    else
-      dropped[#dropped + 1] = event
-    end
-  else
-    giveBack(again, id, key, result, kind, name)
-  end
-end
 
 -- held finds out which outcomes from i+1 to i+size are not stale, and returns
 -- whether all are. Jobs that were claimed together have the same score: asking
--- who has it is cheaper than asking each for its score, which the server prints
--- for each with all digits.
+-- who has it is cheaper than asking each for its score, which the server
+-- prints for each with all digits.
 local function held(laneKey, i, size)
   local ask, asked, m = {}, {}, 1
   while m <= size do
@@ -177,9 +76,9 @@ local function held(laneKey, i, size)
     while last < size and scores[beforeScores + i + last + 1] == score do
       last = last + 1
     end
-    local has, run = {}, last - m + 1
-    if run >= 8 then
-      for _, key in ipairs(call('ZRANGE', laneKey, score, score, 'BYSCORE', 'LIMIT', 0, 2 * run)) do
+    local has, row = {}, last - m + 1
+    if row >= 8 then
+      for _, key in ipairs(call('ZRANGE', laneKey, score, score, 'BYSCORE', 'LIMIT', 0, 2 * row)) do
         has[key] = true
       end
     end
@@ -200,87 +99,164 @@ local function held(laneKey, i, size)
   return good
 end
 
--- settleGroup settles the outcomes i+1 to i+size, which are of one lane.
-local function settleGroup(lane, i, size)
-  local laneKey = KEYS[FIXED + 1 + lane]
-  local good = held(laneKey, i, size)
-  if plain and good then
-    -- What most calls are made of: nothing has to be picked out.
-    write('ZREM', laneKey, nil, ARGV, jobs + i + 1, jobs + i + size)
-    return
-  end
-  local gone, again = {}, {}
-  local kind, name, code = tonumber(ARGV[lanes + 3 * lane + 1]), ARGV[lanes + 3 * lane + 2], ARGV[lanes + 3 * lane + 3]
-  for j = i + 1, i + size do
-    if not plain then
-      apply(j, kind, name, code, gone, again)
-    elseif not stale[j] then
-      gone[#gone + 1] = ARGV[jobs + j]
-    end
-  end
-  write('ZREM', laneKey, nil, gone, 1, #gone)
-  write('ZADD', laneKey, nil, again, 1, #again)
-end
+local dropped = {} -- keys of events that lose a job
+local tokens = {}
+local buried = false
 
--- changeRecords writes down what became of the jobs' records.
-local function changeRecords()
-  for j, record in ipairs(read('HMGET', RECORDS, released, 1, #released)) do
-    if record then
-      records[#records + 1] = released[j]
-      records[#records + 1] = pack('>I4', (fields('>I4', record) + RELEASED - 1) % 2 ^ 32) .. string.sub(record, 5)
+if plain then
+  -- All are plainly Done. Mostly nothing has to be picked out.
+  local i = 0
+  for group = 1, ngroups do
+    local lane, size = tonumber(ARGV[groups + 2 * group - 1]), tonumber(ARGV[groups + 2 * group])
+    local laneKey = KEYS[FIXED + 1 + lane]
+    if held(laneKey, i, size) then
+      write('ZREM', laneKey, nil, ARGV, jobs + i + 1, jobs + i + size)
+    else
+      local gone = {}
+      for j = i + 1, i + size do
+        if not stale[j] then
+          gone[#gone + 1] = ARGV[jobs + j]
+        end
+      end
+      write('ZREM', laneKey, nil, gone, 1, #gone)
+    end
+    i = i + size
+  end
+  for j = 1, anyStale and n or 0 do
+    if not stale[j] then
+      dropped[#dropped + 1] = ARGV[jobs + j]
     end
   end
-  for j, record in ipairs(read('HMGET', RECORDS, noted, 1, #noted)) do
-    if record then
-      records[#records + 1] = noted[j]
-      records[#records + 1] = string.sub(record, 1, RECORD_HEADER + string.byte(record, RECORD_HEADER)) .. histories[j]
-    end
-  end
-  write('HSET', RECORDS, nil, records, 1, #records)
-  write('HDEL', RECORDS, nil, norecord, 1, #norecord)
-end
+else
+  -- settleAny settles outcomes of all kinds.
+  local function settleAny()
+    local RECORDED, APART, NOTED = 8, 16, 32
+    local FURTHER = {[DONE] = 0, [RETRY] = 2, [BURY] = 1, [RELEASE] = 3, [EXTEND] = 2}
+    local records, norecord = {}, {}
+    local released, noted, histories = {}, {}, {} -- whose records are to be changed
+    local again, gone -- of the lane at hand: jobs that stay, and those that do not
 
--- dropEvents gives up the events of the jobs that are gone.
-local function dropEvents()
-  if plain and not anyStale then
-    unrefer(ARGV, jobs + 1, jobs + n)
-    return
-  end
-  if plain then
-    for i = 1, n do
-      if not stale[i] then
-        dropped[#dropped + 1] = ARGV[jobs + i]
+    -- stay gives a job another score.
+    local function stay(key, score)
+      again[#again + 1] = score
+      again[#again + 1] = key
+    end
+
+    -- keep gives a job another record.
+    local function keep(id, record)
+      records[#records + 1] = id
+      records[#records + 1] = record
+    end
+
+    local function extend(kind, name, id, key, after, turn, recorded, history)
+      local score = format('%d', leaseEnd(tonumber(after), tonumber(turn)))
+      stay(key, score)
+      tokens[#tokens + 1] = score
+      touch(kind, name, score)
+      if history and recorded then
+        noted[#noted + 1] = id
+        histories[#histories + 1] = history
+      elseif history then
+        keep(id, history)
       end
     end
+
+    -- giveBack makes a job due, with a new record if it is not empty.
+    local function giveBack(kind, name, id, key, stamp, record)
+      stay(key, format('%d', stamp * 2))
+      due(kind, name, stamp * 2)
+      if record ~= '' then
+        keep(id, record)
+      else
+        released[#released + 1] = id
+      end
+    end
+
+    local function bury(record)
+      clock = max(clock + 1, now)
+      local id = format('%d', clock)
+      call('ZADD', DEAD, clock, id)
+      call('HSET', BURIED, id, record)
+      buried = true
+    end
+
+    -- apply carries out one operation.
+    local function apply(i, kind, name, code)
+      local key, operation = ARGV[jobs + i], tonumber(ARGV[operations + i])
+      local result, recorded = operation % RECORDED, bit.band(operation, RECORDED) > 0
+      local event, id = key, key .. code
+      if bit.band(operation, APART) > 0 then
+        event = nextArgument()
+      end
+      local a, b, c = unpack(ARGV, position + 1, position + 3)
+      local history = bit.band(operation, NOTED) > 0
+      leave(FURTHER[result] + (history and 1 or 0))
+      if stale[i] then
+        if result == EXTEND then
+          tokens[#tokens + 1] = ''
+        end
+      elseif result == EXTEND then
+        extend(kind, name, id, key, a, b, recorded, history and c)
+      elseif result == RETRY then
+        giveBack(kind, name, id, key, now + a, b)
+      elseif result == RELEASE then
+        giveBack(kind, name, id, key, a == '0' and tonumber(b) or now + a, c)
+      else
+        gone[#gone + 1] = key
+        if recorded then
+          norecord[#norecord + 1] = id
+        end
+        if result == BURY then
+          bury(a)
+        else
+          dropped[#dropped + 1] = event
+        end
+      end
+    end
+
+    local i = 0
+    for group = 1, ngroups do
+      local lane, size = tonumber(ARGV[groups + 2 * group - 1]), tonumber(ARGV[groups + 2 * group])
+      local laneKey = KEYS[FIXED + 1 + lane]
+      held(laneKey, i, size)
+      again, gone = {}, {}
+      local kind, name, code = tonumber(ARGV[lanes + 3 * lane + 1]), ARGV[lanes + 3 * lane + 2], ARGV[lanes + 3 * lane + 3]
+      for j = i + 1, i + size do
+        apply(j, kind, name, code)
+      end
+      write('ZREM', laneKey, nil, gone, 1, #gone)
+      write('ZADD', laneKey, nil, again, 1, #again)
+      i = i + size
+    end
+    for j, record in ipairs(read('HMGET', RECORDS, released, 1, #released)) do
+      if record then
+        keep(released[j], pack('>I4', (fields('>I4', record) + RELEASED - 1) % 2 ^ 32) .. string.sub(record, 5))
+      end
+    end
+    for j, record in ipairs(read('HMGET', RECORDS, noted, 1, #noted)) do
+      if record then
+        keep(noted[j], string.sub(record, 1, RECORD_HEADER + string.byte(record, RECORD_HEADER)) .. histories[j])
+      end
+    end
+    write('HSET', RECORDS, nil, records, 1, #records)
+    write('HDEL', RECORDS, nil, norecord, 1, #norecord)
   end
+  settleAny()
+end
+local new, leases, base = '', {}, 0
+if follows == '1' then
+  new, leases, base = store(tonumber(window), stale)
+end
+if plain and not anyStale then
+  unrefer(ARGV, jobs + 1, jobs + n)
+else
   unrefer(dropped, 1, #dropped)
 end
-
--- flags tells which outcomes took effect.
-local function flags()
-  if not anyStale then
-    return ''
-  end
-  local all = {}
-  for i = 1, n do
-    all[i] = stale[i] and '0' or '1'
-  end
-  return table.concat(all)
-end
-
-local settled = 0
-for group = 1, ngroups do
-  local size = tonumber(ARGV[groups + 2 * group])
-  settleGroup(tonumber(ARGV[groups + 2 * group - 1]), settled, size)
-  settled = settled + size
-end
-changeRecords()
-local new, leases, base = '', {}, 0
-if follows then
-  new, leases, base = store(window, stale)
-end
-dropEvents()
 if buried then
-  trim(deadMost, deadAge)
+  trim(tonumber(deadMost), tonumber(deadAge))
 end
-return {format('%d', now), flags(), tokens, new, leases, format('%d', base), finish(hints, sender)}
+local ok = {}
+for i = 1, anyStale and n or 0 do
+  ok[i] = stale[i] and '0' or '1'
+end
+return {format('%d', now), table.concat(ok), tokens, new, leases, format('%d', base), finish(hints, sender)}

@@ -5,5 +5,5 @@
 --   | for how long they are kept                                             |
 --
 -- The answer is the time, and by how much it is ahead of the server's.
-trim(math.huge, nextNumber())
+trim(math.huge, tonumber(ARGV[3]))
 return {format('%d', now), format('%d', now - (time[1] * 1e6 + time[2]))}
