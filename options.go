@@ -127,8 +127,8 @@ type Options struct {
 	MaxBacklog int
 
 	// ProbeInterval is the longest time between two requests to an endpoint
-	// that keeps failing, and so the longest that it is back before its
-	// events flow again. Default 1 minute.
+	// that keeps failing, and so the longest that its events still wait once it
+	// works again. Default 1 minute.
 	ProbeInterval time.Duration
 
 	// MaxRetryAfter caps the Retry-After of an answer. Default 1 hour.

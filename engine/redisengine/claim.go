@@ -59,7 +59,7 @@ func (e *Engine) claim(ctx context.Context, s *shard, req *engine.ClaimRequest) 
 		return res, nil, err
 	}
 	next, lost := r.int(1), r.int(2)
-	h := haul{kind: req.Kind, shard: s, now: r.now, scores: numbers{r.string(4)}, events: r.list(5), first: r.int(6), special: r.list(7)}
+	h := claimAnswer{kind: req.Kind, shard: s, now: r.now, scores: numbers{r.string(4)}, events: r.list(5), first: r.int(6), special: r.list(7)}
 	lanes := r.list(3)
 	if r.err != nil {
 		return res, nil, r.err
@@ -96,9 +96,9 @@ func (e *Engine) claim(ctx context.Context, s *shard, req *engine.ClaimRequest) 
 	return res, due, nil
 }
 
-// haul is the jobs of an answer, which are taken from it one after another; see
+// claimAnswer is the jobs of an answer, which are taken from it one after another; see
 // lua/claim.lua for what it holds.
-type haul struct {
+type claimAnswer struct {
 	kind    engine.Kind
 	shard   *shard
 	now     int64
@@ -111,7 +111,7 @@ type haul struct {
 	arena   arena                    // of keys and tickets
 }
 
-func (h *haul) next(lane string) (job engine.Claimed, before int64, err error) {
+func (h *claimAnswer) next(lane string) (job engine.Claimed, before int64, err error) {
 	if h.taken >= len(h.events) {
 		return job, 0, errForeign
 	}
@@ -153,7 +153,7 @@ func (h *haul) next(lane string) (job engine.Claimed, before int64, err error) {
 }
 
 // specially adds what is special about a job, if anything is.
-func (h *haul) specially(c *claim, job *engine.Claimed) error {
+func (h *claimAnswer) specially(c *claim, job *engine.Claimed) error {
 	r := answer{parts: h.special}
 	if r.int(0) != int64(h.taken) {
 		return r.err

@@ -49,7 +49,7 @@ func later(a, b deadID) int {
 
 type deadLetter struct {
 	deadID
-	obituary
+	deadRecord
 }
 
 const (
@@ -175,7 +175,7 @@ func (e *Engine) obituaries(ctx context.Context, s *shard, ids []string) ([]dead
 			if err != nil {
 				continue
 			}
-			o, ok := unpackObituary(text)
+			o, ok := unpackDeadRecord(text)
 			if !ok {
 				return nil, errForeign
 			}
@@ -254,7 +254,7 @@ func (e *Engine) withEvents(ctx context.Context, letters []deadLetter, clocks []
 		}
 		d := engine.Dead{
 			ID: l.String(), Event: ev, Lane: l.lane, Attempt: l.attempt, Reason: l.reason,
-			At: clocks[l.shard].wall(l.deadID.stamp), Age: time.Duration(max(clocks[l.shard].now-l.obituary.stamp, 0)) * time.Microsecond,
+			At: clocks[l.shard].wall(l.deadID.stamp), Age: time.Duration(max(clocks[l.shard].now-l.deadRecord.stamp, 0)) * time.Microsecond,
 		}
 		if l.history != "" {
 			d.History = []byte(l.history)
@@ -313,7 +313,7 @@ func (e *Engine) removeDeadOf(ctx context.Context, s *shard, letters []deadLette
 		lane, rec := -1, ""
 		if redrive {
 			lane = lanes.add(l.lane)
-			r := record{stamp: l.obituary.stamp, history: l.history}
+			r := record{stamp: l.deadRecord.stamp, history: l.history}
 			if l.event != l.key {
 				r.event = l.event
 			}

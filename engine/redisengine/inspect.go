@@ -159,7 +159,7 @@ func (e *Engine) countDead(ctx context.Context, s *shard, get func(engine.Lane) 
 			return err
 		}
 		for i := 0; i+1 < len(page.Elements); i += 2 {
-			o, ok := unpackObituary(page.Elements[i+1])
+			o, ok := unpackDeadRecord(page.Elements[i+1])
 			if !ok {
 				return errForeign
 			}

@@ -64,9 +64,9 @@ func unpackRecord(s string) (r record, ok bool) {
 	return r, true
 }
 
-// obituary is the record of a dead letter. The scripts read its first part,
+// deadRecord is the record of a dead letter. The scripts read its first part,
 // the event key.
-type obituary struct {
+type deadRecord struct {
 	event   string
 	key     string
 	lane    engine.Lane
@@ -78,7 +78,7 @@ type obituary struct {
 }
 
 //nolint:gosec // they fit: counts, times, lengths of keys
-func (o *obituary) pack() string {
+func (o *deadRecord) pack() string {
 	b := make([]byte, 0, 64+len(o.lane.Name)+len(o.channel)+len(o.reason)+len(o.history))
 	b = append(b, byte(len(o.event)))
 	b = append(b, o.event...)
@@ -94,7 +94,7 @@ func (o *obituary) pack() string {
 }
 
 //nolint:gosec // they fit: counts, times, lengths of keys
-func unpackObituary(s string) (o obituary, ok bool) {
+func unpackDeadRecord(s string) (o deadRecord, ok bool) {
 	r := reader{rest: s}
 	o.event = r.take(int(r.byte()))
 	o.key = r.take(jobKeySize)

@@ -100,7 +100,7 @@ func (w *settleArgs) writeOperations() {
 			}
 		case engine.Bury:
 			w.buries = true
-			further = append(further, c.obituary(o))
+			further = append(further, c.deadRecord(o))
 		}
 		w.args = append(w.args, strconv.Itoa(op))
 	}
@@ -156,8 +156,8 @@ func (c *claim) record(claims tally, attempt int, history string) string {
 	return r.pack()
 }
 
-func (c *claim) obituary(o *engine.Outcome) string {
-	d := obituary{
+func (c *claim) deadRecord(o *engine.Outcome) string {
+	d := deadRecord{
 		event: c.event, key: c.key, lane: c.lane, channel: c.channel, stamp: c.stamp,
 		attempt: o.Attempt, reason: o.Reason, history: string(o.History),
 	}

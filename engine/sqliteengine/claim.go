@@ -270,7 +270,7 @@ func (c *claim) readRows(w *writer) error {
 			if want == 0 {
 				break // nothing is left
 			}
-			got, err := l.read1(w, want)
+			got, err := l.readNext(w, want)
 			if err != nil {
 				return err
 			}
@@ -284,8 +284,8 @@ func (c *claim) readRows(w *writer) error {
 	return nil
 }
 
-// read1 reads up to n due jobs behind those read before.
-func (l *claimedLane) read1(w *writer, n int) (got int, err error) {
+// readNext reads up to n due jobs behind those read before.
+func (l *claimedLane) readNext(w *writer, n int) (got int, err error) {
 	const columns = `SELECT j.due, j.seq, j.claims, j.attempt, j.shared, j.pushed, j.history, e.id, e.channel, e.replay, e.meta, e.body
 		FROM jobs j JOIN events e ON e.seq = j.seq WHERE j.lane = ?1 AND j.due <= ?2 `
 	var s *stmt
