@@ -42,6 +42,10 @@ var (
 // far as the store's own configuration promises it. When it returns an error,
 // nothing of the call is visible, except where the method says otherwise.
 //
+// What is invalid is the same for every engine: what the Validate methods and
+// functions of this package refuse, which engines call before anything else of
+// a call takes effect.
+//
 // A context that ends while a call waits makes it return the context's error.
 // A write that had been handed to the store by then may still take effect.
 type Engine interface {

@@ -46,7 +46,8 @@ type LaneSummary struct {
 	Lane     Lane
 	Jobs     int           // waiting or claimed
 	Deferred time.Duration // how much longer nobody claims from it
-	// Next is how long until its next job is due, or the next lease ends;
-	// negative if that is overdue. Zero if there are no Jobs.
+	// Next is how long until its next job is due, or the next lease ends,
+	// whether or not the lane is deferred; negative if that is overdue. Zero
+	// if there are no Jobs.
 	Next time.Duration
 }

@@ -28,8 +28,9 @@ import (
 	"github.com/watermarkchurch/toot-go/engine"
 )
 
-// Harness is what the suite has to know about an engine. NewStore is required,
-// the zero value of everything else is the strictest.
+// Harness is what the suite has to know about an engine. NewStore is required.
+// Without the hooks some checks are skipped; the zero value of everything else
+// is the strictest.
 type Harness struct {
 	// NewStore makes a new, empty store and returns the function that opens
 	// engines on it. It is called for each subtest, by several at a time, and
@@ -82,7 +83,7 @@ type Harness struct {
 // that are open on a store at the same time are all given the same retention.
 type Opener func(r engine.Retention) (engine.Engine, error)
 
-// Run runs the suite. Its subtests are parallel and mostly wait: ten to thirty
+// Run runs the suite. Its subtests are parallel and mostly wait: twenty to forty
 // seconds on two processors, a few with -parallel 16.
 func Run(t *testing.T, h Harness) {
 	if h.NewStore == nil {

@@ -280,7 +280,7 @@ func pageNext(e *env) {
 	called, returned = timed(func() { a.push(job("now", l)) })
 	e.pass(returned, brief)
 	a.summary("Next is negative when the next job is overdue", l, func(s engine.LaneSummary) bool {
-		return s.Next < 0 && s.Next >= called.Sub(time.Now())-clockGrain
+		return s.Next < 0 && s.Next >= time.Until(called)-clockGrain
 	})
 	j := a.nextIs("what is due is claimed", l, "now")
 	o := outcome(j, engine.Retry)

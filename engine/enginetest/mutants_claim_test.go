@@ -133,7 +133,7 @@ var claimMutants = []mutant{
 	{
 		bug: "Next ignores leases",
 		with: func(b *broken) {
-			b.twistResults(func(req engine.ClaimRequest, res *engine.ClaimResult) {
+			b.twistResults(func(_ engine.ClaimRequest, res *engine.ClaimResult) {
 				waiting := 0
 				all, _ := b.lanes(context.Background())
 				for _, l := range all {

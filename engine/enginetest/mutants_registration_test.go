@@ -11,7 +11,7 @@ import (
 var registrationMutants = []mutant{
 	{
 		bug:      "the lease of a registration is ignored",
-		with:     func(b *broken) { b.twistRegistered(func(d time.Duration) time.Duration { return 0 }) },
+		with:     func(b *broken) { b.twistRegistered(func(time.Duration) time.Duration { return 0 }) },
 		caughtBy: []string{"Registration/with_a_lease_lasts_until_that_ends", "Registration/with_a_lease_that_ended_is_as_if_removed", "Registration/of_one_channel_ends_on_its_own", "Registration/is_known_to_every_engine_and_survives"},
 	},
 	{

@@ -8,7 +8,7 @@
 //
 // One app on a store of its own:
 //
-//	app, err := toot.New(memengine.New(), toot.Options{…})
+//	app, err := toot.New(memengine.New(), &toot.Options{…})
 //
 // Several engines on one store, as several processes would have them:
 //

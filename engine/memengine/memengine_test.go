@@ -15,7 +15,8 @@ func TestConformance(t *testing.T) {
 			s := memengine.NewStore()
 			return func(r engine.Retention) (engine.Engine, error) { return s.Open(r), nil }
 		},
-		// It goes by monotonic time, which nobody can set.
+		// It goes by monotonic time, which nobody can set, and remembers no
+		// answers that could be out of date.
 		Jump:  func(engine.Engine, time.Duration) {},
 		Stall: func(engine.Engine) func() { return func() {} },
 	})
