@@ -3,6 +3,7 @@ package redisengine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -53,7 +54,7 @@ func (e *Engine) audience(ctx context.Context, channel string, most int) (a engi
 		case len(parts) != 1:
 			return errForeign
 		}
-		a = readAudience(parts[0])
+		a = readAudience(&parts[0])
 		return nil
 	})
 	if err != nil {
@@ -63,13 +64,9 @@ func (e *Engine) audience(ctx context.Context, channel string, most int) (a engi
 }
 
 // readAudience reads what audience in lua/audience.lua returns.
-func readAudience(m rueidis.RedisMessage) engine.Audience {
-	if m.IsArray() {
-		urls, err := m.AsStrSlice()
-		if err != nil {
-			err = errForeign
-		}
-		return engine.Audience{CallbackURLs: urls, Err: err}
+func readAudience(m *rueidis.RedisMessage) engine.Audience {
+	if err := m.Error(); err != nil {
+		return engine.Audience{Err: fmt.Errorf("redisengine: the channel's subscribers: %w", err)}
 	}
 	if m.IsInt64() {
 		return engine.Audience{More: true}
@@ -78,21 +75,52 @@ func readAudience(m rueidis.RedisMessage) engine.Audience {
 	if err != nil {
 		return engine.Audience{Err: errForeign}
 	}
-	return engine.Audience{Err: channelError(text)}
+	urls, ok := unpackStrings(text)
+	if !ok {
+		return engine.Audience{Err: errForeign}
+	}
+	return engine.Audience{CallbackURLs: urls}
 }
 
-// channelError is an error that the server has with the keys of a channel.
-type channelError string
-
-func (e channelError) Error() string { return "redisengine: the channel's subscribers: " + string(e) }
+// unpackStrings reads a list of strings in MessagePack, which share the memory
+// of the whole. What is empty is an empty list.
+func unpackStrings(packed string) (all []string, ok bool) {
+	if packed == "" {
+		return nil, true
+	}
+	r := reader{rest: packed}
+	n := 0
+	switch b := r.byte(); {
+	case b&0xf0 == 0x90:
+		n = int(b & 0x0f)
+	case b == 0xdc:
+		n = r.number(2)
+	case b == 0xdd:
+		n = r.number(4)
+	default:
+		return nil, false
+	}
+	if n > len(packed) {
+		return nil, false
+	}
+	all = make([]string, n)
+	for i := range all {
+		size := 0
+		switch b := r.byte(); {
+		case b&0xe0 == 0xa0:
+			size = int(b & 0x1f)
+		case b >= 0xd9 && b <= 0xdb:
+			size = r.number(1 << (b - 0xd9))
+		default:
+			return nil, false
+		}
+		all[i] = r.take(size)
+	}
+	return all, !r.bad && r.rest == ""
+}
 
 // wrongType tells that a key is of another type than is asked for.
 func wrongType(err error) bool {
-	const code = "WRONGTYPE"
-	var ours channelError
-	if errors.As(err, &ours) {
-		return strings.HasPrefix(string(ours), code)
-	}
 	var redisErr *rueidis.RedisError
-	return errors.As(err, &redisErr) && strings.HasPrefix(redisErr.Error(), code)
+	return errors.As(err, &redisErr) && strings.HasPrefix(redisErr.Error(), "WRONGTYPE")
 }

@@ -137,3 +137,44 @@ func BenchmarkFanOut(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkAudience is what it costs a push to be told who gets its events: 50
+// events of one channel with so many subscribers. With none the channel is not
+// asked about.
+func BenchmarkAudience(b *testing.B) {
+	for _, n := range []int{0, 1, 10, 100, 1000} {
+		b.Run(fmt.Sprintf("subscribers=%d", n), func(b *testing.B) {
+			const batch = 50
+			s := redistest.Start(b)
+			e := open(b, s.URL(), nil)
+			for i := range n {
+				if _, err := e.AddSubscriber(b.Context(), "c", subscriber(i).Name, time.Hour); err != nil {
+					b.Fatal(err)
+				}
+			}
+			before := serverCPU(s)
+			b.ReportAllocs()
+			for b.Loop() {
+				req := engine.PushRequest{MaxSubscribers: 1000}
+				if n > 0 {
+					req.Channels = []string{"c"}
+				}
+				for range batch {
+					req.Jobs = append(req.Jobs, engine.Job{Event: newEvent(), Lane: subscriber(0), Lease: time.Minute})
+				}
+				res, err := e.Push(b.Context(), req)
+				if err != nil || n > 0 && len(res.Audiences[0].CallbackURLs) != n {
+					b.Fatal(res.Audiences, err)
+				}
+				outcomes := make([]engine.Outcome, batch)
+				for i := range outcomes {
+					outcomes[i] = engine.Outcome{Ticket: res.Tickets[i], Result: engine.Done}
+				}
+				if _, err := e.Settle(b.Context(), outcomes); err != nil {
+					b.Fatal(err)
+				}
+			}
+			report(b, s, batch, before)
+		})
+	}
+}

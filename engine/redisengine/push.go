@@ -94,7 +94,7 @@ func (e *Engine) push(ctx context.Context, b *batch, tickets []engine.Ticket) er
 		return errForeign
 	}
 	for i := range audiences {
-		b.audiences[i] = readAudience(audiences[i])
+		b.audiences[i] = readAudience(&audiences[i])
 	}
 	e.wakeTold(told)
 	return b.tickets(r.now, base, fresh, leases, func(_, at int, t engine.Ticket) { tickets[at] = t })

@@ -148,6 +148,14 @@ func (r *reader) uvarint() uint64 {
 	}
 }
 
+// number reads so many bytes, the highest first.
+func (r *reader) number(size int) (n int) {
+	for range size {
+		n = n<<8 | int(r.byte())
+	}
+	return n
+}
+
 func (r *reader) varint() int64 {
 	v := r.uvarint()
 	return int64(v>>1) ^ -int64(v&1) //nolint:gosec // as encoding/binary has it

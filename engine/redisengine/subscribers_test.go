@@ -204,3 +204,29 @@ func TestManyRegistrationsEnd(t *testing.T) {
 		t.Errorf("%v is left behind, %v", keys, err)
 	}
 }
+
+// Whatever others have put into the SET comes back as it is.
+func TestAudienceOfAnyBytes(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	e := open(t, s.URL(), nil)
+	for _, n := range []int{1, 15, 16, 70_000} {
+		key := "n" + strconv.Itoa(n)
+		s.Do("EVAL", "for i = 1, ARGV[1] do redis.call('SADD', KEYS[1], 'http://' .. i) end", "1", key, strconv.Itoa(n))
+		urls, err := e.Subscribers(t.Context(), key)
+		if slices.Sort(urls); err != nil || len(slices.Compact(urls)) != n {
+			t.Errorf("of %d subscribers there are %d, %v", n, len(urls), err)
+		}
+	}
+	want := []string{"", "\x00\xff\n"}
+	for _, size := range []int{31, 32, 255, 256, 65535, 65536} {
+		want = append(want, strings.Repeat("ü"[:1], size))
+	}
+	s.Do(append([]string{"SADD", "sizes"}, want...)...)
+	got, err := e.Subscribers(t.Context(), "sizes")
+	slices.Sort(got)
+	slices.Sort(want)
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("%d of %d members came back, %v", len(got), len(want), err)
+	}
+}

@@ -6,8 +6,9 @@
 --
 -- A member that is not in registered was added by others: it has no end.
 
--- audience returns who gets the events of a channel: a list of callback URLs,
--- or their number if that is more than most, or the text of an error.
+-- audience returns who gets the events of a channel: the callback URLs, packed
+-- into one string, which is empty if there are none; or their number if that is
+-- more than most; or an error.
 local function audience(channel, registered, ends, most, now)
   -- END_AT_ONCE is how many registrations are ended in one step.
   local END_AT_ONCE = 1000
@@ -59,14 +60,14 @@ local function audience(channel, registered, ends, most, now)
     if size > most then
       return size
     elseif size == 0 then
-      return {}
+      return ''
     end
-    return redis.call('SMEMBERS', channel)
+    return cmsgpack.pack(redis.call('SMEMBERS', channel))
   end
 
   local ok, answer = pcall(listMembers, channel, registered, ends, most, now)
   if ok then
     return answer
   end
-  return type(answer) == 'table' and answer.err or tostring(answer)
+  return {err = type(answer) == 'table' and answer.err or tostring(answer)}
 end
