@@ -99,7 +99,7 @@ func TestADrainEndsThoughATryDoesNot(t *testing.T) {
 func TestADrainEndsThoughTheStoreDoesNotSettle(t *testing.T) {
 	inBubble(t, func(w *world) {
 		p, pool := w.one(w.config(nil))
-		p.engine.hook(hooks{settle: func(ctx context.Context, _ []engine.Outcome, _ func() ([]engine.Settled, error)) ([]engine.Settled, error) {
+		p.engine.hook(hooks{settle: func(_ context.Context, _ []engine.Outcome, _ func() ([]engine.Settled, error)) ([]engine.Settled, error) {
 			return nil, errOut
 		}})
 		w.push(p, pool, "x", "1")
@@ -237,7 +237,7 @@ func TestAGroupThatWasDrainedCanBeStartedAgain(t *testing.T) {
 // The first drain gave up on a try, which ends while the group is at work again.
 func TestATryThatADrainGaveUpOnDoesNotDisturbTheNextStart(t *testing.T) {
 	inBubble(t, func(w *world) {
-		c := w.config(func(_ context.Context, t *try) Verdict {
+		c := w.config(func(_ context.Context, _ *try) Verdict {
 			if len(w.tries.of("")) == 1 {
 				time.Sleep(20 * time.Second)
 			}

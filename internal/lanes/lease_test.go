@@ -156,7 +156,7 @@ func TestATryWhoseLeaseHoldsIsNotCancelled(t *testing.T) {
 	inBubble(t, func(w *world) {
 		var pool *Pool
 		calls := 0
-		c := w.config(func(ctx context.Context, t *try) Verdict {
+		c := w.config(func(_ context.Context, t *try) Verdict {
 			pool.CancelIfLost(t.jobs[0], func(error) { calls++ })
 			time.Sleep(7 * time.Second)
 			return fine

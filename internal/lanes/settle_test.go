@@ -264,7 +264,7 @@ func TestAnOutcomeThatCanNotBeStoredIsGivenUp(t *testing.T) {
 			inBubble(t, func(w *world) {
 				p := w.process()
 				var pool *Pool
-				pool = p.Add(w.config(func(_ context.Context, t *try) Verdict {
+				pool = p.Add(w.config(func(_ context.Context, _ *try) Verdict {
 					v := fine
 					if len(w.tries.of("")) == 1 {
 						v.Follow.Add(pool, event("2"), "y")

@@ -106,7 +106,7 @@ func TestWhatIsGivenBackCountsNoAttempt(t *testing.T) {
 func TestNewJobsQueueUpBehindOneThatIsDueAtOnce(t *testing.T) {
 	for _, v := range []Verdict{{Action: GiveBack}, {Action: TryAgain, HasAfter: true}} {
 		inBubble(t, func(w *world) {
-			c := w.config(func(_ context.Context, t *try) Verdict {
+			c := w.config(func(_ context.Context, _ *try) Verdict {
 				time.Sleep(time.Second)
 				if len(w.tries.of("x")) == 1 {
 					return v
