@@ -18,8 +18,8 @@ const (
 	// jump is from when on a difference is no inaccuracy any more.
 	// lua/lib.lua knows it, too.
 	jump = 10_000_000
-	// prompt is how fast an answer must be for the time in it to be believed:
-	// so exactly is it known when it was given.
+	// prompt is how fast an answer should be from which the clock is set: so
+	// exactly is it known when it was given.
 	prompt = 1_000_000
 )
 
@@ -40,16 +40,22 @@ func monotonic() int64 { return time.Since(processStart).Microseconds() }
 // now is what the queue's clock says, as this process reckons.
 func (c *clock) now() int64 { return monotonic() + c.offset.Load() }
 
-// note notes what the queue's clock said at some time since sent. It may have
-// been right then: it is not too late.
+// note notes that the queue's clock said now at some time between sent and this
+// moment. What was known before is corrected as far as it cannot be true.
 func (c *clock) note(now, sent int64) {
 	t := time.Now()
 	received := t.Sub(processStart).Microseconds()
-	if received-sent <= prompt {
-		c.offset.Store(now - received)
-		c.heard.Store(received)
-		c.heardWall.Store(t.UnixMicro())
+	known := c.offset.Load()
+	if right := min(max(known, now-received), now-sent); right != known {
+		c.offset.Store(right)
 	}
+	c.heard.Store(received)
+	c.heardWall.Store(t.UnixMicro())
+}
+
+// set notes what the queue's clock said, whatever was known before.
+func (c *clock) set(found *seen) {
+	c.offset.Store(found.now() - (found.sent+found.received)/2)
 }
 
 // fresh tells whether the time was heard of within the last second, by either
@@ -120,7 +126,7 @@ func (e *Engine) startClock(ctx context.Context, s *shard) error {
 			return err
 		}
 	}
-	s.clock.offset.Store(found.now() - found.received)
+	s.clock.set(&found)
 	if found.noted > found.now()+jump && !s.former {
 		return e.settleClock(ctx, s)
 	}
@@ -136,7 +142,7 @@ func (e *Engine) settleClock(ctx context.Context, s *shard) error {
 	for err == nil {
 		move := s.clock.jumped(&found)
 		if move == 0 {
-			s.clock.offset.Store(found.now() - found.received)
+			s.clock.set(&found)
 			return nil
 		}
 		e.log.Warn("toot: the clock of the Redis server has jumped; what waits and what is leased stays as it was", "by", (time.Duration(-move) * time.Microsecond).Round(time.Millisecond))

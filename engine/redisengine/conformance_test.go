@@ -3,6 +3,7 @@ package redisengine_test
 import (
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
 	"github.com/watermarkchurch/toot-go/engine/enginetest"
@@ -15,28 +16,28 @@ func TestConformance(t *testing.T) {
 	t.Run("on_a_single_server", func(t *testing.T) {
 		t.Parallel()
 		enginetest.Run(t, harness(t, 8, nil, func(t testing.TB) (string, []*redistest.Server) {
-			s := redistest.Start(t)
+			s := redistest.StartWithClock(t)
 			return s.URL(), []*redistest.Server{s}
 		}))
 	})
 	t.Run("on_a_server_with_several_shards", func(t *testing.T) {
 		t.Parallel()
 		enginetest.Run(t, harness(t, 6, &redisengine.Options{Shards: 3}, func(t testing.TB) (string, []*redistest.Server) {
-			s := redistest.Start(t)
+			s := redistest.StartWithClock(t)
 			return s.URL(), []*redistest.Server{s}
 		}))
 	})
 	t.Run("on_a_pair_with_a_Sentinel", func(t *testing.T) {
 		t.Parallel()
 		enginetest.Run(t, harness(t, 4, nil, func(t testing.TB) (string, []*redistest.Server) {
-			p := redistest.StartSteadyPair(t)
+			p := redistest.StartSteadyPairWithClocks(t)
 			return p.URL(), []*redistest.Server{p.Master}
 		}))
 	})
 	t.Run("on_a_cluster", func(t *testing.T) {
 		t.Parallel()
 		enginetest.Run(t, harness(t, 4, nil, func(t testing.TB) (string, []*redistest.Server) {
-			c := redistest.StartCluster(t)
+			c := redistest.StartClusterWithClocks(t)
 			return c.URL(), c.Masters
 		}))
 	})
@@ -53,6 +54,7 @@ func harness(t *testing.T, n int, opts *redisengine.Options, start func(testing.
 	free := make(chan set, n)
 	var mu sync.Mutex
 	started := 0
+	var opened sync.Map // engines and their servers
 	take := func() set {
 		select {
 		case s := <-free:
@@ -84,7 +86,28 @@ func harness(t *testing.T, n int, opts *redisengine.Options, start func(testing.
 					o.Shards = opts.Shards
 				}
 				o.Retention = r
-				return redisengine.Open(sub.Context(), s.url, &o)
+				e, err := redisengine.Open(sub.Context(), s.url, &o)
+				if err == nil {
+					opened.Store(e, s.masters)
+				}
+				return e, err
+			}
+		},
+		BreakChannel: func(e engine.Engine, channel string) {
+			masters, _ := opened.Load(e)
+			for _, m := range masters.([]*redistest.Server) {
+				if m.Try("SET", channel, "no set").Error() == nil { // a cluster has it on one of them
+					return
+				}
+			}
+			t.Error("no server has the channel")
+		},
+		// Nothing is remembered that could be out of date.
+		Stall: func(engine.Engine) func() { return func() {} },
+		Jump: func(e engine.Engine, d time.Duration) {
+			masters, _ := opened.Load(e)
+			for _, m := range masters.([]*redistest.Server) {
+				m.Jump(d)
 			}
 		},
 	}

@@ -19,3 +19,14 @@ func (e *Engine) SetServerTime(now time.Time) {
 		s.clock.offset.Store(now.UnixMicro() - monotonic())
 	}
 }
+
+// AsFormat1 makes the engine work on the queues of format 1 alone, as processes
+// of older versions do.
+func (e *Engine) AsFormat1() {
+	for i := range e.shards {
+		former := newFormer(e.namespace, i, len(e.shards))
+		former.number = i
+		e.shards[i] = former
+	}
+	e.queues = e.shards
+}

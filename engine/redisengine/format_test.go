@@ -380,3 +380,59 @@ func TestFormatsAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// Processes of the older version go on beside newer ones: what they push is
+// handled once, by whoever comes first, and without delay.
+func TestFormat1BesideFormat2(t *testing.T) {
+	t.Parallel()
+	for _, shards := range []int{1, 3} {
+		t.Run(fmt.Sprintf("%d_shards", shards), func(t *testing.T) {
+			t.Parallel()
+			s := redistest.Start(t)
+			s.Do("SET", "{toot}:shards", fmt.Sprint(shards))
+			old, now := open(t, s.URL(), nil), open(t, s.URL(), nil)
+			old.AsFormat1()
+			defer now.Watch(func(engine.Kind) {})()
+			handled := map[string]int{}
+			work := func(e *redisengine.Engine) {
+				t.Helper()
+				res, err := e.Claim(t.Context(), engine.ClaimRequest{Kind: engine.Deliver, Max: 3, MaxPerLane: 3, Lease: time.Minute})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, j := range res.Jobs {
+					settle(t, e, engine.Outcome{Ticket: j.Ticket, Result: engine.Done})
+					handled[j.Event.ID]++
+				}
+			}
+			const n = 200
+			for i := range n {
+				e := old
+				if i%3 == 0 {
+					e = now
+				}
+				push(t, e, fmt.Sprint(i))
+				if i%2 == 0 {
+					work(old)
+				}
+				work(now)
+			}
+			began := time.Now()
+			redistest.Eventually(t, "all are handled", func() bool { work(now); return len(handled) == n })
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("what the old version has pushed was found after %v", took)
+			}
+			for id, times := range handled {
+				if times > 1 {
+					t.Errorf("%s was handled %d times", id, times)
+				}
+			}
+			push(t, old, "last")
+			began = time.Now()
+			redistest.Eventually(t, "what was pushed last is handled", func() bool { work(now); return handled["last"] == 1 })
+			if took := time.Since(began); took > 2*time.Second {
+				t.Errorf("what the old version pushes is found after %v", took)
+			}
+		})
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	"github.com/watermarkchurch/toot-go/engine"
 )
 
@@ -96,6 +98,21 @@ func (e *Engine) napsEnd(awake []*shard, kind engine.Kind) time.Duration {
 		n.mu.Unlock()
 	}
 	return next
+}
+
+// rememberFormerly is Remember as processes of older versions do it, with a
+// STRING that expires; in a store that was never of format 1 it does nothing.
+func (e *Engine) rememberFormerly(ctx context.Context, key string, value []byte, d time.Duration) ([]byte, error) {
+	if len(e.queues) == len(e.shards) {
+		return value, nil
+	}
+	set := e.client.B().Set().Key("{" + e.namespace + "}:memory:" + key).Value(rueidis.BinaryString(value)).
+		Nx().Get().PxMilliseconds(max(d.Milliseconds(), 1)).Build()
+	kept, err := e.client.Do(ctx, set).AsBytes()
+	if rueidis.IsRedisNil(err) { // nothing was there
+		return value, nil
+	}
+	return kept, err
 }
 
 // dropFormerLease sees to it that no process of an older version ends a

@@ -103,43 +103,54 @@ func (e *Engine) namesOfLanes(ctx context.Context, anew bool) ([]engine.Lane, er
 // summaries returns what there is to tell of lanes, in their order. Those that
 // have no jobs and are not deferred are left out.
 func (e *Engine) summaries(ctx context.Context, lanes []engine.Lane) ([]engine.LaneSummary, error) {
-	all := make([]engine.LaneSummary, len(lanes))
-	for i := range lanes {
-		all[i].Lane = lanes[i]
-	}
-	var mu sync.Mutex
+	perQueue := make([][]engine.LaneSummary, len(e.queues))
 	err := onShards(e.queues, func(s *shard) error {
-		for from := 0; from < len(lanes); from += batchLanes {
-			some := all[from:min(from+batchLanes, len(lanes))]
-			if err := e.addSummaries(ctx, s, some, &mu); err != nil {
+		for some := range slices.Chunk(lanes, batchLanes) {
+			found, err := e.summariesOf(ctx, s, some)
+			if err != nil {
 				return err
 			}
+			perQueue[s.number] = append(perQueue[s.number], found...)
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(all, func(l engine.LaneSummary) bool { return l.Jobs == 0 && l.Deferred == 0 }), nil
+	all := make([]engine.LaneSummary, 0, len(lanes))
+	for i, lane := range lanes {
+		sum := engine.LaneSummary{Lane: lane}
+		for _, found := range perQueue {
+			l := &found[i]
+			if l.Jobs > 0 && (sum.Jobs == 0 || l.Next < sum.Next) {
+				sum.Next = l.Next
+			}
+			sum.Jobs += l.Jobs
+			sum.Deferred = max(sum.Deferred, l.Deferred)
+		}
+		if sum.Jobs > 0 || sum.Deferred > 0 {
+			all = append(all, sum)
+		}
+	}
+	return all, nil
 }
 
-// addSummaries adds what a queue holds of lanes.
-func (e *Engine) addSummaries(ctx context.Context, s *shard, lanes []engine.LaneSummary, mu *sync.Mutex) error {
+// summariesOf returns what a queue holds of lanes.
+func (e *Engine) summariesOf(ctx context.Context, s *shard, lanes []engine.Lane) ([]engine.LaneSummary, error) {
 	const fields = 3 // of a lane in the answer
 	args := append(reserve(make([]string, 0, 3+3*len(lanes))), strconv.Itoa(len(lanes)))
 	keys := make([]string, len(lanes))
-	for i := range lanes {
-		lane := lanes[i].Lane // the rest is written by other shards meanwhile
-		keys[i] = s.laneKey(lane)
-		args = append(args, strconv.Itoa(int(lane.Kind)), lane.Name, keys[i])
+	for i, l := range lanes {
+		keys[i] = s.laneKey(l)
+		args = append(args, strconv.Itoa(int(l.Kind)), l.Name, keys[i])
 	}
 	r, err := e.exec(ctx, s, pageScript, keys, args)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	a := answer{parts: r.list(1)}
 	if r.err != nil || len(a.parts) != fields*len(lanes) {
-		return errForeign
+		return nil, errForeign
 	}
 	// left is how long it is until a score.
 	left := func(i int) time.Duration {
@@ -149,20 +160,15 @@ func (e *Engine) addSummaries(ctx context.Context, s *shard, lanes []engine.Lane
 		}
 		return time.Duration(int64(score/2)-r.now) * time.Microsecond
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	for i := range lanes {
-		l := &lanes[i]
-		if jobs := int(a.int(fields * i)); jobs > 0 {
-			next := left(fields*i + 1)
-			if l.Jobs == 0 || next < l.Next {
-				l.Next = next
-			}
-			l.Jobs += jobs
+	found := make([]engine.LaneSummary, len(lanes))
+	for i := range found {
+		l := &found[i]
+		if l.Jobs = int(a.int(fields * i)); l.Jobs > 0 {
+			l.Next = left(fields*i + 1)
 		}
 		if a.string(fields*i+2) != "" {
-			l.Deferred = max(l.Deferred, left(fields*i+2))
+			l.Deferred = max(left(fields*i+2), 0)
 		}
 	}
-	return a.err
+	return found, a.err
 }

@@ -2,6 +2,7 @@ package redisengine
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -9,17 +10,25 @@ import (
 	"github.com/watermarkchurch/toot-go/engine"
 )
 
-// Remember implements engine.Memory. A value is a STRING that expires.
+// Remember keeps a value for a while, as engine.Memory says. The server could
+// let it expire by itself, but would do so by its clock as it is set.
 func (e *Engine) Remember(ctx context.Context, key string, value []byte, d time.Duration) (kept []byte, err error) {
 	if err := engine.ValidateMemory(key, value, d); err != nil {
 		return nil, err
 	}
-	err = e.call(ctx, func(ctx context.Context) (err error) {
-		kept, err = e.client.Do(ctx, e.client.B().Set().Key("{"+e.namespace+"}:memory:"+key).Value(rueidis.BinaryString(value)).
-			Nx().Get().PxMilliseconds(max(d.Milliseconds(), 1)).Build()).AsBytes()
-		if rueidis.IsRedisNil(err) { // nothing was there
-			kept, err = value, nil
+	prefix := "{" + e.namespace + "}:remembered:"
+	err = e.call(ctx, func(ctx context.Context) error {
+		now, err := e.storeTime(ctx)
+		if err != nil {
+			return err
 		}
+		first, err := e.rememberFormerly(ctx, key, value, d)
+		if err != nil {
+			return err
+		}
+		kept, err = rememberScript.Exec(ctx, e.client, []string{prefix + "values", prefix + "ends"}, []string{
+			key, rueidis.BinaryString(first), strconv.FormatInt(now, 10), span(d),
+		}).AsBytes()
 		return err
 	})
 	if err != nil {

@@ -2,6 +2,7 @@ package redisengine
 
 import (
 	"encoding/binary"
+	"math"
 	"unsafe"
 
 	"github.com/watermarkchurch/toot-go/engine"
@@ -38,7 +39,7 @@ const recordHeader = 4 + 4 + 8 + 1
 func (r *record) pack() string {
 	b := make([]byte, 0, recordHeader+len(r.event)+len(r.history))
 	b = binary.BigEndian.AppendUint32(b, uint32(r.claims))
-	b = binary.BigEndian.AppendUint32(b, uint32(r.attempt))
+	b = binary.BigEndian.AppendUint32(b, uint32(min(r.attempt, math.MaxUint32)))
 	b = binary.BigEndian.AppendUint64(b, uint64(r.stamp))
 	b = append(b, byte(len(r.event)))
 	b = append(b, r.event...)

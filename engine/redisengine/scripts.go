@@ -45,6 +45,7 @@ var (
 	unregisterScript  = script(allowOOM, "unregister")
 	attributesScript  = script(allowOOM, "attributes", "readattributes")
 	swapScript        = script(needsMemory, "attributes", "swap")
+	rememberScript    = script(needsMemory, "remember")
 	replaceScript     = script(needsMemory, "replace")
 )
 

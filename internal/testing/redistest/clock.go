@@ -47,9 +47,16 @@ func (s *Server) makeClock() {
 
 func (s *Server) clockFile() string { return filepath.Join(s.dir, "clock") }
 
-// SetClock sets the clock of a server of StartWithClock by how much it is ahead.
+// Jump sets the clock of a server of StartWithClock forward, or back.
+func (s *Server) Jump(d time.Duration) {
+	s.t.Helper()
+	s.SetClock(s.ahead + d)
+}
+
+// SetClock sets that clock by how much it is ahead.
 func (s *Server) SetClock(ahead time.Duration) {
 	s.t.Helper()
+	s.ahead = ahead
 	file, err := os.OpenFile(s.clockFile(), os.O_CREATE|os.O_WRONLY, 0o600) // not truncated: the server has it mapped
 	if err != nil {
 		s.t.Fatal(err)

@@ -17,17 +17,23 @@ type Cluster struct {
 // StartCluster starts a cluster without replicas.
 func StartCluster(t testing.TB, settings ...string) *Cluster {
 	t.Helper()
-	return startCluster(t, false, settings)
+	return startCluster(t, Start, false, settings)
+}
+
+// StartClusterWithClocks is StartCluster for servers whose clocks can be set.
+func StartClusterWithClocks(t testing.TB, settings ...string) *Cluster {
+	t.Helper()
+	return startCluster(t, StartWithClock, false, settings)
 }
 
 // StartClusterWithReplicas starts a cluster where each master has a replica in
 // sync, which replaces it when it does not answer for a second or so.
 func StartClusterWithReplicas(t testing.TB, settings ...string) *Cluster {
 	t.Helper()
-	return startCluster(t, true, settings)
+	return startCluster(t, Start, true, settings)
 }
 
-func startCluster(t testing.TB, replicas bool, settings []string) *Cluster {
+func startCluster(t testing.TB, start func(testing.TB, ...string) *Server, replicas bool, settings []string) *Cluster {
 	t.Helper()
 	const masters, slots = 3, 16384
 	c := &Cluster{t: t}
@@ -36,7 +42,7 @@ func startCluster(t testing.TB, replicas bool, settings []string) *Cluster {
 		timeout = 1000
 	}
 	node := func() *Server {
-		return Start(t, append([]string{
+		return start(t, append([]string{
 			"cluster-enabled yes", "cluster-config-file nodes.conf", "cluster-node-timeout " + strconv.Itoa(timeout), "cluster-port $BUSPORT",
 		}, settings...)...)
 	}

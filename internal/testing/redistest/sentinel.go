@@ -35,6 +35,13 @@ func StartSteadyPair(t testing.TB, settings ...string) *Pair {
 	return startPair(t, 24*time.Hour, Start, settings)
 }
 
+// StartSteadyPairWithClocks is StartSteadyPair for servers whose clocks can be
+// set.
+func StartSteadyPairWithClocks(t testing.TB, settings ...string) *Pair {
+	t.Helper()
+	return startPair(t, 24*time.Hour, StartWithClock, settings)
+}
+
 func startPair(t testing.TB, downAfter time.Duration, start func(testing.TB, ...string) *Server, settings []string) *Pair {
 	t.Helper()
 	p := &Pair{t: t}

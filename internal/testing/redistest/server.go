@@ -33,6 +33,7 @@ type Server struct {
 	config  []string
 	program []string
 	env     []string // besides the test's
+	ahead   time.Duration
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd
