@@ -44,7 +44,7 @@ func TestSeveralJobsAreTriedAtOnceOnceTheLaneSaysSo(t *testing.T) {
 
 func TestALaneThatNoLongerSaysSoGetsOneJobAtATime(t *testing.T) {
 	inBubble(t, func(w *world) {
-		p, pool := roundsPool(w, func(_ context.Context, t *try) Verdict {
+		p, pool := roundsPool(w, func(_ context.Context, _ *try) Verdict {
 			time.Sleep(100 * time.Millisecond)
 			switch n := len(w.tries.of("x")); n {
 			case 1, 2:
