@@ -249,14 +249,15 @@ func (k attributer) vanishes(rule string, called time.Time, d time.Duration, gro
 	k.e.Helper()
 	k.e.eventually(rule, func() bool {
 		gone := 0
-		ways := k.both(group, name)
+		var ways map[string]engine.Attribute
+		k.e.asks(func() { ways = k.both(group, name) })
 		early := d - time.Since(called)
 		for way, got := range ways {
 			if len(got.Value) > 0 {
 				continue
 			}
 			gone++
-			if early > clockGrain {
+			if early > k.e.grain() {
 				k.e.Fatalf("%s: to %s it was over %v too early, of %v", rule, way, early, d)
 			}
 		}

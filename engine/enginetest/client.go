@@ -164,10 +164,10 @@ func (c *client) soonOf(rule string, called time.Time, d time.Duration, req engi
 	c.e.Helper()
 	var jobs []engine.Claimed
 	c.e.eventually(rule, func() bool {
-		jobs = c.claim(req).Jobs
+		c.e.asks(func() { jobs = c.claim(req).Jobs })
 		return len(jobs) > 0
 	})
-	if early := d - time.Since(called); early > clockGrain {
+	if early := d - time.Since(called); early > c.e.grain() {
 		c.e.Fatalf("%s: claimed %s %v too early, of %v", rule, list(jobs), early, d)
 	}
 	if len(jobs) != 1 {

@@ -40,8 +40,9 @@ const jump = 5 * time.Hour
 // jump sets wall time, after a call of each engine.
 func (e *env) jump(d time.Duration, clients ...*client) {
 	e.Helper()
+	e.jumped = true
 	for _, c := range clients {
-		c.touch()
+		e.asks(c.touch)
 	}
 	e.h.Jump(clients[0].Engine, d)
 }
@@ -134,7 +135,7 @@ func clockBackDedupe(e *env) {
 	a.done(a.one("a pushed job is due", l))
 	e.jump(-jump, a)
 	e.eventually("what was done is forgotten in time when wall time was set back", func() bool { return a.pushed(event("e"), l) })
-	if early := window - time.Since(called); early > clockGrain {
+	if early := window - time.Since(called); early > e.grain() {
 		e.Errorf("what was done must be remembered for the window when wall time was set back: forgotten %v too early, of %v", early, window)
 	}
 }

@@ -22,6 +22,7 @@ package enginetest
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -201,6 +202,25 @@ type env struct {
 	store    Opener
 	patience time.Duration
 	opened   int
+	jumped   bool // wall time was set
+	// inexact is how long the slowest call took by which an engine may have
+	// found out how far wall time jumped, in nanoseconds; see grain.
+	inexact atomic.Int64
+}
+
+// grain is how much too early something may be. An engine learns how far wall
+// time has jumped from calls of its store, and no more exactly than they take.
+func (e *env) grain() time.Duration {
+	return clockGrain + time.Duration(e.inexact.Load())
+}
+
+// asks runs a call by which an engine may find out about a jump.
+func (e *env) asks(call func()) {
+	began := time.Now()
+	call()
+	if took := int64(time.Since(began)); e.jumped && took > e.inexact.Load() {
+		e.inexact.Store(took)
+	}
 }
 
 func newEnv(t testing.TB, h Harness, patience time.Duration) *env {

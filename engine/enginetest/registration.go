@@ -63,14 +63,15 @@ func (c *client) lapses(rule string, called time.Time, d time.Duration, channel,
 	c.e.Helper()
 	c.e.eventually(rule, func() bool {
 		gone := 0
-		ways := c.subscribed(channel, url)
+		var ways map[string]bool
+		c.e.asks(func() { ways = c.subscribed(channel, url) })
 		early := d - time.Since(called)
 		for way, there := range ways {
 			if there {
 				continue
 			}
 			gone++
-			if early > clockGrain {
+			if early > c.e.grain() {
 				c.e.Fatalf("%s: to %s it was over %v too early, of %v", rule, way, early, d)
 			}
 		}
