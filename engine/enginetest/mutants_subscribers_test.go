@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
@@ -176,15 +177,15 @@ var watchMutants = []mutant{
 		bug: "stop waits for ever after Close",
 		with: func(b *broken) {
 			watch, shut := b.watch, b.close
-			closed := false
+			var closed atomic.Bool
 			b.close = func() error {
-				closed = true
+				closed.Store(true)
 				return shut()
 			}
 			b.watch = func(wake func(engine.Kind)) func() {
 				stop := watch(wake)
 				return func() {
-					if closed {
+					if closed.Load() {
 						time.Sleep(4 * time.Second)
 					}
 					stop()
