@@ -191,6 +191,14 @@ func TestAPoolThatCanNotLookForWorkCountsAsStalled(t *testing.T) {
 		p.drain(time.Second)
 		w.at(2 * time.Minute)
 		same(t, "stalled when drained", pool.Stalled(), false)
+		p.engine.hook(hooks{claim: func(ctx context.Context, _ engine.ClaimRequest, _ func() (engine.ClaimResult, error)) (engine.ClaimResult, error) {
+			<-ctx.Done()
+			return engine.ClaimResult{}, ctx.Err()
+		}})
+		p.start()
+		same(t, "stalled when just started", pool.Stalled(), false)
+		w.wait(16 * time.Second)
+		same(t, "stalled", pool.Stalled(), true)
 	})
 }
 

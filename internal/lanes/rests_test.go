@@ -234,6 +234,38 @@ func TestAGoodAnswerEndsARestThatWasNotAskedFor(t *testing.T) {
 	})
 }
 
+// The lane asks for a moment, but its circuit opens for longer.
+func TestAGoodAnswerEndsARestThatIsLongerThanAskedFor(t *testing.T) {
+	inBubble(t, func(w *world) {
+		peer := &peer{others: fine}
+		p, pool := proven(w, w.config(peer.reply))
+		peer.others = Verdict{Action: TryAgain, Evidence: TimedOut, HasAfter: true, After: 10 * time.Millisecond, LaneWaits: true}
+		peer.answer = map[string]Verdict{"slow": fine}
+		peer.after = map[string]time.Duration{"slow": 500 * time.Millisecond}
+		w.push(p, pool, "x", "slow", "1") // 1 again 10 ms later
+		w.at(1400 * time.Millisecond)
+		same(t, "deferred in the store", w.stats("x").Deferred > 100*time.Millisecond, true)
+		w.at(1600 * time.Millisecond)
+		same(t, "deferred in the store", w.stats("x").Deferred, time.Duration(0))
+	})
+}
+
+// Nothing else would make the pool look into the store before its next poll.
+func TestAPoolLooksWhenARestIsOver(t *testing.T) {
+	inBubble(t, func(w *world) {
+		peer := &peer{others: fine}
+		p, pool := proven(w, w.config(peer.reply))
+		peer.answer = map[string]Verdict{"1": {Action: Finish, Evidence: Works, LaneWaits: true, After: 2 * time.Second}}
+		w.at(1100 * time.Millisecond)
+		w.push(p, pool, "x", "1")
+		w.at(2 * time.Second)
+		w.deposit("x", "2") // nobody says so
+		w.at(4 * time.Second)
+		tried := w.tries.of("x")
+		same(t, "the last was tried at", tried[len(tried)-1].began, 3100*time.Millisecond)
+	})
+}
+
 func TestAGoodAnswerDoesNotEndARestThatWasAskedFor(t *testing.T) {
 	inBubble(t, func(w *world) {
 		peer := &peer{others: fine}

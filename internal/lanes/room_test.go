@@ -411,21 +411,80 @@ func TestAJobStoredDuringAClaimIsNotOvertaken(t *testing.T) {
 		p.deaf = true
 		pool := p.Add(c)
 		p.start()
-		w.push(p, pool, "x", named("a", 16)...)
-		w.push(p, pool, "x", "a17")
+		w.push(p, pool, "x", named("a", 17)...) // room for 16
+		claims := 0
 		p.engine.hook(hooks{claim: func(_ context.Context, _ engine.ClaimRequest, call func() (engine.ClaimResult, error)) (engine.ClaimResult, error) {
+			if claims++; claims > 1 {
+				time.Sleep(time.Second)
+				return call()
+			}
 			res, err := call()
 			time.Sleep(500 * time.Millisecond)
 			return res, err
 		}})
-		w.at(1 * time.Second) // the claim for a17 is under way since 0.8 s
+		w.at(time.Second) // the claim for a17 is under way since 0.8 s
+		same(t, "claims", claims, 1)
 		w.push(p, pool, "x", "b1")
-		p.engine.hook(hooks{})
-		w.at(1350 * time.Millisecond) // the claim has brought a17
+		w.at(1350 * time.Millisecond) // it has brought a17, and the next one is under way
+		same(t, "claims", claims, 2)
 		w.push(p, pool, "x", "b2")
 		w.at(10 * time.Second)
 		same(t, "tried", w.tries.ids("x"), append(named("a", 17), "b1", "b2"))
 	})
+}
+
+// What a process holds of a lane follows its pace.
+func TestALaneThatIsFastIsHeldMoreOf(t *testing.T) {
+	inBubble(t, func(w *world) {
+		c := w.config(replies(fine, 10*time.Millisecond)) // 100 a second
+		c.Terms = wide(1)
+		p, pool := w.one(c)
+		w.deposit("x", named("a", 100)...)
+		w.at(2 * time.Second)
+		w.push(p, pool, "x", named("b", 100)...)
+		if n := heldOf(pool, "x"); n < 45 || n > 55 {
+			t.Errorf("held %d, where half a second's are 50", n)
+		}
+	})
+}
+
+// A job that goes into the store though there is room, as others wait there,
+// makes the pool look; but not if the lane could not have it anyway.
+func TestAJobThatIsStoredMakesThePoolLookIfItCouldHaveIt(t *testing.T) {
+	for name, test := range map[string]struct {
+		set  func(l *Lane)
+		want int
+	}{
+		"nothing held":        {func(*Lane) {}, 1},
+		"half of it held":     {func(l *Lane) { l.held = 8 }, 1},
+		"more than half held": {func(l *Lane) { l.held = 9 }, 0},
+		"resting":             {func(l *Lane) { l.restsUntil = time.Now().Add(time.Minute) }, 0},
+		"paused":              {func(l *Lane) { l.terms.Paused = true }, 0},
+		"hanging":             {func(l *Lane) { l.terms.Adapts, l.active = true, 1 }, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				p := w.process()
+				p.deaf = true
+				pool := p.Add(w.config(nil))
+				p.start()
+				w.push(p, pool, "x", "0")
+				w.at(1500 * time.Millisecond)
+				pool.mu.Lock()
+				l := pool.lanes["x"]
+				before := *l
+				l.waitsInStore = true
+				test.set(l)
+				pool.mu.Unlock()
+				claims := len(p.engine.requests())
+				w.push(p, pool, "x", "1")
+				same(t, "made it look", len(p.engine.requests()) > claims, test.want > 0)
+				pool.mu.Lock()
+				l.held, l.active, l.terms = before.held, before.active, before.terms
+				pool.mu.Unlock()
+			})
+		})
+	}
 }
 
 func TestALaneOfWhichAClaimBroughtAllItAskedForMayHaveMore(t *testing.T) {
