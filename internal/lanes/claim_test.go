@@ -418,3 +418,21 @@ func TestAPoolLooksInTimeAgainOnceItWasDrainedAndStarted(t *testing.T) {
 		same(t, "looks", looks(w, p, pool, 3*time.Second, 2500*time.Millisecond), []time.Duration{2500 * time.Millisecond})
 	})
 }
+
+// Before there was an event, it may be as large as events get; and a lane that
+// nobody knows has yet to show that it works.
+func TestTheFirstClaimAsksForLittle(t *testing.T) {
+	inBubble(t, func(w *world) {
+		c := w.config(nil)
+		c.EventBytes = 1 << 20
+		p, _ := w.one(c)
+		first := p.engine.requests()[0]
+		same(t, "asked for", []int{first.Max, first.MaxPerLane}, []int{64, claimMax})
+		same(t, "lease", first.Lease, testLease)
+		same(t, "lanes", first.Only == nil, true)
+		c.Terms = adapting(8)
+		p, _ = w.one(c)
+		first = p.engine.requests()[0]
+		same(t, "asked for", []int{first.Max, first.MaxPerLane}, []int{64, 1})
+	})
+}

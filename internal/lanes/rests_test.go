@@ -2,6 +2,7 @@ package lanes
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -402,5 +403,48 @@ func TestOnlyTheLastWordOnALaneIsWritten(t *testing.T) {
 		same(t, "y rests", w.stats("y").Deferred, 57*time.Second)
 		p.flushDeferrals([]deferral{{lane: x, rest: time.Second, at: now}})
 		same(t, "x rests", w.stats("x").Deferred, time.Duration(0))
+	})
+}
+
+func TestDeferralsAreWrittenSeveralAtATime(t *testing.T) {
+	inBubble(t, func(w *world) {
+		p := w.process()
+		p.start()
+		var mu sync.Mutex
+		now, most := 0, 0
+		count := func(by int) {
+			mu.Lock()
+			defer mu.Unlock()
+			now += by
+			most = max(most, now)
+		}
+		p.engine.hook(hooks{postponing: func(context.Context, engine.Lane, time.Duration, func() error) error {
+			count(1)
+			time.Sleep(time.Second)
+			count(-1)
+			return nil
+		}})
+		var items []deferral
+		for _, lane := range named("lane", 3*maxDeferrals) {
+			items = append(items, deferral{lane: engine.Lane{Kind: testKind, Name: lane}, rest: time.Minute, at: time.Now()})
+		}
+		p.flushDeferrals(items)
+		same(t, "it took", time.Since(w.began), 3*time.Second)
+		same(t, "most at a time", most, maxDeferrals)
+	})
+}
+
+func TestADrainWaitsForDeferralsUnderWay(t *testing.T) {
+	inBubble(t, func(w *world) {
+		c := w.config(replies(Verdict{Action: TryAgain, HasAfter: true, After: time.Minute, LaneWaits: true}, 0))
+		c.Terms = adapting(4)
+		p, pool := w.one(c)
+		p.engine.hook(hooks{postponing: func(context.Context, engine.Lane, time.Duration, func() error) error {
+			time.Sleep(3 * time.Second)
+			return nil
+		}})
+		w.push(p, pool, "x", "1")
+		p.drain(time.Minute)
+		same(t, "it took", time.Since(w.began), 3*time.Second)
 	})
 }
