@@ -563,3 +563,36 @@ func TestALaneWithoutWorkIsForgottenAfterAWhile(t *testing.T) {
 		same(t, "known", known(), false)
 	})
 }
+
+// The lock is free while a lane's terms are asked for.
+func TestRoomIsLookedForAgainOnceALanesTermsAreKnown(t *testing.T) {
+	for name, meanwhile := range map[string]func(p *process, pool *Pool, push *Push){
+		"drained": func(p *process, _ *Pool, _ *Push) { p.drain(time.Minute) },
+		"filled": func(_ *process, pool *Pool, push *Push) {
+			for i := range maxHeld {
+				push.Add(pool, event("y"), fmt.Sprint("lane", i%4))
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				var pool *Pool
+				var others Push
+				p := w.process()
+				c := w.config(nil)
+				c.Terms = func(lane string) Terms {
+					if lane == "x" {
+						meanwhile(p, pool, &others)
+					}
+					return Terms{AtOnce: 8192}
+				}
+				pool = p.Add(c)
+				p.start()
+				w.push(p, pool, "x", "1")
+				same(t, "waiting in the store", w.stats("x").Waiting, 1)
+				same(t, "held of the lane", heldOf(pool, "x"), 0)
+				others.Cancel()
+			})
+		})
+	}
+}
