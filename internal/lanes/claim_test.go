@@ -2,6 +2,7 @@ package lanes
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -206,15 +207,16 @@ func TestAPoolThatCanNotLookForWorkCountsAsStalled(t *testing.T) {
 func TestAPoolWithoutLanesToWorkOnDoesNotStall(t *testing.T) {
 	inBubble(t, func(w *world) {
 		c := w.config(nil)
-		only := []string{}
-		c.Only = func() []string { return only }
+		var only atomic.Pointer[[]string]
+		only.Store(&[]string{})
+		c.Only = func() []string { return *only.Load() }
 		p, pool := w.one(c)
 		w.deposit("x", "1")
 		w.deposit("y", "2")
 		w.at(31 * time.Second)
 		same(t, "claims", len(p.engine.requests()), 0)
 		same(t, "stalled", pool.Stalled(), false)
-		only = []string{"y"}
+		only.Store(&[]string{"y"})
 		w.at(36 * time.Second)
 		same(t, "tried", w.tries.ids(""), []string{"2"})
 		same(t, "lanes asked for", p.engine.requests()[0].Only, []string{"y"})

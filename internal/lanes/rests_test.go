@@ -9,7 +9,8 @@ import (
 	"github.com/watermarkchurch/toot-go/engine"
 )
 
-// peer is the other end of a lane, whose answers change.
+// peer is the other end of a lane. Its answers change, save those to tries that
+// are under way.
 type peer struct {
 	answer map[string]Verdict       // by event ID
 	after  map[string]time.Duration // the same
@@ -17,11 +18,12 @@ type peer struct {
 }
 
 func (p *peer) reply(_ context.Context, t *try) Verdict {
-	time.Sleep(p.after[t.ids[0]])
-	if v, ok := p.answer[t.ids[0]]; ok {
-		return v
+	v, ok := p.answer[t.ids[0]]
+	if !ok {
+		v = p.others
 	}
-	return p.others
+	time.Sleep(p.after[t.ids[0]])
+	return v
 }
 
 // proven is a pool whose lane x has shown that it works, ten times: it may have
