@@ -194,6 +194,14 @@ func TestAPoolThatCanNotLookForWorkCountsAsStalled(t *testing.T) {
 		p.drain(time.Second)
 		w.at(2 * time.Minute)
 		same(t, "stalled when drained", pool.Stalled(), false)
+		p.engine.hook(hooks{claim: func(ctx context.Context, _ engine.ClaimRequest, _ func() (engine.ClaimResult, error)) (engine.ClaimResult, error) {
+			<-ctx.Done()
+			return engine.ClaimResult{}, ctx.Err()
+		}})
+		p.start()
+		same(t, "stalled when just started", pool.Stalled(), false)
+		w.wait(16 * time.Second)
+		same(t, "stalled", pool.Stalled(), true)
 	})
 }
 
@@ -412,5 +420,23 @@ func TestAPoolLooksInTimeAgainOnceItWasDrainedAndStarted(t *testing.T) {
 		same(t, "looks when drained", looks(w, p, pool, time.Second, 500*time.Millisecond), []time.Duration(nil))
 		p.start()
 		same(t, "looks", looks(w, p, pool, 3*time.Second, 2500*time.Millisecond), []time.Duration{2500 * time.Millisecond})
+	})
+}
+
+// Before there was an event, it may be as large as events get; and a lane that
+// nobody knows has yet to show that it works.
+func TestTheFirstClaimAsksForLittle(t *testing.T) {
+	inBubble(t, func(w *world) {
+		c := w.config(nil)
+		c.EventBytes = 1 << 20
+		p, _ := w.one(c)
+		first := p.engine.requests()[0]
+		same(t, "asked for", []int{first.Max, first.MaxPerLane}, []int{64, claimMax})
+		same(t, "lease", first.Lease, testLease)
+		same(t, "lanes", first.Only == nil, true)
+		c.Terms = adapting(8)
+		p, _ = w.one(c)
+		first = p.engine.requests()[0]
+		same(t, "asked for", []int{first.Max, first.MaxPerLane}, []int{64, 1})
 	})
 }

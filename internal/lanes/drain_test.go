@@ -42,6 +42,51 @@ func TestDrainingKeepsLeasesAlive(t *testing.T) {
 	})
 }
 
+func TestAPoolThatHoldsNothingIsDrainedAtOnce(t *testing.T) {
+	inBubble(t, func(w *world) {
+		p, _ := w.one(w.config(nil))
+		w.at(time.Second)
+		same(t, "cancelled", p.drain(time.Minute), 0)
+		same(t, "it took until", time.Since(w.began), time.Second)
+	})
+}
+
+// Also for what is told of a try after its job is gone.
+func TestADrainWaitsForItsGoroutines(t *testing.T) {
+	for _, cancelled := range []int{0, 1} {
+		inBubble(t, func(w *world) {
+			told := 0
+			c := w.config(func(ctx context.Context, _ *try) Verdict {
+				if cancelled > 0 {
+					<-ctx.Done()
+				}
+				return fine
+			})
+			c.Ended = func(*Lane, []*Job, []Verdict, []engine.Outcome) {
+				time.Sleep(time.Second)
+				told++
+			}
+			p, pool := w.one(c)
+			w.push(p, pool, "x", "1")
+			same(t, "cancelled", p.drain(10*time.Second), cancelled)
+			same(t, "told", told, 1)
+			same(t, "it took", time.Since(w.began), time.Second+time.Duration(cancelled)*10*time.Second)
+		})
+	}
+}
+
+func TestALaneIsMetAnewAfterADrain(t *testing.T) {
+	inBubble(t, func(w *world) {
+		p, pool := w.one(w.config(replies(fine, time.Second)))
+		w.push(p, pool, "x", "1")
+		p.drain(time.Minute)
+		pool.Terms = func(string) Terms { return Terms{AtOnce: 1} }
+		p.start()
+		w.push(p, pool, "x", "2", "3")
+		same(t, "tries under way", w.tries.running("x"), 1)
+	})
+}
+
 func TestTriesThatTakeLongerThanTheDrainAreCancelled(t *testing.T) {
 	inBubble(t, func(w *world) {
 		p, pool := w.one(w.config(func(ctx context.Context, _ *try) Verdict {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,6 +37,7 @@ type world struct {
 	began     time.Time
 	log       logbook
 	tries     tries
+	steps     atomic.Int64 // see step
 	processes []*process
 }
 
@@ -54,6 +56,11 @@ func inBubble(t *testing.T, run func(w *world)) {
 	})
 }
 
+// step is called before time passes: what the test has changed by then, hooks
+// and replies that a timer wakes are to see. That it is so the race detector
+// does not know by itself.
+func (w *world) step() { w.steps.Add(1) }
+
 // at waits until some time after the test began, and for everything that
 // happens by then.
 func (w *world) at(d time.Duration) {
@@ -61,12 +68,12 @@ func (w *world) at(d time.Duration) {
 	if now := time.Since(w.began); now > d {
 		w.Fatalf("it is %v already, no longer %v", now, d)
 	}
-	time.Sleep(d - time.Since(w.began))
-	synctest.Wait()
+	w.wait(d - time.Since(w.began))
 }
 
 // wait lets some time pass.
 func (w *world) wait(d time.Duration) {
+	w.step()
 	time.Sleep(d)
 	synctest.Wait()
 }
@@ -98,7 +105,7 @@ type process struct {
 
 // process returns one without pools.
 func (w *world) process() *process {
-	p := &process{w: w, engine: &hooked{Engine: w.store.Open(engine.Retention{})}}
+	p := &process{w: w, engine: &hooked{Engine: w.store.Open(engine.Retention{}), steps: &w.steps}}
 	p.Group = NewGroup(p.engine, slog.New(&w.log))
 	w.processes = append(w.processes, p)
 	return p
@@ -228,6 +235,7 @@ func (ts *tries) trying(w *world, r reply) TryFunc {
 		for _, j := range jobs {
 			t.ids = append(t.ids, j.Event.ID)
 		}
+		w.steps.Load()
 		ts.mu.Lock()
 		ts.all = append(ts.all, t)
 		ts.mu.Unlock()
@@ -448,6 +456,7 @@ type hooks struct {
 // hooked is an engine with hooks, which keeps account of what it was told.
 type hooked struct {
 	engine.Engine
+	steps *atomic.Int64 // the world's
 
 	mu     sync.Mutex
 	hooks  hooks
@@ -474,6 +483,7 @@ func (e *hooked) hook(h hooks) {
 }
 
 func (e *hooked) Claim(ctx context.Context, req engine.ClaimRequest) (engine.ClaimResult, error) {
+	e.steps.Load()
 	e.mu.Lock()
 	e.claims = append(e.claims, req)
 	h := e.hooks.claim
@@ -486,6 +496,7 @@ func (e *hooked) Claim(ctx context.Context, req engine.ClaimRequest) (engine.Cla
 }
 
 func (e *hooked) Settle(ctx context.Context, outcomes []engine.Outcome) ([]engine.Settled, error) {
+	e.steps.Load()
 	e.mu.Lock()
 	if isExtension(outcomes) {
 		e.calls.extend++

@@ -66,3 +66,17 @@ func TestCircuit(t *testing.T) {
 		t.Errorf("two requests that hang: rest %v", rest)
 	}
 }
+
+// However many requests it had in flight, an endpoint is probed with one.
+func TestAnOpenCircuitLeavesOneRequest(t *testing.T) {
+	h := newHealth(128, time.Minute)
+	h.limit = 128
+	h.bad(true, 0)
+	if h.limit != 64 {
+		t.Errorf("after a request that hangs: %d", h.limit)
+	}
+	h.bad(true, 0)
+	if h.limit != 1 || !h.open() {
+		t.Errorf("after two: %+v", h)
+	}
+}

@@ -36,6 +36,24 @@ func TestLeasesAreExtendedOnceHalfOfThemIsOver(t *testing.T) {
 	})
 }
 
+func TestLeasesAreLookedAfterOftenEnough(t *testing.T) {
+	for lease, want := range map[time.Duration]time.Duration{
+		time.Second:      625 * time.Millisecond, // every eighth of it
+		80 * time.Second: 41 * time.Second,       // every second
+	} {
+		inBubble(t, func(w *world) {
+			c := w.config(replies(fine, time.Minute))
+			c.Lease = lease
+			p, pool := w.one(c)
+			w.push(p, pool, "x", "1")
+			w.at(want - time.Millisecond)
+			same(t, "extended", p.engine.done(engine.Extend), 0)
+			w.at(want + time.Millisecond)
+			same(t, "extended", p.engine.done(engine.Extend), 1)
+		})
+	}
+}
+
 func TestLeasesOfWhatWaitsAreExtendedToo(t *testing.T) {
 	inBubble(t, func(w *world) {
 		c := w.config(replies(fine, 9*time.Second))
@@ -54,7 +72,7 @@ func TestAnExtensionThatFailsIsTriedAgain(t *testing.T) {
 		p, pool := w.one(w.config(replies(fine, 20*time.Second)))
 		p.engine.hook(hooks{settle: extendingBy(func(_ context.Context, call func() ([]engine.Settled, error)) ([]engine.Settled, error) {
 			if p.engine.counted().extend <= 2 {
-				return nil, errOut
+				return make([]engine.Settled, 1), errOut // what comes with an error means nothing
 			}
 			return call()
 		})})
@@ -191,9 +209,16 @@ func TestJobsWhoseLeaseEndedWhileTheyWaitedAreGivenBack(t *testing.T) {
 		same(t, "given back", p.engine.done(engine.Release), 2)
 		same(t, "waiting in the store", w.stats("x").Waiting, 2)
 		same(t, "held", held(pool), 0)
+		p.engine.hook(hooks{claim: func(context.Context, engine.ClaimRequest, func() (engine.ClaimResult, error)) (engine.ClaimResult, error) {
+			return engine.ClaimResult{}, errOut
+		}, settle: extendingFails})
+		w.push(p, pool, "x", "5", "6", "7") // 5 is tried until 18.5 s, the leases of 6 and 7 end
+		w.at(18800 * time.Millisecond)
+		w.push(p, pool, "x", "4")
+		same(t, "waiting in the store, a new one behind them", w.stats("x").Waiting, 5)
 		p.engine.hook(hooks{})
-		w.at(time.Minute)
-		w.once([]string{"1", "2", "3"})
+		w.at(2 * time.Minute)
+		w.once(named("", 7))
 	})
 }
 

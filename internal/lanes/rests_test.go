@@ -9,7 +9,8 @@ import (
 	"github.com/watermarkchurch/toot-go/engine"
 )
 
-// peer is the other end of a lane, whose answers change.
+// peer is the other end of a lane. Its answers change, save those to tries that
+// are under way.
 type peer struct {
 	mu     sync.Mutex
 	answer map[string]Verdict       // by event ID
@@ -19,15 +20,14 @@ type peer struct {
 
 func (p *peer) reply(_ context.Context, t *try) Verdict {
 	p.mu.Lock()
+	v, ok := p.answer[t.ids[0]]
+	if !ok {
+		v = p.others
+	}
 	after := p.after[t.ids[0]]
 	p.mu.Unlock()
 	time.Sleep(after)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if v, ok := p.answer[t.ids[0]]; ok {
-		return v
-	}
-	return p.others
+	return v
 }
 
 // set changes the peer while it is asked.
@@ -248,6 +248,38 @@ func TestAGoodAnswerEndsARestThatWasNotAskedFor(t *testing.T) {
 	})
 }
 
+// The lane asks for a moment, but its circuit opens for longer.
+func TestAGoodAnswerEndsARestThatIsLongerThanAskedFor(t *testing.T) {
+	inBubble(t, func(w *world) {
+		peer := &peer{others: fine}
+		p, pool := proven(w, w.config(peer.reply))
+		peer.others = Verdict{Action: TryAgain, Evidence: TimedOut, HasAfter: true, After: 10 * time.Millisecond, LaneWaits: true}
+		peer.answer = map[string]Verdict{"slow": fine}
+		peer.after = map[string]time.Duration{"slow": 500 * time.Millisecond}
+		w.push(p, pool, "x", "slow", "1") // 1 again 10 ms later
+		w.at(1400 * time.Millisecond)
+		same(t, "deferred in the store", w.stats("x").Deferred > 100*time.Millisecond, true)
+		w.at(1600 * time.Millisecond)
+		same(t, "deferred in the store", w.stats("x").Deferred, time.Duration(0))
+	})
+}
+
+// Nothing else would make the pool look into the store before its next poll.
+func TestAPoolLooksWhenARestIsOver(t *testing.T) {
+	inBubble(t, func(w *world) {
+		peer := &peer{others: fine}
+		p, pool := proven(w, w.config(peer.reply))
+		peer.answer = map[string]Verdict{"1": {Action: Finish, Evidence: Works, LaneWaits: true, After: 2 * time.Second}}
+		w.at(1100 * time.Millisecond)
+		w.push(p, pool, "x", "1")
+		w.at(2 * time.Second)
+		w.deposit("x", "2") // nobody says so
+		w.at(4 * time.Second)
+		tried := w.tries.of("x")
+		same(t, "the last was tried at", tried[len(tried)-1].began, 3100*time.Millisecond)
+	})
+}
+
 func TestAGoodAnswerDoesNotEndARestThatWasAskedFor(t *testing.T) {
 	inBubble(t, func(w *world) {
 		peer := &peer{others: fine}
@@ -384,5 +416,48 @@ func TestOnlyTheLastWordOnALaneIsWritten(t *testing.T) {
 		same(t, "y rests", w.stats("y").Deferred, 57*time.Second)
 		p.flushDeferrals([]deferral{{lane: x, rest: time.Second, at: now}})
 		same(t, "x rests", w.stats("x").Deferred, time.Duration(0))
+	})
+}
+
+func TestDeferralsAreWrittenSeveralAtATime(t *testing.T) {
+	inBubble(t, func(w *world) {
+		p := w.process()
+		p.start()
+		var mu sync.Mutex
+		now, most := 0, 0
+		count := func(by int) {
+			mu.Lock()
+			defer mu.Unlock()
+			now += by
+			most = max(most, now)
+		}
+		p.engine.hook(hooks{postponing: func(context.Context, engine.Lane, time.Duration, func() error) error {
+			count(1)
+			time.Sleep(time.Second)
+			count(-1)
+			return nil
+		}})
+		var items []deferral
+		for _, lane := range named("lane", 3*maxDeferrals) {
+			items = append(items, deferral{lane: engine.Lane{Kind: testKind, Name: lane}, rest: time.Minute, at: time.Now()})
+		}
+		p.flushDeferrals(items)
+		same(t, "it took", time.Since(w.began), 3*time.Second)
+		same(t, "most at a time", most, maxDeferrals)
+	})
+}
+
+func TestADrainWaitsForDeferralsUnderWay(t *testing.T) {
+	inBubble(t, func(w *world) {
+		c := w.config(replies(Verdict{Action: TryAgain, HasAfter: true, After: time.Minute, LaneWaits: true}, 0))
+		c.Terms = adapting(4)
+		p, pool := w.one(c)
+		p.engine.hook(hooks{postponing: func(context.Context, engine.Lane, time.Duration, func() error) error {
+			time.Sleep(3 * time.Second)
+			return nil
+		}})
+		w.push(p, pool, "x", "1")
+		p.drain(time.Minute)
+		same(t, "it took", time.Since(w.began), 3*time.Second)
 	})
 }

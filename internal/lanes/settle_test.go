@@ -60,7 +60,8 @@ func TestAnOutcomeIsDroppedIfTheExtensionItWaitedForWasTooLate(t *testing.T) {
 	inBubble(t, func(w *world) {
 		var pool *Pool
 		p := w.process()
-		pool = p.Add(w.config(func(context.Context, *try) Verdict {
+		pool = p.Add(w.config(func(_ context.Context, t *try) Verdict {
+			pool.CancelIfLost(t.jobs[0], func(error) { w.Error("a try that has ended was cancelled") })
 			time.Sleep(7 * time.Second)
 			v := fine
 			v.Follow.Add(pool, nil, "y")
@@ -310,4 +311,9 @@ func TestASettlementIsGivenUpWhenItTakesTooLong(t *testing.T) {
 		same(t, "held", held(pool), 0)
 		w.once([]string{"1"})
 	})
+}
+
+func TestFollowUpsCountForTheSizeOfAWrite(t *testing.T) {
+	same(t, "size", (&settlement{}).size(), 1)
+	same(t, "size with two follow-ups", (&settlement{follow: Push{jobs: make([]engine.Job, 2)}}).size(), 3)
 }

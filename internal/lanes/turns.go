@@ -84,21 +84,14 @@ func (p *Pool) mayRunLocked(l *Lane) bool {
 // busy.
 func (p *Pool) share(busy int) int { return max((p.Workers-busy)/4, 1) }
 
-// shareGrewLocked reports whether it is worth looking for a lane that
-// was held back and may have one of so many busy workers.
-func (p *Pool) shareGrewLocked(busy int) bool {
-	return len(p.turns.heldBack) > 0 && p.share(busy) > p.turns.heldBackAt
-}
-
 // readyHeldBackLocked gives a turn to a lane that was held back and may have
-// the worker that asks, which is counted as busy. It reports whether there was
-// one. The next worker is woken only once this one has begun: they would be in
-// each other's way, as both are counted.
+// the worker that asks. It reports whether there was one. As every worker asks
+// before it parks, no worker waits while a lane may have it.
 func (p *Pool) readyHeldBackLocked() bool {
-	if !p.shareGrewLocked(p.workers.busy) {
+	t := &p.turns
+	if len(t.heldBack) == 0 || p.share(p.workers.busy) <= t.heldBackAt {
 		return false
 	}
-	t := &p.turns
 	waiting, least := t.heldBack, t.heldBackAt
 	t.heldBack = t.heldBack[:0]
 	for i, l := range waiting {

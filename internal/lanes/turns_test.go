@@ -161,6 +161,30 @@ func TestALanesShareGrowsAsWorkersBecomeFree(t *testing.T) {
 	})
 }
 
+// The worker that has become free takes the lane that was held back.
+func TestALaneIsHeldBackNoLongerThanNeeded(t *testing.T) {
+	inBubble(t, func(w *world) {
+		c := w.config(func(_ context.Context, t *try) Verdict {
+			took := map[string]time.Duration{"a": time.Second, "b": 2 * time.Second, "c": 3 * time.Second}[t.lane]
+			if took == 0 {
+				took = time.Hour
+			}
+			time.Sleep(took)
+			return fine
+		})
+		c.Workers = 16 // two each while eight are busy, one each while nine are
+		p, pool := w.one(c)
+		for _, lane := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+			w.push(p, pool, lane, lane)
+		}
+		w.push(p, pool, "x", "1", "2")
+		w.at(1500 * time.Millisecond)
+		same(t, "begins", w.tries.begins("x", time.Millisecond), []time.Duration{0})
+		w.at(10 * time.Second)
+		same(t, "begins", w.tries.begins("x", time.Millisecond), []time.Duration{0, 2 * time.Second})
+	})
+}
+
 func TestNoMoreWorkersThanConfigured(t *testing.T) {
 	inBubble(t, func(w *world) {
 		c := w.config(replies(fine, time.Second))
@@ -283,11 +307,14 @@ func TestALaneThatHangsGetsNoMoreAndGivesBackWhatWaits(t *testing.T) {
 		w.push(p, pool, "x", "2") // it does not hang yet
 		w.at(1200 * time.Millisecond)
 		same(t, "tries", w.tries.ids("x"), []string{"1", "stuck", "2"})
-		w.at(2150 * time.Millisecond)  // the last answer was at 1.05 s
+		w.at(1900 * time.Millisecond) // the last answer was at 1.05 s
+		w.push(p, pool, "x", "2b")
+		same(t, "tries", w.tries.ids("x"), []string{"1", "stuck", "2", "2b"})
+		w.at(3100 * time.Millisecond)
 		w.push(p, pool, "x", "3", "4") // hangs: they wait
 		same(t, "held", heldOf(pool, "x"), 3)
 		same(t, "tries under way", w.tries.running("x"), 1)
-		w.at(3500 * time.Millisecond)
+		w.at(4500 * time.Millisecond)
 		same(t, "held once the keeper has looked", heldOf(pool, "x"), 1)
 		same(t, "waiting in the store", w.stats("x").Waiting, 2)
 		w.at(9 * time.Second)
@@ -298,7 +325,18 @@ func TestALaneThatHangsGetsNoMoreAndGivesBackWhatWaits(t *testing.T) {
 		}
 		same(t, "tries under way", w.tries.running("x"), 1)
 		w.at(10200 * time.Millisecond) // it has answered
-		same(t, "tries", w.tries.ids("x"), []string{"1", "stuck", "2", "3", "4"})
+		same(t, "tries", w.tries.ids("x"), []string{"1", "stuck", "2", "2b", "3", "4"})
+	})
+}
+
+// How long ago the last answer was says nothing when no try was under way.
+func TestALaneThatWasIdleDoesNotHang(t *testing.T) {
+	inBubble(t, func(w *world) {
+		peer := &peer{others: fine, after: map[string]time.Duration{"1": 500 * time.Millisecond, "2": 500 * time.Millisecond}}
+		p, pool := proven(w, w.config(peer.reply))
+		w.at(20 * time.Second)
+		w.push(p, pool, "x", "1", "2")
+		same(t, "tries under way", w.tries.running("x"), 2)
 	})
 }
 
@@ -312,4 +350,34 @@ func TestALaneWithoutEvidenceDoesNotHang(t *testing.T) {
 		w.push(p, pool, "x", "6")
 		same(t, "held", heldOf(pool, "x"), 6)
 	})
+}
+
+// However many of its jobs wait, a lane has one turn at a time.
+func TestLanesTakeTurns(t *testing.T) {
+	inBubble(t, func(w *world) {
+		c := w.config(replies(fine, time.Second))
+		c.Workers = 1
+		p, pool := w.one(c)
+		w.push(p, pool, "first", "0")
+		w.push(p, pool, "a", named("a", 4)...)
+		w.push(p, pool, "b", named("b", 3)...)
+		w.push(p, pool, "c", "c1")
+		w.at(20 * time.Second)
+		same(t, "tried", w.tries.ids(""), []string{"0", "a1", "b1", "c1", "a2", "b2", "a3", "b3", "a4"})
+	})
+}
+
+func TestLanesAreHeldBackOnceAndAtTheLeastShare(t *testing.T) {
+	var ts turns
+	a, b := &Lane{name: "a"}, &Lane{name: "b"}
+	for i, test := range []struct {
+		lane           *Lane
+		share, at, all int
+	}{{a, 3, 3, 1}, {b, 2, 2, 2}, {a, 5, 2, 2}, {a, 1, 1, 2}} {
+		ts.holdBack(test.lane, test.share)
+		same(t, fmt.Sprint("share and lanes after ", i+1), []int{ts.heldBackAt, len(ts.heldBack)}, []int{test.at, test.all})
+	}
+	ts.heldBack = nil
+	ts.holdBack(&Lane{}, 9)
+	same(t, "share of the first", ts.heldBackAt, 9)
 }

@@ -103,9 +103,6 @@ func (p *Pool) beginTryLocked(l *Lane, r *round, now time.Time) {
 	r.verdicts = slices.Grow(r.verdicts[:0], len(r.jobs))[:len(r.jobs)]
 	r.outcomes = slices.Grow(r.outcomes[:0], len(r.jobs))[:len(r.jobs)]
 	p.makeReadyLocked(l)
-	if p.shareGrewLocked(p.workers.busy + 1) {
-		p.wantWorkerLocked()
-	}
 }
 
 // parkLocked waits until there may be something to do. It returns false if the
