@@ -258,7 +258,7 @@ func TestManyEventsArriveOnce(t *testing.T) {
 }
 
 func TestPrefixIDAndTimestampOfOneMessage(t *testing.T) {
-	publisher := newNode(t, toot.Options{ChannelPrefix: prefix}, true)
+	publisher := newNode(t, toot.Options{ChannelPrefix: prefix, SubscriptionPrefixes: []string{"org.other."}}, true)
 	subscriber := newNode(t, toot.Options{}, true)
 	var got recorder
 	must(t, subscriber.AddSource("other", toot.Source{SubscriptionURL: publisher.url + "/subscriptions", ChannelPrefix: "org.other."}))

@@ -103,11 +103,11 @@ func (p *publisher) post(ctx context.Context, l *lanes.Lane, id string, body []b
 		if p.opts.RequireConsent {
 			h[wire.RequestOriginHeader] = []string{p.opts.Origin}
 		}
-		if len(keys) > 0 {
+		if len(keys.Now) > 0 {
 			if id == "" {
 				id = wire.NewEventID()
 			}
-			signing.Sign(h, keys, id, now, body)
+			signing.Sign(h, keys.Now, id, now, body)
 		}
 	})
 	switch {
@@ -122,7 +122,20 @@ func (p *publisher) post(ctx context.Context, l *lanes.Lane, id string, body []b
 	}
 	v = judge(res.Status, res.Header, time.Now(), p.opts.MaxRetryAfter)
 	v.Answered, v.Round, v.CutOff = true, wire.TakesBatch(res.Header), res.CutOff
+	if keys.Unproven && v.Action == lanes.Finish && v.Round > 0 && !v.Unsubscribe && len(res.Body) == 0 {
+		p.prove(ctx, l.Name(), keys.Now)
+	}
 	return v, res.Body
+}
+
+// prove notes that an endpoint that knows toot has taken a request under the
+// secret that somebody handed over for it.
+func (p *publisher) prove(ctx context.Context, callbackURL string, keys []signing.Key) {
+	for _, key := range keys {
+		if err := p.registry.Prove(ctx, callbackURL, key); err != nil {
+			p.log.Warn("toot: can't note that a signing secret is the endpoint's; the next delivery tries again", "callback_url", wire.RedactURL(callbackURL), "error", err)
+		}
+	}
 }
 
 // unsubscribe takes a callback URL off a channel, as its answer to a request

@@ -15,6 +15,13 @@ type Options struct {
 	// publishes, such as "org.example.publisher.". Default: nothing.
 	ChannelPrefix string
 
+	// SubscriptionPrefixes are prefixes of channels, besides ChannelPrefix, on
+	// which SubscriptionsService takes registrations, such as those that
+	// Message.ChannelPrefix names. "*" stands for any channel whose name is not
+	// reserved in the store, as the Ruby original has it. Default: none; an app
+	// without a ChannelPrefix takes registrations on any.
+	SubscriptionPrefixes []string
+
 	// CallbackURL is the full URL at which HandlerService is mounted, as
 	// publishers reach it. RegisterSubscriptions needs it.
 	CallbackURL string

@@ -195,7 +195,7 @@ func TestSubscriptionsService(t *testing.T) {
 		{"added", "POST", "", reg(callback, channel), nil, 201},
 		{"there already", "POST", "", reg(callback, channel), nil, 204},
 		{"any media type", "POST", "", reg(callback, channel), []string{"Content-Type", "text/plain"}, 204},
-		{"a channel outside the prefix", "POST", "", reg(callback, "elsewhere.b"), nil, 201},
+		{"a channel outside the prefix", "POST", "", reg(callback, "elsewhere.b"), nil, 422},
 		{"no channel", "POST", "", `{"callback_url":"https://a.example.org/"}`, nil, 422},
 		{"empty channel", "POST", "", reg(callback, ""), nil, 422},
 		{"no callback_url", "POST", "", `{"channel":"c"}`, nil, 422},

@@ -1,21 +1,19 @@
 package toot
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"mime"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/watermarkchurch/toot-go/engine"
 	"github.com/watermarkchurch/toot-go/internal/outbound"
 	"github.com/watermarkchurch/toot-go/internal/registry"
 	"github.com/watermarkchurch/toot-go/internal/wire"
-	"github.com/watermarkchurch/toot-go/signing"
 )
 
 // SubscriptionsService returns the service with which subscribers register
@@ -23,11 +21,17 @@ import (
 // source's subscription URL.
 //
 //	POST    {"callback_url":…,"channel":…}   201 added, 204 there already, 422 invalid
-//	GET                                      200, the channels of this app and their callback URLs, without passwords
-//	DELETE  ?channel=…&callback_url=…        204 removed, 404 not subscribed, 400 invalid
+//	GET                                      200, the channels of this app and their callback URLs
+//	DELETE  ?channel=…&callback_url=…        204 removed, 404 not subscribed, 400 invalid, 403 somebody else's
 //
-// Channels are full names. The service trusts whoever reaches it; put
-// authorization in front of it where that is not everybody.
+// Channels are full names, under Options.ChannelPrefix or one of
+// SubscriptionPrefixes; others are 422, and for DELETE 404.
+//
+// The service trusts whoever reaches it; put authorization in front of it where
+// that is not everybody, such as auth.Credentials.BasicAuth. Where that says who
+// it is (WithUser), a registration is removed only by the user who made it, by
+// an operator, or by a request that is signed with the callback URL's secret;
+// and the list shows the URLs of others as logs do, without what may be secret.
 func (a *App) SubscriptionsService() http.Handler {
 	return http.HandlerFunc(a.publisher.serveSubscriptions)
 }
@@ -50,6 +54,15 @@ func (p *publisher) serveSubscriptions(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// prefixes are those of the channels on which registrations are taken; an empty
+// one is any channel's.
+func (p *publisher) prefixes() []string {
+	if slices.Contains(p.opts.SubscriptionPrefixes, "*") {
+		return []string{""}
+	}
+	return append([]string{p.opts.ChannelPrefix}, p.opts.SubscriptionPrefixes...)
+}
+
 func (p *publisher) addSubscriber(w http.ResponseWriter, r *http.Request) {
 	body, ok := p.opts.readBody(w, r)
 	if !ok {
@@ -65,13 +78,21 @@ func (p *publisher) addSubscriber(w http.ResponseWriter, r *http.Request) {
 		wire.Problem(w, http.StatusUnprocessableEntity, want+strings.TrimPrefix(err.Error(), "toot: ")+".")
 		return
 	}
+	if prefixes := p.prefixes(); !hasPrefix(reg.Channel, prefixes) {
+		wire.Problem(w, http.StatusUnprocessableEntity, fmt.Sprintf("The channel %q is none of this app's, whose names begin with %s.", reg.Channel, alternatives(prefixes)))
+		return
+	}
+	if u := UserOf(r.Context()); u != nil && !u.May(reg.Channel) {
+		wire.Problem(w, http.StatusForbidden, fmt.Sprintf("These credentials are for channels whose names begin with %s.", alternatives(u.Prefixes)))
+		return
+	}
 	if err := wire.CheckCallbackURL(reg.CallbackURL); err != nil {
 		wire.Problem(w, http.StatusUnprocessableEntity, want+"invalid callback_url: "+err.Error()+".")
 		return
 	}
 	if policy := (*outbound.Policy)(p.opts.AllowCallback); policy != nil {
 		if err := policy.Check(r.Context(), reg.CallbackURL); err != nil {
-			p.log.Warn("toot: refused a callback URL that is not allowed", "channel", reg.Channel, "callback_url", wire.RedactURL(reg.CallbackURL))
+			p.log.Warn("toot: refused a callback URL that is not allowed", about(r, reg)...)
 			wire.Problem(w, http.StatusUnprocessableEntity, want+strings.TrimPrefix(err.Error(), "toot: ")+".")
 			return
 		}
@@ -79,8 +100,7 @@ func (p *publisher) addSubscriber(w http.ResponseWriter, r *http.Request) {
 	if limit := p.opts.MaxSubscribersPerChannel; limit >= 0 {
 		full, err := p.registry.IsFull(r.Context(), reg.Channel, reg.CallbackURL, limit)
 		if err != nil {
-			p.log.Error("toot: can't count the subscribers of a channel", "channel", reg.Channel, "error", err)
-			unavailable(w)
+			p.refuse(w, r, reg, "can't count the subscribers of a channel", err)
 			return
 		}
 		if full { // those who come at the same moment may be a few more
@@ -89,21 +109,19 @@ func (p *publisher) addSubscriber(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if err := p.registry.Consent(r.Context(), reg.Channel, reg.CallbackURL); err != nil {
-		if !errors.Is(err, registry.ErrNoConsent) {
-			p.log.Error("toot: can't keep a consent", "callback_url", wire.RedactURL(reg.CallbackURL), "error", err)
-			unavailable(w)
-			return
-		}
-		wire.Problem(w, http.StatusUnprocessableEntity, "Nothing was stored: "+registry.ErrNoConsent.Error()+".")
+		p.refuse(w, r, reg, "can't keep a consent", err)
 		return
 	}
 	if reg.SigningSecret != "" && !p.registerSecret(w, r, body, reg) {
 		return
 	}
-	added, err := p.registry.Add(r.Context(), reg.Channel, reg.CallbackURL)
+	owner := ""
+	if u := UserOf(r.Context()); u != nil {
+		owner = u.Name
+	}
+	added, err := p.registry.Add(r.Context(), reg.Channel, reg.CallbackURL, owner)
 	if err != nil {
-		p.log.Error("toot: can't add a subscriber", "channel", reg.Channel, "callback_url", wire.RedactURL(reg.CallbackURL), "error", err)
-		unavailable(w)
+		p.refuse(w, r, reg, "can't add a subscriber", err)
 		return
 	}
 	if lease := p.opts.RegistrationLease; lease > 0 {
@@ -113,124 +131,104 @@ func (p *publisher) addSubscriber(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	p.log.Info("toot: subscriber added", "channel", reg.Channel, "callback_url", wire.RedactURL(reg.CallbackURL))
+	p.log.Info("toot: subscriber added", about(r, reg)...)
 	w.WriteHeader(http.StatusCreated)
 }
 
-// registerSecret keeps a subscriber's signing secret, or answers why not.
-func (p *publisher) registerSecret(w http.ResponseWriter, r *http.Request, body []byte, reg wire.Registration) (ok bool) {
-	if _, err := signing.ParseSecret(reg.SigningSecret); err != nil {
-		wire.Problem(w, http.StatusUnprocessableEntity, "Invalid signing_secret: "+strings.TrimPrefix(err.Error(), "signing: ")+".")
-		return false
-	}
-	err := p.registry.OfferSecret(r.Context(), reg.CallbackURL, reg.SigningSecret, r.Header, body)
+// refuse answers what a registration failed of: what the endpoint says, what no
+// store takes, or the store's trouble.
+func (p *publisher) refuse(w http.ResponseWriter, r *http.Request, reg wire.Registration, what string, err error) {
 	switch {
-	case errors.Is(err, registry.ErrOtherSecret):
-		p.log.Warn("toot: refused a signing secret: there is another", "channel", reg.Channel, "callback_url", wire.RedactURL(reg.CallbackURL))
-		wire.Problem(w, http.StatusForbidden, "Nothing was changed: "+err.Error()+".")
-	case errors.Is(err, registry.ErrUnsupported):
-		wire.Problem(w, http.StatusUnprocessableEntity, "This publisher can't sign: leave out signing_secret.")
-	case err != nil:
-		p.log.Error("toot: can't keep a signing secret", "callback_url", wire.RedactURL(reg.CallbackURL), "error", err)
+	case errors.Is(err, registry.ErrNoConsent):
+		wire.Problem(w, http.StatusUnprocessableEntity, "Nothing was stored: "+registry.ErrNoConsent.Error()+".")
+	case errors.Is(err, engine.ErrInvalid):
+		_, why, _ := strings.Cut(err.Error(), engine.ErrInvalid.Error()+": ")
+		wire.Problem(w, http.StatusUnprocessableEntity, "Nothing was stored: "+why+".")
+	default:
+		p.log.Error("toot: "+what, append(about(r, reg), "error", err)...)
 		unavailable(w)
 	}
-	return err == nil
-}
-
-func (p *publisher) listSubscribers(w http.ResponseWriter, r *http.Request) {
-	if !acceptsJSON(r.Header.Values("Accept")) {
-		wire.Problem(w, http.StatusNotAcceptable, "There is only application/json here.")
-		return
-	}
-	channels, err := p.registry.List(r.Context(), p.opts.ChannelPrefix)
-	if err != nil {
-		p.log.Error("toot: can't list subscribers", "error", err)
-		unavailable(w)
-		return
-	}
-	list := struct {
-		Channels      []string            `json:"channels"`
-		Subscriptions map[string][]string `json:"subscriptions"`
-	}{make([]string, 0, len(channels)), channels}
-	for channel, urls := range channels {
-		list.Channels = append(list.Channels, channel)
-		shown := slices.Clone(urls)
-		for i, u := range shown {
-			shown[i] = wire.WithoutPassword(u)
-		}
-		channels[channel] = shown
-	}
-	slices.Sort(list.Channels)
-	if list.Subscriptions == nil {
-		list.Subscriptions = map[string][]string{}
-	}
-	w.Header()["Content-Type"] = wire.JSONContentType
-	_ = json.NewEncoder(w).Encode(list)
-}
-
-// acceptsJSON reports whether an Accept header, which may be missing, lets us
-// answer with JSON.
-func acceptsJSON(values []string) bool {
-	if len(values) == 0 {
-		return true
-	}
-	for _, part := range strings.Split(strings.Join(values, ","), ",") {
-		mediaType, params, err := mime.ParseMediaType(part)
-		if err != nil || strings.Trim(params["q"], "0.") == "" && params["q"] != "" {
-			continue
-		}
-		switch mediaType {
-		case "application/json", "application/*", "*/*":
-			return true
-		}
-	}
-	return false
 }
 
 func (p *publisher) removeSubscriber(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
-	channel, callbackURL := query.Get("channel"), query.Get("callback_url")
-	if strings.TrimSpace(channel) == "" || strings.TrimSpace(callbackURL) == "" {
+	reg := wire.Registration{Channel: query.Get("channel"), CallbackURL: query.Get("callback_url")}
+	if strings.TrimSpace(reg.Channel) == "" || strings.TrimSpace(reg.CallbackURL) == "" {
 		wire.Problem(w, http.StatusBadRequest, "Expected the query parameters channel and callback_url.")
 		return
 	}
-	removed, err := p.registry.Remove(r.Context(), channel, callbackURL, 0)
-	switch {
-	case err != nil:
-		p.log.Error("toot: can't remove a subscriber", "channel", channel, "callback_url", wire.RedactURL(callbackURL), "error", err)
-		unavailable(w)
-	case !removed:
-		wire.Problem(w, http.StatusNotFound, "That callback_url is not subscribed to that channel.")
-	default:
-		p.log.Info("toot: subscriber removed", "channel", channel, "callback_url", wire.RedactURL(callbackURL))
-		w.WriteHeader(http.StatusNoContent)
-	}
-}
-
-// SetSigningSecret makes requests to a callback URL carry signatures after
-// Standard Webhooks, under this secret and, for the overlap, under the one
-// before too, so that the other side can change it in its own time. An empty
-// secret ends the signing. Subscribers may hand over a secret themselves, see
-// Source.SigningSecrets.
-//
-// Other processes sign accordingly within seconds.
-func (a *App) SetSigningSecret(ctx context.Context, callbackURL, secret string, overlap time.Duration) error {
-	if err := a.calls.enter(); err != nil {
-		return err
-	}
-	defer a.calls.leave()
-	if err := wire.CheckCallbackURL(callbackURL); err != nil {
-		return fmt.Errorf("toot: callback URL: %w", err)
-	}
-	if secret != "" {
-		if _, err := signing.ParseSecret(secret); err != nil {
-			return err
+	removed := false
+	if u := UserOf(r.Context()); hasPrefix(reg.Channel, p.prefixes()) && (u == nil || u.May(reg.Channel)) {
+		why, err := p.mayRemove(r, reg)
+		if err == nil && why == "" {
+			removed, err = p.registry.Remove(r.Context(), reg.Channel, reg.CallbackURL, 0)
+		}
+		switch {
+		case err != nil && !errors.Is(err, engine.ErrInvalid): // which nobody is subscribed to
+			p.refuse(w, r, reg, "can't remove a subscriber", err)
+			return
+		case why != "":
+			p.log.Warn("toot: refused to remove a subscriber", append(about(r, reg), "error", why)...)
+			wire.Problem(w, http.StatusForbidden, "Nothing was removed: "+why+".")
+			return
 		}
 	}
-	if err := a.publisher.registry.SetSecret(ctx, callbackURL, secret, overlap); errors.Is(err, registry.ErrUnsupported) {
-		return fmt.Errorf("%w: it keeps no signing secrets", ErrUnsupported)
-	} else if err != nil {
-		return err
+	if !removed {
+		wire.Problem(w, http.StatusNotFound, "That callback_url is not subscribed to that channel.")
+		return
 	}
-	return nil
+	p.log.Info("toot: subscriber removed", about(r, reg)...)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// mayRemove says why whoever makes a request may not remove a registration;
+// nothing if that is allowed.
+//
+// Without credentials everybody may, save that a subscriber who has handed over
+// a secret signs. With them it is the user who registered it or an operator;
+// anybody if no user is known to have, or that user is gone.
+func (p *publisher) mayRemove(r *http.Request, reg wire.Registration) (why string, err error) {
+	ctx, user := r.Context(), UserOf(r.Context())
+	if user != nil && user.Operator {
+		return "", nil
+	}
+	signed, err := p.registry.CheckRemoval(ctx, reg.CallbackURL, r.Header, r.URL.RawQuery)
+	if err != nil || signed == registry.SignedWell {
+		return "", err
+	}
+	owner := ""
+	if user != nil {
+		if owner, err = p.registry.Owner(ctx, reg.Channel, reg.CallbackURL); err != nil {
+			return "", err
+		}
+		if owner != "" && owner == user.Name {
+			return "", nil
+		}
+	}
+	if signed == registry.NotSigned {
+		return "this callback URL has a signing secret: sign the request with it", nil
+	}
+	if owner == "" {
+		return "", nil
+	}
+	if user.Exists != nil {
+		if exists, err := user.Exists(ctx, owner); err != nil || !exists {
+			return "", err
+		}
+	}
+	return "another user has registered this callback URL", nil
+}
+
+// about is what the log says of a request about a registration.
+func about(r *http.Request, reg wire.Registration) []any {
+	return append(origin(r), "channel", reg.Channel, "callback_url", wire.RedactURL(reg.CallbackURL))
+}
+
+// alternatives lists prefixes in a sentence.
+func alternatives(prefixes []string) string {
+	quoted := make([]string, len(prefixes))
+	for i, p := range prefixes {
+		quoted[i] = strconv.Quote(p)
+	}
+	return strings.Join(quoted, " or ")
 }

@@ -50,6 +50,9 @@ func New(eng engine.Engine, opts *Options) (*App, error) {
 		return nil, err
 	}
 	c.log = c.opts.Logger
+	if names, ok := eng.(engine.ChannelNames); ok && c.opts.ChannelPrefix == "" {
+		names.KeepChannelsApart()
+	}
 	c.retry = retryPolicy{max: max(c.opts.MaxRetries, 0), delay: c.opts.RetryDelay, keep: c.opts.KeepTries}
 	a := &App{core: c, lanes: lanes.NewGroup(eng, c.log)}
 	var err error
@@ -67,6 +70,11 @@ func (o *Options) check() error {
 	if o.ChannelPrefix != "" {
 		if err := checkChannel(o.ChannelPrefix); err != nil {
 			return fmt.Errorf("toot: Options.ChannelPrefix: %w", err)
+		}
+	}
+	for _, prefix := range o.SubscriptionPrefixes {
+		if err := checkChannel(prefix); err != nil {
+			return fmt.Errorf("toot: Options.SubscriptionPrefixes: %w", err)
 		}
 	}
 	if o.CallbackURL != "" {

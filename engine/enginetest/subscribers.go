@@ -210,12 +210,14 @@ func channelsPrefix(e *env) {
 
 func channelsNoPattern(e *env) {
 	a := e.open()
+	// Some stores have names of their own that no channel can have; none of them
+	// begins like these.
 	for _, s := range strange {
-		a.add(s+" and more", url1, true)
+		a.add("a "+s+" and more", url1, true)
 	}
 	for _, s := range strange {
-		got := a.channels(s)
-		if len(got) != 1 || !slices.Equal(got[s+" and more"], []string{url1}) {
+		got := a.channels("a " + s)
+		if len(got) != 1 || !slices.Equal(got["a "+s+" and more"], []string{url1}) {
 			e.Errorf("the prefix of Channels must be no pattern: got %q for %q", got, s)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,7 +25,8 @@ const askedAtOnce = 50
 // there is one that can take them, and starts the asking for the others.
 func (e *Engine) ask(ctx context.Context, req *engine.PushRequest, batches [][]*batch, audiences []engine.Audience, asking *sync.WaitGroup) {
 	channels := req.Channels
-	if e.client.Mode() != rueidis.ClientModeCluster {
+	ordinary := !slices.ContainsFunc(channels, func(channel string) bool { _, err := e.keysOf(ctx, channel); return err != nil })
+	if e.client.Mode() != rueidis.ClientModeCluster && ordinary {
 		for _, bs := range batches {
 			if len(bs) > 0 {
 				n := min(len(channels), askedAtOnce)
@@ -46,7 +48,10 @@ func (e *Engine) audience(ctx context.Context, channel string, most int) (a engi
 		return engine.Audience{Err: err}
 	}
 	err = e.try(ctx, func(ctx context.Context) error {
-		keys := e.channels.of(channel)
+		keys, err := e.keysOf(ctx, channel)
+		if err != nil {
+			return err
+		}
 		parts, err := subscribersScript.Exec(ctx, e.client, keys[:], []string{strconv.Itoa(most), strconv.FormatInt(now, 10)}).ToArray()
 		switch {
 		case err != nil:

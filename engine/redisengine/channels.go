@@ -19,38 +19,67 @@ func (e *Engine) Channels(ctx context.Context, prefix string) (map[string][]stri
 		return nil, err
 	}
 	defer e.calls.calls.Done()
-	var nodes []rueidis.Client
-	err := e.try(ctx, func(ctx context.Context) (err error) {
-		nodes, err = e.masters(ctx)
-		return err
-	})
-	if err != nil {
+	if err := e.settleNames(ctx); err != nil {
 		return nil, err
 	}
 	now, err := e.storeTime(ctx)
 	if err != nil {
 		return nil, err
 	}
+	pattern, name := escapeGlob(prefix)+"*", func(key string) (string, bool) { return key, e.checkName(key) == nil }
+	if e.channels.apart.Load() {
+		pattern = escapeGlob("{"+e.namespace+":c") + "*}" + apartInfix + pattern
+		name = func(key string) (string, bool) {
+			_, channel, ok := strings.Cut(key, "}"+apartInfix)
+			return channel, ok
+		}
+	}
 	channels := make(map[string][]string)
+	err = e.scanSets(ctx, pattern, func(ctx context.Context, keys []string) error {
+		var names []string
+		for _, key := range keys {
+			if channel, ok := name(key); ok {
+				names = append(names, channel)
+			}
+		}
+		return e.addMembers(ctx, names, now, channels)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return channels, nil
+}
+
+// scanSets calls do with the keys of sets that match a pattern, a part at a
+// time, some perhaps twice.
+func (e *Engine) scanSets(ctx context.Context, pattern string, do func(ctx context.Context, keys []string) error) error {
+	var nodes []rueidis.Client
+	err := e.try(ctx, func(ctx context.Context) (err error) {
+		nodes, err = e.masters(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	for _, node := range nodes {
 		for cursor := uint64(0); ; {
 			var page rueidis.ScanEntry
 			err := e.try(ctx, func(ctx context.Context) (err error) {
-				page, err = node.Do(ctx, node.B().Scan().Cursor(cursor).Match(escapeGlob(prefix)+"*").Count(scanCount).Type("set").Build()).AsScanEntry()
+				page, err = node.Do(ctx, node.B().Scan().Cursor(cursor).Match(pattern).Count(scanCount).Type("set").Build()).AsScanEntry()
 				return err
 			})
 			if err != nil {
-				return nil, err
+				return err
 			}
-			if err := e.addMembers(ctx, page.Elements, now, channels); err != nil {
-				return nil, err
+			if err := do(ctx, page.Elements); err != nil {
+				return err
 			}
 			if cursor = page.Cursor; cursor == 0 {
 				break
 			}
 		}
 	}
-	return channels, nil
+	return nil
 }
 
 // addMembers reads the subscribers of channels. It leaves out those whose

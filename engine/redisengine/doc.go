@@ -11,6 +11,7 @@
 //	format.go former.go   the format of the data, and what is left of an older one
 //	shard.go        shards and the names of their keys
 //	keys.go slot.go       what jobs, events and channels are kept under
+//	names.go        which names are nobody's channel, and where those without a prefix are kept
 //	clock.go        the store's clock, which goes on evenly when the server's jumps
 //	scripts.go      the scripts, lua/*.lua; lua/lib.lua tells the layout
 //	exec.go answer.go     calling a script, through outages too, and reading its answer

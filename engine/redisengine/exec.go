@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/watermarkchurch/toot-go/engine"
 )
 
 // patience is how long a call goes on through an outage before its error
@@ -138,7 +140,7 @@ func (e *Engine) try(ctx context.Context, f func(context.Context) error) error {
 func passing(err error) bool {
 	var redisErr *rueidis.RedisError
 	if !errors.As(err, &redisErr) {
-		return !errors.Is(err, rueidis.ErrClosing) && !rueidis.IsParseErr(err)
+		return !errors.Is(err, rueidis.ErrClosing) && !rueidis.IsParseErr(err) && !errors.Is(err, engine.ErrInvalid)
 	}
 	for code := range outages {
 		if strings.HasPrefix(redisErr.Error(), code) {

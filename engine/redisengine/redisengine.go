@@ -52,6 +52,7 @@ type Engine struct {
 	calls    gate
 	watch    watcher
 	channels channelTable
+	names    names
 	lanes    laneNames
 }
 
@@ -62,6 +63,8 @@ var (
 	_ engine.Credentials = (*Engine)(nil)
 	_ engine.Attributes  = (*Engine)(nil)
 	_ engine.Memory      = (*Engine)(nil)
+
+	_ engine.ChannelNames = (*Engine)(nil)
 )
 
 // maxShards is the default limit of shards on a cluster: every Claim asks all.

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // slots is how many there are in a cluster. All keys of one hash tag are in one.
@@ -62,13 +63,14 @@ var crcTable = func() (table [256]uint16) {
 
 // channelKeys are the keys of a channel's subscribers, all in one slot, so that
 // one script can see to them. The first is the name of the channel, in no
-// namespace: where the Ruby original keeps its subscribers, so that both may be
-// at work on one Redis.
+// namespace, unless they are kept apart: where the Ruby original keeps its
+// subscribers, so that both may be at work on one Redis.
 type channelKeys [3]string
 
 // channelTable makes the keys of channels, and remembers them.
 type channelTable struct {
 	namespace string
+	apart     atomic.Bool // from the keys of everybody, see names.go
 
 	mu    sync.RWMutex
 	keys  map[string]channelKeys
@@ -96,10 +98,18 @@ func (t *channelTable) of(channel string) channelKeys {
 	return keys
 }
 
+// apartInfix is between the tag and the channel in the key of subscribers that
+// are kept apart.
+const apartInfix = ":subscribers:"
+
 // make is of without remembering.
 func (t *channelTable) make(channel string) channelKeys {
 	tag := t.tagOf(slotOf(channel))
-	return channelKeys{channel, tag + ":registered:" + channel, tag + ":ends:" + channel}
+	members := channel
+	if t.apart.Load() {
+		members = tag + apartInfix + channel
+	}
+	return channelKeys{members, tag + ":registered:" + channel, tag + ":ends:" + channel}
 }
 
 // tagOf returns a hash tag of the namespace that lies in a slot: the first that

@@ -2,6 +2,7 @@ package redisengine
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"strconv"
 	"time"
@@ -42,10 +43,16 @@ func (e *Engine) changeSubscriber(ctx context.Context, script *rueidis.Lua, chan
 		if err != nil {
 			return err
 		}
-		keys := e.channels.of(channel)
+		keys, err := e.keysOf(ctx, channel)
+		if err != nil {
+			return err
+		}
 		args := []string{callbackURL, strconv.FormatInt(now, 10), limit(now)}
 		n, err := script.Exec(ctx, e.client, keys[:], args).AsInt64()
 		changed = n > 0
+		if wrongType(err) {
+			return fmt.Errorf("%w: %q can't be a channel: a key of that name holds something else than subscribers", engine.ErrInvalid, channel)
+		}
 		if err == nil {
 			err = e.dropFormerLease(ctx, channel, callbackURL)
 		}

@@ -24,7 +24,7 @@ func (r *Registry) change(ctx context.Context, group, name string, next func(old
 		if err != nil || string(value) == string(old.Value) {
 			return err
 		}
-		swapped, err := r.attributes.SwapAttribute(ctx, group, name, old.Value, value, 0)
+		swapped, err := r.attributes.SwapAttribute(ctx, group, name, old.Value, value, old.Left)
 		if swapped || err != nil {
 			return err
 		}
@@ -32,9 +32,9 @@ func (r *Registry) change(ctx context.Context, group, name string, next func(old
 	return errContended
 }
 
-// forget deletes an attribute that nobody needs any more.
-func (r *Registry) forget(ctx context.Context, group, callbackURL string) {
-	err := r.change(ctx, group, callbackURL, func([]byte) ([]byte, error) { return nil, nil })
+// forget deletes an attribute about a callback URL that nobody needs any more.
+func (r *Registry) forget(ctx context.Context, group, callbackURL, name string) {
+	err := r.change(ctx, group, name, func([]byte) ([]byte, error) { return nil, nil })
 	if err != nil {
 		r.Log.Warn("toot: can't forget what was kept about a callback URL", "callback_url", wire.RedactURL(callbackURL), "error", err)
 	}

@@ -80,5 +80,5 @@ func (r *Registry) withdrawConsent(ctx context.Context, channel, callbackURL str
 		return
 	}
 	r.consents.note(channel, callbackURL, false)
-	r.forget(ctx, consentGroup+channel, callbackURL)
+	r.forget(ctx, consentGroup+channel, callbackURL, callbackURL)
 }

@@ -9,20 +9,26 @@ import (
 )
 
 // Add registers a callback URL on a channel, for Config.Lease, and reports
-// whether it was new there.
-func (r *Registry) Add(ctx context.Context, channel, callbackURL string) (added bool, err error) {
+// whether it was new there. If it was, it belongs to owner, or to nobody.
+func (r *Registry) Add(ctx context.Context, channel, callbackURL, owner string) (added bool, err error) {
 	defer r.audiences.forget(channel)
-	return r.Engine.AddSubscriber(ctx, channel, callbackURL, r.Lease)
+	added, err = r.Engine.AddSubscriber(ctx, channel, callbackURL, r.Lease)
+	if err == nil {
+		r.own(ctx, channel, callbackURL, owner, added)
+	}
+	return added, err
 }
 
-// Remove takes a callback URL off a channel, with its consent, and reports
-// whether it was there. If olderThan is more than zero, a registration that is
-// younger than that stays, by the store's clock.
+// Remove takes a callback URL off a channel, with what is kept beside it, and
+// reports whether it was there. If olderThan is more than zero, a registration
+// that is younger than that stays, by the store's clock.
 func (r *Registry) Remove(ctx context.Context, channel, callbackURL string, olderThan time.Duration) (removed bool, err error) {
 	defer r.audiences.forget(channel)
 	removed, err = r.Engine.RemoveSubscriber(ctx, channel, callbackURL, olderThan)
 	if removed && err == nil {
 		r.withdrawConsent(ctx, channel, callbackURL)
+		r.disown(ctx, channel, callbackURL)
+		r.dropSecret(ctx, channel, callbackURL)
 	}
 	return removed, err
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 )
@@ -58,21 +59,39 @@ func RedactURL(raw string) string {
 	return u.String()
 }
 
-// WithoutPassword returns a URL with everything but its password, for those
-// who need to tell URLs apart.
-func WithoutPassword(raw string) string {
-	if !strings.Contains(raw, "@") {
+// WithoutSecrets returns a URL with everything but its password and what may be
+// a token in its query, for those who need to tell URLs apart.
+func WithoutSecrets(raw string) string {
+	if !strings.ContainsAny(raw, "@?") {
 		return raw
 	}
 	u, err := url.Parse(raw)
-	if err != nil || u.User == nil {
-		return raw
+	if err != nil {
+		return RedactURL(raw)
 	}
 	if _, has := u.User.Password(); has {
 		u.User = url.UserPassword(u.User.Username(), "redacted")
 	}
+	if u.RawQuery != "" {
+		parts := strings.Split(u.RawQuery, "&")
+		for i, part := range parts {
+			name, value, named := strings.Cut(part, "=")
+			switch {
+			case !named && len(part) >= tokenBytes:
+				parts[i] = "redacted"
+			case named && (len(value) >= tokenBytes || tokenName.MatchString(name)):
+				parts[i] = name + "=redacted"
+			}
+		}
+		u.RawQuery = strings.Join(parts, "&")
+	}
 	return u.String()
 }
+
+// What may be a token in a query: what is long, and what is called so.
+const tokenBytes = 16
+
+var tokenName = regexp.MustCompile(`(?i)token|secret|pass|pwd|key|auth|sig|code|cred|session|jwt`)
 
 // WithoutURL returns what went wrong with a request without naming its URL.
 func WithoutURL(err error) error {

@@ -98,20 +98,37 @@ func (s *Server) launchOnFreePort() {
 }
 
 // freePort finds a port below those that the system gives to connections, so
-// that none takes it while a server is down that is to be started again.
+// that none takes it while a server is down that is to be started again, and
+// holds it for the test.
 func freePort(t testing.TB) int {
 	t.Helper()
 	for {
-		port := 10_000 + rand.IntN(10_000)
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err != nil {
-			continue // it is taken
+		if port := 10_000 + rand.IntN(10_000); hold(t, port) {
+			return port
 		}
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return port
 	}
+}
+
+// hold keeps other tests, those of other processes too, off a port until this
+// test ends. Its mark is the UDP port of the same number, which no redis-server
+// uses: the port itself is free while the server is down.
+func hold(t testing.TB, port int) bool {
+	t.Helper()
+	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	mark, err := net.ListenPacket("udp", addr)
+	if err != nil {
+		return false
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		_ = mark.Close()
+		return false
+	}
+	t.Cleanup(func() { _ = mark.Close() })
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return true
 }
 
 func (s *Server) launch() error {

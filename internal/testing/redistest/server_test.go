@@ -15,3 +15,13 @@ func TestAServerKnowsItsOwnPort(t *testing.T) {
 		}
 	}
 }
+
+func TestAPortIsKeptForAServerThatIsDown(t *testing.T) {
+	t.Parallel()
+	s := Start(t)
+	s.Kill()
+	if hold(t, s.port) {
+		t.Fatal("the port of a server that is down went to another test")
+	}
+	s.Restart()
+}
