@@ -3,21 +3,27 @@ package auth
 import (
 	"net/http"
 
+	toot "github.com/watermarkchurch/toot-go"
 	"github.com/watermarkchurch/toot-go/internal/wire"
 )
 
-// BasicAuth lets only requests pass that carry the credentials of a user.
-// Others are answered with 401, and with 503 if the store can't be asked.
+// BasicAuth lets only requests pass that carry the credentials of a user, with
+// who that is and may do in their context (toot.WithUser). Others are answered
+// with 401, and with 503 if the store can't be asked, or if more passwords wait
+// to be checked, in all or from the request's address, than the process spends
+// its time on; that does not concern passwords that were right before.
 func (c *Credentials) BasicAuth(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		username, password, ok := r.BasicAuth()
 		if ok {
+			var rights Rights
 			var err error
-			if ok, err = c.Verify(r.Context(), username, password); err != nil {
+			if rights, ok, err = c.lookup(r.Context(), addressOf(r.RemoteAddr), username, password); err != nil {
 				w.Header().Set("Retry-After", "5")
 				wire.Problem(w, http.StatusServiceUnavailable, "The credentials can't be checked at the moment. Nothing was done; please send it again.")
 				return
 			}
+			r = r.WithContext(toot.WithUser(r.Context(), toot.User{Name: username, Operator: rights.Operator, Prefixes: rights.Prefixes, Exists: c.exists}))
 		}
 		if !ok {
 			w.Header().Set("WWW-Authenticate", `Basic realm="Toot Auth"`)

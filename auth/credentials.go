@@ -116,24 +116,30 @@ func digits() string {
 }
 
 func (c *Credentials) put(ctx context.Context, username string, proof []byte) error {
-	defer c.verified.clear()
+	defer c.verified.expire()
 	if err := c.store.PutCredential(ctx, c.realm, username, proof); err != nil {
 		return fmt.Errorf("auth: add %q: %w", username, err)
 	}
 	return nil
 }
 
+// exists reports whether there is a user of a name.
+func (c *Credentials) exists(ctx context.Context, username string) (bool, error) {
+	proof, err := c.store.Credential(ctx, c.realm, username)
+	return proof != nil, err
+}
+
 // Remove keeps a user out from now on, and reports whether there was one of
 // that name. Other processes let the user in for up to Options.Recheck.
 func (c *Credentials) Remove(ctx context.Context, username string) (removed bool, err error) {
-	defer c.verified.clear()
+	defer c.verified.expire()
 	if username == "" {
 		return false, nil
 	}
 	if removed, err = c.store.RemoveCredential(ctx, c.realm, username); err != nil {
 		return false, fmt.Errorf("auth: remove %q: %w", username, err)
 	}
-	return removed, nil
+	return removed, c.Grant(ctx, username, Rights{})
 }
 
 // List returns the user names in ascending order.

@@ -80,7 +80,7 @@ func TestSlowHashesAreBounded(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	results := make(chan error, 2*maxWaiting)
 	for range 2 * maxWaiting {
-		go func() { results <- c.hashing.enter(ctx) }()
+		go func() { results <- c.hashing.enter(ctx, "") }()
 	}
 	for range maxWaiting {
 		if err := <-results; !errors.Is(err, ErrBusy) {
@@ -93,8 +93,88 @@ func TestSlowHashesAreBounded(t *testing.T) {
 			t.Errorf("a request that is over waits on: %v", err)
 		}
 	}
-	if n := c.hashing.waiting.Load(); n != 0 {
+	if n := c.hashing.waiting; n != 0 {
 		t.Errorf("%d are still counted as waiting", n)
+	}
+}
+
+// One address does not take all the room: others still get their turn.
+func TestSlowHashesAreBoundedByAddress(t *testing.T) {
+	var l limiter
+	l.init()
+	for range maxWaitingFrom {
+		if !l.queue("192.0.2.1") {
+			t.Fatal("refused before there were many")
+		}
+	}
+	if l.queue("192.0.2.1") {
+		t.Error("one address may have any number waiting")
+	}
+	if !l.queue("192.0.2.2") || !l.queue("") {
+		t.Error("others are refused")
+	}
+	l.unqueue("192.0.2.1")
+	if !l.queue("192.0.2.1") {
+		t.Error("what is over still counts")
+	}
+	for remote, want := range map[string]string{
+		"192.0.2.1:4000": "192.0.2.1", "[::ffff:192.0.2.1]:4000": "192.0.2.1",
+		"[2001:db8:1:2:3::4]:4000": "2001:db8:1:2::/64", "@": "",
+	} {
+		if got := addressOf(remote); got != want {
+			t.Errorf("addressOf(%q) = %q, want %q", remote, got, want)
+		}
+	}
+}
+
+// A wrong password takes a slow hash whoever's it is; one that is right and kept
+// in the original's form takes none, nor does one that was right before.
+func TestWrongPasswordsTakeAsLongForAll(t *testing.T) {
+	eng := memengine.NewStore().Open(engine.Retention{})
+	defer func() { _ = eng.Close() }()
+	c, err := NewCredentials(eng, &Options{Recheck: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{
+		c.Add(t.Context(), "chosen", "s3cret"),
+		eng.PutCredential(t.Context(), c.realm, "original", original("s3cret")),
+		eng.PutCredential(t.Context(), c.realm, "before", strong("s3cret")),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.recheck = 1 // is over at once, but remembered
+	if ok, err := c.Verify(t.Context(), "before", "s3cret"); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if err := c.Add(t.Context(), "another", "x"); err != nil { // which changes nothing for those that are there
+		t.Fatal(err)
+	}
+	for range cap(c.hashing.running) { // nobody else gets a turn
+		c.hashing.running <- struct{}{}
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, tc := range []struct {
+		username, password string
+		ok, hashes         bool
+	}{
+		{"chosen", "wrong", false, true},
+		{"original", "wrong", false, true},
+		{"nobody", "wrong", false, true},
+		{"original", "s3cret", true, false},
+		{"before", "s3cret", true, false},
+	} {
+		ctx := t.Context()
+		if tc.hashes {
+			ctx = over
+		}
+		rights, err := c.verify(ctx, c.verified.key(tc.username, tc.password), "", tc.username, tc.password)
+		if hashes := errors.Is(err, context.Canceled); hashes != tc.hashes || (rights != nil) != tc.ok {
+			t.Errorf("%s, %s: %v, %v", tc.username, tc.password, rights, err)
+		}
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,72 +25,85 @@ const verifyTimeout = 10 * time.Second
 // Verify reports whether a user has that password. A user or password that is
 // empty never passes. An error means that it could not be found out.
 func (c *Credentials) Verify(ctx context.Context, username, password string) (bool, error) {
+	_, ok, err := c.lookup(ctx, "", username, password)
+	return ok, err
+}
+
+// lookup is Verify for a request from an address, and returns what the user may
+// do.
+func (c *Credentials) lookup(ctx context.Context, from, username, password string) (Rights, bool, error) {
 	if username == "" || password == "" || len(username) > maxUsername || len(password) > maxPassword {
-		return false, nil
+		return Rights{}, false, nil
 	}
 	key := c.verified.key(username, password)
-	if c.verified.fresh(key, time.Now()) {
-		return true, nil
+	if rights, ok := c.verified.fresh(key, time.Now()); ok {
+		return rights, true, nil
 	}
 	// Requests with the same credentials share one look at the store and one
 	// slow hash.
 	done := c.verified.flights.DoChan(string(key[:]), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), verifyTimeout)
 		defer cancel()
-		return c.verify(ctx, key, username, password)
+		return c.verify(ctx, key, from, username, password)
 	})
 	select {
 	case r := <-done:
-		return r.Err == nil && r.Val.(bool), r.Err
+		rights, ok := r.Val.(*Rights)
+		if r.Err != nil || !ok || rights == nil {
+			return Rights{}, false, r.Err
+		}
+		return *rights, true, nil
 	case <-ctx.Done():
-		return false, context.Cause(ctx)
+		return Rights{}, false, context.Cause(ctx)
 	}
 }
 
-func (c *Credentials) verify(ctx context.Context, key cacheKey, username, password string) (bool, error) {
+// verify returns what a user may do; nil for one who has not that password.
+func (c *Credentials) verify(ctx context.Context, key cacheKey, from, username, password string) (*Rights, error) {
 	epoch := c.verified.epoch.Load()
 	proof, err := c.store.Credential(ctx, c.realm, username)
 	if err != nil {
-		return false, fmt.Errorf("auth: %w", err)
+		return nil, fmt.Errorf("auth: %w", err)
 	}
 	proven := sha256.Sum256(proof)
 	if proof == nil || !c.verified.proved(key, proven) {
-		ok, err := c.matches(ctx, proof, password)
+		ok, err := c.matches(ctx, from, proof, password)
 		if !ok || err != nil {
-			return false, err
+			return nil, err
 		}
+	}
+	rights, err := c.Rights(ctx, username)
+	if err != nil {
+		return nil, err
 	}
 	if c.recheck > 0 {
-		c.verified.keep(key, proven, time.Now().Add(c.recheck), epoch)
+		c.verified.keep(key, verified{proof: proven, rights: rights, until: time.Now().Add(c.recheck)}, epoch)
 	}
-	return true, nil
+	return &rights, nil
 }
 
-// nobody is what a password is held against where there is no such user, so
-// that it takes as long as with one whose password was chosen. The names of
-// generated users can't be guessed anyway.
+// nobody is what a password is held against that is wrong without having taken
+// long to find out: that of nobody, or of a user whose password is kept in the
+// original's form. So all wrong passwords take as long.
 var nobody = sync.OnceValue(func() []byte { return strong(digits()) })
 
-func (c *Credentials) matches(ctx context.Context, proof []byte, password string) (bool, error) {
-	unknown := proof == nil
-	if unknown {
-		proof = original("")
-		if !c.original {
-			proof = nobody()
+func (c *Credentials) matches(ctx context.Context, from string, proof []byte, password string) (bool, error) {
+	quick := proof == nil || isOriginal(proof)
+	if quick {
+		if proof != nil && matchesOriginal(proof, password) {
+			return true, nil
 		}
-	}
-	if isOriginal(proof) {
-		return matchesOriginal(proof, password) && !unknown, nil
+		proof = nobody()
 	}
 	h, err := parsePHC(proof)
 	if err != nil {
 		return false, err
 	}
-	if err := c.hashing.enter(ctx); err != nil {
+	if err := c.hashing.enter(ctx, from); err != nil {
 		return false, err
 	}
 	defer c.hashing.leave()
-	return h.matches(password) && !unknown, nil
+	return h.matches(password) && !quick, nil
 }
 
 // cacheKey stands for a user name and a password. It is a hash under a key
@@ -103,15 +115,16 @@ type cacheKey [sha256.Size]byte
 type cache struct {
 	secret  [32]byte
 	flights singleflight.Group
-	epoch   atomic.Int64 // counts clear
+	epoch   atomic.Int64 // counts expire
 
 	mu  sync.RWMutex
 	all map[cacheKey]verified
 }
 
 type verified struct {
-	proof [sha256.Size]byte // hash of what was stored
-	until time.Time
+	proof  [sha256.Size]byte // hash of what was stored
+	rights Rights
+	until  time.Time
 }
 
 // cacheMax bounds the memory of the cache, about 150 bytes each.
@@ -134,11 +147,11 @@ func (c *cache) key(username, password string) (key cacheKey) {
 }
 
 // fresh reports credentials that were right a moment ago.
-func (c *cache) fresh(key cacheKey, now time.Time) bool {
+func (c *cache) fresh(key cacheKey, now time.Time) (Rights, bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	v, ok := c.all[key]
-	return ok && now.Before(v.until)
+	return v.rights, ok && now.Before(v.until)
 }
 
 // proved reports credentials that were right when the same was stored.
@@ -150,7 +163,7 @@ func (c *cache) proved(key cacheKey, proof [sha256.Size]byte) bool {
 }
 
 // keep remembers what was found out since an epoch, unless that is over.
-func (c *cache) keep(key cacheKey, proof [sha256.Size]byte, until time.Time, epoch int64) {
+func (c *cache) keep(key cacheKey, v verified, epoch int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.epoch.Load() != epoch {
@@ -159,41 +172,17 @@ func (c *cache) keep(key cacheKey, proof [sha256.Size]byte, until time.Time, epo
 	if len(c.all) >= cacheMax {
 		clear(c.all)
 	}
-	c.all[key] = verified{proof, until}
+	c.all[key] = v
 }
 
-func (c *cache) clear() {
+// expire has the store asked again about all of them. Those of whom it says the
+// same need not be hashed again.
+func (c *cache) expire() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.epoch.Add(1)
-	clear(c.all)
-}
-
-// limiter bounds how much of the machine goes into slow hashes: strangers can
-// make us compute them.
-type limiter struct {
-	running chan struct{}
-	waiting atomic.Int64
-}
-
-// maxWaiting is how many requests wait for their turn. The next is refused.
-const maxWaiting = 64
-
-func (l *limiter) init() {
-	l.running = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
-}
-
-func (l *limiter) enter(ctx context.Context) error {
-	defer l.waiting.Add(-1)
-	if l.waiting.Add(1) > maxWaiting {
-		return ErrBusy
-	}
-	select {
-	case l.running <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	for key, v := range c.all {
+		v.until = time.Time{}
+		c.all[key] = v
 	}
 }
-
-func (l *limiter) leave() { <-l.running }
