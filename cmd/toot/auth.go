@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/watermarkchurch/toot-go/auth"
@@ -23,6 +24,13 @@ type authFlags struct {
 	prefix   string
 	key      string
 	original bool
+	rights   auth.Rights
+}
+
+// addRights adds the flags that say what a user may do.
+func (f *authFlags) addRights(flags *pflag.FlagSet) {
+	flags.BoolVar(&f.rights.Operator, "operator", false, "the user may see and remove what others registered")
+	flags.StringArrayVar(&f.rights.Prefixes, "prefix", nil, "only channels whose full names begin with this; may be given several times")
 }
 
 func (c *command) auth() *cobra.Command {
@@ -68,6 +76,9 @@ as strong as the password is random. See also toot auth generate.`,
 			if err != nil {
 				return err
 			}
+			if err := users.Grant(ctx, args[0], f.rights); err != nil { // first: never more than that
+				return invalidIsUsage(err)
+			}
 			if err := users.Add(ctx, args[0], password); err != nil {
 				return invalidIsUsage(err)
 			}
@@ -86,6 +97,9 @@ printed once. Apps that use the Ruby gem can verify them too.`,
 		Args:    cobra.ExactArgs(1),
 		RunE: c.withCredentials(f, false, func(ctx context.Context, users *auth.Credentials, args []string) error {
 			username, password, err := users.Generate(ctx, args[0])
+			if err == nil {
+				err = users.Grant(ctx, username, f.rights)
+			}
 			if err != nil {
 				return invalidIsUsage(err)
 			}
@@ -122,23 +136,47 @@ printed once. Apps that use the Ruby gem can verify them too.`,
 		Args:    cobra.NoArgs,
 		RunE: c.withCredentials(f, true, func(ctx context.Context, users *auth.Credentials, _ []string) error {
 			names, err := users.List(ctx)
-			for _, name := range names {
-				if asJSON {
-					if err := c.out.JSON(map[string]string{"username": name}); err != nil {
-						return err
-					}
-					continue
-				}
-				fmt.Fprintln(c.out, ui.Clean(name))
+			if err != nil {
+				return err
 			}
-			return err
+			for _, name := range names {
+				rights, err := users.Rights(ctx, name)
+				if err == nil {
+					err = c.showUser(name, rights, asJSON)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
 		}),
+	}
+	for _, sub := range []*cobra.Command{add, generate} {
+		f.addRights(sub.Flags())
 	}
 	for _, sub := range []*cobra.Command{generate, list} {
 		sub.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line")
 	}
 	cmd.AddCommand(add, generate, remove, list)
 	return cmd
+}
+
+func (c *command) showUser(name string, rights auth.Rights, asJSON bool) error {
+	if asJSON {
+		return c.out.JSON(struct {
+			Username string `json:"username"`
+			auth.Rights
+		}{name, rights})
+	}
+	line := ui.Clean(name)
+	if rights.Operator {
+		line += " operator"
+	}
+	for _, p := range rights.Prefixes {
+		line += " prefix=" + ui.Clean(p)
+	}
+	fmt.Fprintln(c.out, line)
+	return nil
 }
 
 // withCredentials opens the store for a command. With existing, a SQLite file

@@ -82,6 +82,11 @@ func TestAuthAddsWhoComesIn(t *testing.T) {
 			if proof, err := s.(engine.Credentials).Credential(t.Context(), authPrefix+"toot.auth.credentials_store", "ruby"); err != nil || string(proof) != string(sum[:]) {
 				t.Errorf("--original keeps %q, %v", proof, err)
 			}
+			wantCode(t, run("pass word\n", "add", "ann", "--operator", "--prefix", "org.a.", "--prefix", "org.b."), 0)
+			r = run("", "list")
+			if want := "ann operator prefix=org.a. prefix=org.b.\n"; !strings.HasPrefix(r.stdout, want) {
+				t.Errorf("list prints:\n%s", r.stdout)
+			}
 			r = run("", "remove", "ann")
 			wantCode(t, r, 0)
 			comesIn("ann", "pass word", 401)

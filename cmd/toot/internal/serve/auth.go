@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	toot "github.com/watermarkchurch/toot-go"
 	"github.com/watermarkchurch/toot-go/internal/wire"
 )
 
@@ -20,17 +22,22 @@ type Guard struct {
 	current atomic.Pointer[[]credential]
 }
 
-// credential is a name and a password, or a token without a name, hashed so
-// that comparing takes the same time whatever they are.
+// credential is a name and a password or token, hashed so that comparing takes
+// the same time whatever they are.
 type credential struct {
 	basic  bool
-	name   [sha256.Size]byte
+	name   [sha256.Size]byte // of a password; a token is known without
 	secret [sha256.Size]byte
+	user   toot.User
+	// keys is what tells the Idempotency-Keys of one from those of another.
+	keys string
 }
 
-// NewGuard reads credentials: "name:password" for Basic authentication, a
-// word without a colon for a Bearer token, several separated by commas.
-// "@PATH" stands for a file with one a line.
+// NewGuard reads credentials: "name:password" for Basic authentication,
+// "name=token" or a token alone for a Bearer token, several separated by commas.
+// "@PATH" stands for a file with one a line. Behind a credential and a space
+// there may be what it is for: "operator", "prefix=CHANNEL_PREFIX", several of
+// them.
 func NewGuard(spec string) (*Guard, error) {
 	g := &Guard{spec: spec}
 	return g, g.Reload()
@@ -78,53 +85,111 @@ func (g *Guard) Reload() error {
 }
 
 func parseCredential(text string) (credential, error) {
-	name, password, basic := strings.Cut(text, ":")
-	if !basic {
-		return credential{secret: sha256.Sum256([]byte(text))}, nil
+	text, user, err := parseRights(text)
+	if err != nil {
+		return credential{}, err
 	}
-	if name == "" || password == "" {
-		return credential{}, errors.New("a credential is name:password or a token, with nothing empty")
+	c := credential{user: user}
+	// Base64 may end with =, so a token with nothing but that behind it has no name.
+	name, token, named := strings.Cut(text, "=")
+	named = named && strings.Trim(token, "=") != ""
+	if colon := strings.IndexByte(text, ':'); colon >= 0 && (!named || colon < len(name)) {
+		c.basic, name, token, named = true, text[:colon], text[colon+1:], true
 	}
-	return credential{true, sha256.Sum256([]byte(name)), sha256.Sum256([]byte(password))}, nil
+	switch {
+	case !named:
+		c.secret = sha256.Sum256([]byte(text))
+		c.keys = string(c.secret[:])
+	case name == "" || token == "":
+		return credential{}, errors.New("a credential is name:password, name=token or a token, with nothing empty")
+	default:
+		c.user.Name, c.secret = name, sha256.Sum256([]byte(token))
+		c.keys = name
+	}
+	if c.basic {
+		c.name = sha256.Sum256([]byte(name))
+	}
+	return c, nil
+}
+
+// parseRights cuts off what stands behind a credential.
+func parseRights(text string) (rest string, user toot.User, err error) {
+	for {
+		at := strings.LastIndexAny(text, " \t")
+		word := text[at+1:]
+		prefix, isPrefix := strings.CutPrefix(word, "prefix=")
+		switch {
+		case at < 0:
+			return text, user, nil
+		case word == "operator":
+			user.Operator = true
+		case isPrefix && prefix == "":
+			return "", user, errors.New("a credential's prefix= names no prefix")
+		case isPrefix:
+			user.Prefixes = append(user.Prefixes, prefix)
+		default:
+			return text, user, nil
+		}
+		text = strings.TrimRight(text[:at], " \t")
+	}
 }
 
 // Open reports that everybody may pass.
 func (g *Guard) Open() bool { return len(*g.current.Load()) == 0 }
 
-// Around puts the guard in front of a handler.
+// Around puts the guard in front of a handler, which finds in the request's
+// context who made it.
 func (g *Guard) Around(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !g.pass(r) {
+		if g.Open() {
+			next.ServeHTTP(w, r)
+			return
+		}
+		c := g.find(r)
+		if c == nil {
 			w.Header().Set("WWW-Authenticate", `Basic realm="Toot Auth", charset="UTF-8"`)
 			wire.Problem(w, http.StatusUnauthorized, "Expected credentials that are known here: Authorization: Basic … or Bearer …")
 			return
 		}
-		next.ServeHTTP(w, r)
+		user := c.user
+		user.Exists = g.exists
+		ctx := context.WithValue(toot.WithUser(r.Context(), user), keysOf{}, c.keys)
+		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 
-func (g *Guard) pass(r *http.Request) bool {
-	list := *g.current.Load()
-	if len(list) == 0 {
-		return true
-	}
+type keysOf struct{}
+
+// find returns the credential that a request has, if it is known.
+func (g *Guard) find(r *http.Request) *credential {
 	var given credential
 	if name, password, ok := r.BasicAuth(); ok {
-		given = credential{true, sha256.Sum256([]byte(name)), sha256.Sum256([]byte(password))}
+		given = credential{basic: true, name: sha256.Sum256([]byte(name)), secret: sha256.Sum256([]byte(password))}
 	} else if token, ok := bearer(r); ok {
 		given = credential{secret: sha256.Sum256([]byte(token))}
 	} else {
-		return false
+		return nil
 	}
-	found := 0
+	var found *credential
+	list := *g.current.Load()
 	for i := range list { // all of them, so that the time does not tell which one was near
 		c := &list[i]
 		same := subtle.ConstantTimeCompare(c.name[:], given.name[:]) & subtle.ConstantTimeCompare(c.secret[:], given.secret[:])
-		if c.basic == given.basic {
-			found |= same
+		if c.basic == given.basic && same == 1 && found == nil {
+			found = c
 		}
 	}
-	return found == 1
+	return found
+}
+
+// exists reports whether there is a credential of a name.
+func (g *Guard) exists(_ context.Context, name string) (bool, error) {
+	for _, c := range *g.current.Load() {
+		if c.user.Name == name {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 func bearer(r *http.Request) (token string, ok bool) {

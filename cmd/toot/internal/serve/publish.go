@@ -56,6 +56,10 @@ func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) {
 		wire.Problem(w, http.StatusNotFound, "Expected a channel in the path: POST /publish/users.updated.v1")
 		return
 	}
+	if u := toot.UserOf(r.Context()); u != nil && !u.May(s.opts.ChannelPrefix+channel) {
+		wire.Problem(w, http.StatusForbidden, "These credentials are for other channels.")
+		return
+	}
 	key := r.Header.Get("Idempotency-Key")
 	if len(key) > maxKey {
 		wire.Problem(w, http.StatusBadRequest, fmt.Sprintf("The Idempotency-Key is longer than %d bytes.", maxKey))
@@ -70,6 +74,11 @@ func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) {
 	body, ok := wire.ReadBody(w, r, wire.BodyLimits{Bytes: int64(limit), Depth: -1, Within: -1})
 	if !ok {
 		return
+	}
+	if key != "" { // each publisher's keys are its own
+		if whose, ok := r.Context().Value(keysOf{}).(string); ok {
+			key += "\nby " + whose
+		}
 	}
 	messages, err := s.compose(channel, key, body, many)
 	if err != nil {
