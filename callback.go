@@ -110,10 +110,22 @@ func (item *arrival) add(e *engine.Event, subscriptions []*Subscription) {
 
 func (item *arrival) size() int { return len(item.events) }
 
-// flushArrivals stores what several callbacks brought in one step.
+// flushArrivals stores what several callbacks brought in one step. Where the
+// store finds something that it can't take, each is seen to by itself.
 func (s *subscriber) flushArrivals(items []*arrival) {
 	ctx, cancel := context.WithTimeout(context.Background(), engineTimeout)
 	defer cancel()
+	all := s.storeArrivals(ctx, items)
+	for _, item := range items {
+		err := all
+		if len(items) > 1 && errors.Is(err, engine.ErrInvalid) { // perhaps because of another
+			err = s.storeArrivals(ctx, []*arrival{item})
+		}
+		item.Finish(err)
+	}
+}
+
+func (s *subscriber) storeArrivals(ctx context.Context, items []*arrival) error {
 	var push lanes.Push
 	for _, item := range items {
 		for i, e := range item.events {
@@ -123,9 +135,7 @@ func (s *subscriber) flushArrivals(items []*arrival) {
 		}
 	}
 	_, err := push.Store(ctx, s.engine, nil, 0)
-	for _, item := range items {
-		item.Finish(err)
-	}
+	return err
 }
 
 // serveBatch takes in several events in one step: all are stored, or none.

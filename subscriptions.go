@@ -190,12 +190,15 @@ func acceptsJSON(values []string) bool {
 func (p *publisher) removeSubscriber(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	channel, callbackURL := query.Get("channel"), query.Get("callback_url")
-	if strings.TrimSpace(channel) == "" || strings.TrimSpace(callbackURL) == "" {
-		wire.Problem(w, http.StatusBadRequest, "Expected the query parameters channel and callback_url.")
+	const want = "Expected the query parameters channel and callback_url."
+	if strings.TrimSpace(channel) == "" || !query.Has("callback_url") {
+		wire.Problem(w, http.StatusBadRequest, want)
 		return
 	}
 	removed, err := p.registry.Remove(r.Context(), channel, callbackURL, 0)
 	switch {
+	case err == nil && !removed && strings.TrimSpace(callbackURL) == "": // the Ruby gem may have taken such a one
+		wire.Problem(w, http.StatusBadRequest, want)
 	case err != nil:
 		p.log.Error("toot: can't remove a subscriber", "channel", channel, "callback_url", wire.RedactURL(callbackURL), "error", err)
 		unavailable(w)

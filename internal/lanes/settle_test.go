@@ -3,6 +3,7 @@ package lanes
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -316,4 +317,35 @@ func TestASettlementIsGivenUpWhenItTakesTooLong(t *testing.T) {
 func TestFollowUpsCountForTheSizeOfAWrite(t *testing.T) {
 	same(t, "size", (&settlement{}).size(), 1)
 	same(t, "size with two follow-ups", (&settlement{follow: Push{jobs: make([]engine.Job, 2)}}).size(), 3)
+}
+
+// What follows the job "bad" is in no lane, which no store takes. Outcomes that
+// are stored in the same step are not held up, and the job is not run for ever.
+func TestAnOutcomeThatNoStoreTakesHoldsUpNoOther(t *testing.T) {
+	inBubble(t, func(w *world) {
+		p := w.process()
+		var pool *Pool
+		pool = p.Add(w.config(func(_ context.Context, t *try) Verdict {
+			time.Sleep(time.Second) // so that the outcomes come together
+			v := fine
+			if t.ids[0] == "bad" {
+				v.Follow.Add(pool, nil, "")
+			}
+			return v
+		}))
+		p.start()
+		w.push(p, pool, "x", "1", "bad", "2")
+		w.at(time.Hour)
+		same(t, "stored outcomes", p.engine.done(engine.Done), 2)
+		same(t, "held", held(pool), 0)
+		w.once([]string{"1", "bad", "2"})
+		dead, err := w.outside.Dead(t.Context(), engine.DeadQuery{})
+		must(t, err)
+		if len(dead) != 1 || dead[0].Event.ID != "bad" {
+			t.Fatalf("the dead letters are %+v, want the job itself", dead)
+		}
+		if !strings.HasPrefix(dead[0].Reason, "its outcome can't be stored: ") {
+			t.Errorf("it is dead since %q", dead[0].Reason)
+		}
+	})
 }
