@@ -26,7 +26,7 @@ func (e *Engine) ask(ctx context.Context, req *engine.PushRequest, batches [][]*
 	channels := req.Channels
 	if e.client.Mode() != rueidis.ClientModeCluster {
 		for _, bs := range batches {
-			if len(bs) > 0 {
+			if len(bs) > 0 && !bs[0].hasPast() {
 				n := min(len(channels), askedAtOnce)
 				bs[0].asked, bs[0].audiences, bs[0].most = channels[:n], audiences, strconv.Itoa(req.MaxSubscribers)
 				channels, audiences = channels[n:], audiences[n:]
