@@ -36,13 +36,17 @@ func (e *Engine) Channels(ctx context.Context, prefix string) (map[string][]stri
 		for cursor := uint64(0); ; {
 			var page rueidis.ScanEntry
 			err := e.try(ctx, func(ctx context.Context) (err error) {
-				page, err = node.Do(ctx, node.B().Scan().Cursor(cursor).Match(escapeGlob(prefix)+"*").Count(scanCount).Type("set").Build()).AsScanEntry()
+				page, err = node.Do(ctx, node.B().Scan().Cursor(cursor).Match(escapeGlob(e.shared+prefix)+"*").Count(scanCount).Type("set").Build()).AsScanEntry()
 				return err
 			})
 			if err != nil {
 				return nil, err
 			}
-			if err := e.addMembers(ctx, page.Elements, now, channels); err != nil {
+			names := page.Elements
+			for i := range names {
+				names[i] = strings.TrimPrefix(names[i], e.shared)
+			}
+			if err := e.addMembers(ctx, names, now, channels); err != nil {
 				return nil, err
 			}
 			if cursor = page.Cursor; cursor == 0 {

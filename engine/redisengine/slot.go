@@ -62,13 +62,14 @@ var crcTable = func() (table [256]uint16) {
 
 // channelKeys are the keys of a channel's subscribers, all in one slot, so that
 // one script can see to them. The first is the name of the channel, in no
-// namespace: where the Ruby original keeps its subscribers, so that both may be
-// at work on one Redis.
+// namespace but that of Options.RedisNamespace: where the Ruby original keeps its
+// subscribers, so that both may be at work on one Redis.
 type channelKeys [3]string
 
 // channelTable makes the keys of channels, and remembers them.
 type channelTable struct {
 	namespace string
+	shared    string // what the keys start with that are shared with Ruby apps
 
 	mu    sync.RWMutex
 	keys  map[string]channelKeys
@@ -98,6 +99,7 @@ func (t *channelTable) of(channel string) channelKeys {
 
 // make is of without remembering.
 func (t *channelTable) make(channel string) channelKeys {
+	channel = t.shared + channel
 	tag := t.tagOf(slotOf(channel))
 	return channelKeys{channel, tag + ":registered:" + channel, tag + ":ends:" + channel}
 }
