@@ -55,10 +55,10 @@ func (s *subscriber) serveCallback(w http.ResponseWriter, r *http.Request) {
 	}
 	id, channel, err := "", "", wire.ErrNotJSON
 	if json.Valid(body) {
-		id, channel, err = wire.Identify(body)
+		id, channel, err = identify(body)
 	}
 	switch {
-	case errors.Is(err, wire.ErrNoChannel):
+	case errors.Is(err, wire.ErrNoChannel), errors.Is(err, wire.ErrSurrogate):
 		wire.Problem(w, http.StatusUnprocessableEntity, `Expected an event: {"id":…,"timestamp":…,"payload":…,"channel":…}, but `+err.Error()+".")
 		return
 	case err != nil:
@@ -94,6 +94,15 @@ func (s *subscriber) serveCallback(w http.ResponseWriter, r *http.Request) {
 	}
 	end(StepResult{Outcome: OutcomeOK})
 	w.WriteHeader(http.StatusOK)
+}
+
+// identify reads which event it is that arrives, if it is one that can be passed
+// on. The body must be valid JSON.
+func identify(body []byte) (id, channel string, err error) {
+	if err := wire.CheckText(body); err != nil {
+		return "", "", err
+	}
+	return wire.Identify(body)
 }
 
 // arrival is what one request brought, on its way into the store.
@@ -145,7 +154,7 @@ func (s *subscriber) serveBatch(w http.ResponseWriter, r *http.Request, body []b
 	item := &arrival{Waiter: coalesce.NewWaiter()}
 	signed := signed{header: r.Header, body: body}
 	err := wire.EachElement(body, func(i int, element []byte) {
-		id, channel, err := wire.Identify(element)
+		id, channel, err := identify(element)
 		if err != nil {
 			answer.Results = append(answer.Results, wire.BatchResult{Index: i, Status: http.StatusUnprocessableEntity, Detail: err.Error()})
 			return

@@ -56,9 +56,9 @@ func (p *publisher) addSubscriber(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	const want = `Expected {"callback_url":"https://…","channel":"…"}, but `
-	var reg wire.Registration
-	if err := json.Unmarshal(body, &reg); err != nil {
-		wire.Problem(w, http.StatusUnprocessableEntity, want+"the body is no such JSON object.")
+	reg, err := wire.ParseRegistration(body)
+	if err != nil {
+		wire.Problem(w, http.StatusUnprocessableEntity, want+err.Error()+".")
 		return
 	}
 	if err := checkChannel(reg.Channel); err != nil {
