@@ -235,6 +235,9 @@ func TestHandlerServiceTakesBatches(t *testing.T) {
 			`{"results":[{"index":0,"status":200,"unsubscribe":true},` +
 				`{"index":1,"status":422,"detail":"the body is not a JSON object"},` +
 				`{"index":3,"status":422,"detail":"the event has no \"channel\", or one that is not a non-empty string"}]}`},
+		{"with texts that can't be passed on", `[{"id":"6","payload":"\ud800","channel":"a"},` + good + `,` + "{\"id\":\"\xff\",\"channel\":\"a\"}]", 200,
+			`{"results":[{"index":0,"status":422,"detail":"a text has half of a surrogate pair (\\ud800 to \\udfff) without the other half, which is no character"},` +
+				`{"index":2,"status":422,"detail":"the body is not UTF-8"}]}`},
 		{"no array", good, 400, ""},
 		{"no JSON", `[`, 400, ""},
 		{"too large", `[` + strings.Repeat(" ", 5000) + `]`, 413, ""},

@@ -55,10 +55,10 @@ func (s *subscriber) serveCallback(w http.ResponseWriter, r *http.Request) {
 	}
 	id, channel, err := "", "", wire.ErrNotJSON
 	if json.Valid(body) {
-		id, channel, err = wire.Identify(body)
+		id, channel, err = identify(body)
 	}
 	switch {
-	case errors.Is(err, wire.ErrNoChannel):
+	case errors.Is(err, wire.ErrNoChannel), errors.Is(err, wire.ErrSurrogate):
 		wire.Problem(w, http.StatusUnprocessableEntity, `Expected an event: {"id":…,"timestamp":…,"payload":…,"channel":…}, but `+err.Error()+".")
 		return
 	case err != nil:
@@ -96,6 +96,15 @@ func (s *subscriber) serveCallback(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
+// identify reads which event it is that arrives, if it is one that can be passed
+// on. The body must be valid JSON.
+func identify(body []byte) (id, channel string, err error) {
+	if err := wire.CheckText(body); err != nil {
+		return "", "", err
+	}
+	return wire.Identify(body)
+}
+
 // arrival is what one request brought, on its way into the store.
 type arrival struct {
 	coalesce.Waiter
@@ -110,10 +119,22 @@ func (item *arrival) add(e *engine.Event, subscriptions []*Subscription) {
 
 func (item *arrival) size() int { return len(item.events) }
 
-// flushArrivals stores what several callbacks brought in one step.
+// flushArrivals stores what several callbacks brought in one step. Where the
+// store finds something that it can't take, each is seen to by itself.
 func (s *subscriber) flushArrivals(items []*arrival) {
 	ctx, cancel := context.WithTimeout(context.Background(), engineTimeout)
 	defer cancel()
+	all := s.storeArrivals(ctx, items)
+	for _, item := range items {
+		err := all
+		if len(items) > 1 && errors.Is(err, engine.ErrInvalid) { // perhaps because of another
+			err = s.storeArrivals(ctx, []*arrival{item})
+		}
+		item.Finish(err)
+	}
+}
+
+func (s *subscriber) storeArrivals(ctx context.Context, items []*arrival) error {
 	var push lanes.Push
 	for _, item := range items {
 		for i, e := range item.events {
@@ -123,9 +144,7 @@ func (s *subscriber) flushArrivals(items []*arrival) {
 		}
 	}
 	_, err := push.Store(ctx, s.engine, nil, 0)
-	for _, item := range items {
-		item.Finish(err)
-	}
+	return err
 }
 
 // serveBatch takes in several events in one step: all are stored, or none.
@@ -135,7 +154,7 @@ func (s *subscriber) serveBatch(w http.ResponseWriter, r *http.Request, body []b
 	item := &arrival{Waiter: coalesce.NewWaiter()}
 	signed := signed{header: r.Header, body: body}
 	err := wire.EachElement(body, func(i int, element []byte) {
-		id, channel, err := wire.Identify(element)
+		id, channel, err := identify(element)
 		if err != nil {
 			answer.Results = append(answer.Results, wire.BatchResult{Index: i, Status: http.StatusUnprocessableEntity, Detail: err.Error()})
 			return

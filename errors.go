@@ -15,8 +15,9 @@ var (
 	// ErrInvalidChannel is returned for a channel that is empty, too long, or
 	// has control characters or invalid UTF-8 in it.
 	ErrInvalidChannel = errors.New("toot: invalid channel")
-	// ErrInvalidPayload is returned for a payload that is no JSON or that
-	// encoding/json can't encode.
+	// ErrInvalidPayload is returned for a payload that is no JSON, that
+	// encoding/json can't encode, or whose text is not UTF-8 or has half of a
+	// surrogate pair.
 	ErrInvalidPayload = errors.New("toot: invalid payload")
 	// ErrTooLarge is returned for an event larger than Options.MaxEventBytes.
 	ErrTooLarge = errors.New("toot: event too large")

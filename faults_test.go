@@ -461,3 +461,64 @@ func TestCallsThatNeverReturnAreGivenUp(t *testing.T) {
 		})
 	}
 }
+
+// Calls that come together share a write. One that the store can't take fails
+// alone, whether it is published or arrives.
+func TestAnEventThatNoStoreTakesHoldsUpNoOther(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		var got runs
+		p := b.pair(toot.Options{}, &got)
+		var together atomic.Int64
+		refusing := func(c faultengine.Call) faultengine.Fault {
+			if c.Method != faultengine.Push {
+				return faultengine.Fault{}
+			}
+			together.Store(max(together.Load(), int64(len(c.Jobs))))
+			for _, j := range c.Jobs {
+				if strings.HasSuffix(j.Event.ID, "bad") {
+					return faultengine.Fault{Err: engine.ErrInvalid}
+				}
+			}
+			return faultengine.Fault{Delay: time.Second}
+		}
+		var calls sync.WaitGroup
+		concurrently := func(call func(id string, good bool)) {
+			for i := range 20 {
+				id, good := fmt.Sprintf("%d good", i), i%5 > 0
+				if !good {
+					id = fmt.Sprintf("%d bad", i)
+				}
+				calls.Go(func() { call(id, good) })
+			}
+			calls.Wait()
+			if n := together.Swap(0); n < 10 {
+				b.Errorf("at most %d jobs were stored together: nothing was shared", n)
+			}
+		}
+		p.publisher.engine.Play(refusing)
+		concurrently(func(id string, good bool) {
+			_, err := p.publisher.PublishAll(context.Background(), toot.Message{Channel: "a", ID: id})
+			if good && err != nil || !good && !errors.Is(err, engine.ErrInvalid) {
+				b.Errorf("publishing %s: %v", id, err)
+			}
+		})
+		b.empty(time.Minute, p.sent, p.received)
+		if got.all() != 16 {
+			b.Errorf("%d events were handled, want 16", got.all())
+		}
+		p.subscriber.engine.Play(refusing)
+		concurrently(func(id string, good bool) {
+			body := fmt.Sprintf(`{"id":"arrives %s","channel":"a"}`, id)
+			w := httptest.NewRecorder()
+			p.subscriber.HandlerService().ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body)))
+			if good && w.Code != http.StatusOK || !good && w.Code != http.StatusServiceUnavailable {
+				b.Errorf("%s was answered with %d", id, w.Code)
+			}
+		})
+		b.empty(time.Minute, p.sent, p.received)
+		if got.all() != 32 {
+			b.Errorf("%d events were handled, want 32", got.all())
+		}
+		p.stop()
+	})
+}

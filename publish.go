@@ -2,6 +2,7 @@ package toot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -138,13 +139,18 @@ type publication struct {
 
 func (p *publication) size() int { return len(p.events) }
 
-// flushPublications writes what several calls publish in one step.
+// flushPublications writes what several calls publish in one step. Where the
+// store finds something that it can't take, each call is seen to by itself.
 func (p *publisher) flushPublications(items []*publication) {
 	ctx, cancel := context.WithTimeout(context.Background(), engineTimeout)
 	defer cancel()
 	failed := p.storeAll(ctx, items)
 	for _, item := range items {
-		item.Finish(failed.of(item))
+		err := failed.of(item)
+		if len(items) > 1 && errors.Is(err, engine.ErrInvalid) { // perhaps because of another
+			err = p.storeAll(ctx, []*publication{item}).of(item)
+		}
+		item.Finish(err)
 	}
 }
 

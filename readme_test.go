@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,11 +67,27 @@ func TestTheREADMEsAppsExchangeAnEvent(t *testing.T) {
 	lines := bufio.NewScanner(run("subscriber"))
 	for lines.Scan() {
 		if strings.Contains(lines.Text(), "was updated at 20") {
+			servesWithSlash(t, publisher, "/subscriptions", http.StatusOK)
+			servesWithSlash(t, subscriber, "/callbacks", http.StatusMethodNotAllowed)
 			return
 		}
 		t.Log(lines.Text())
 	}
 	t.Error("the subscriber ended without an event")
+}
+
+// servesWithSlash: a service is at its path and at that with a slash, and what
+// is below is none. Ruby peers follow no redirects.
+func servesWithSlash(t *testing.T, host, path string, status int) {
+	t.Helper()
+	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	for path, want := range map[string]int{path: status, path + "/": status, path + "/more": http.StatusNotFound} {
+		res := must2(client.Get("http://" + host + path))
+		_ = res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("GET %s was answered with %d, want %d", path, res.StatusCode, want)
+		}
+	}
 }
 
 func freePort(t *testing.T) string {

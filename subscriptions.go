@@ -1,7 +1,6 @@
 package toot
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -69,9 +68,9 @@ func (p *publisher) addSubscriber(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	const want = `Expected {"callback_url":"https://…","channel":"…"}, but `
-	var reg wire.Registration
-	if err := json.Unmarshal(body, &reg); err != nil {
-		wire.Problem(w, http.StatusUnprocessableEntity, want+"the body is no such JSON object.")
+	reg, err := wire.ParseRegistration(body)
+	if err != nil {
+		wire.Problem(w, http.StatusUnprocessableEntity, want+err.Error()+".")
 		return
 	}
 	if err := checkChannel(reg.Channel); err != nil {
@@ -153,8 +152,9 @@ func (p *publisher) refuse(w http.ResponseWriter, r *http.Request, reg wire.Regi
 func (p *publisher) removeSubscriber(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	reg := wire.Registration{Channel: query.Get("channel"), CallbackURL: query.Get("callback_url")}
-	if strings.TrimSpace(reg.Channel) == "" || strings.TrimSpace(reg.CallbackURL) == "" {
-		wire.Problem(w, http.StatusBadRequest, "Expected the query parameters channel and callback_url.")
+	const want = "Expected the query parameters channel and callback_url."
+	if strings.TrimSpace(reg.Channel) == "" || !query.Has("callback_url") {
+		wire.Problem(w, http.StatusBadRequest, want)
 		return
 	}
 	removed := false
@@ -173,7 +173,12 @@ func (p *publisher) removeSubscriber(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if !removed {
+	switch {
+	case removed:
+	case strings.TrimSpace(reg.CallbackURL) == "": // the Ruby gem may have taken such a one
+		wire.Problem(w, http.StatusBadRequest, want)
+		return
+	default:
 		wire.Problem(w, http.StatusNotFound, "That callback_url is not subscribed to that channel.")
 		return
 	}

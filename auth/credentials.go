@@ -94,6 +94,17 @@ func (c *Credentials) Add(ctx context.Context, username, password string) error 
 	return c.put(ctx, username, proof)
 }
 
+// AddWith is Add of a user with these rights, never with more for a moment.
+func (c *Credentials) AddWith(ctx context.Context, username, password string, rights Rights) error {
+	if err := check(username, password); err != nil {
+		return err
+	}
+	if err := c.Grant(ctx, username, rights); err != nil {
+		return err
+	}
+	return c.Add(ctx, username, password)
+}
+
 // Generate adds a user whose name is name and 32 hexadecimal digits, with a
 // password of 32 more. It is the only time that the password can be seen.
 func (c *Credentials) Generate(ctx context.Context, name string) (username, password string, err error) {

@@ -62,7 +62,8 @@ type Engine interface {
 	// if the last AddSubscriber was at least that long ago: an answer to a
 	// request that began before a registration says nothing about that
 	// registration. One whose age the store does not know, because another
-	// program wrote it, counts as old.
+	// program wrote it, counts as old. So that what other programs wrote can
+	// be removed, an empty callback URL is not ErrInvalid here.
 	RemoveSubscriber(ctx context.Context, channel, callbackURL string, olderThan time.Duration) (removed bool, err error)
 
 	// Subscribers returns the callback URLs of a channel, as of a moment

@@ -62,6 +62,12 @@ type Job struct {
 	// long by whoever pushes it, so that it can be worked on at once without
 	// being read back. Delay is then ignored.
 	Lease time.Duration
+	// Past, unless nil, is what has become of a job before it came here, from
+	// another queue: a Retry or a Bury. In one step the job is stored as if it
+	// had been claimed once and had come to that outcome, whose Ticket and
+	// Follow are ignored, as are Delay and Lease. There is no ticket. A job
+	// that is already there stays as it is. In Outcome.Follow it must be nil.
+	Past *Outcome
 }
 
 // Ticket names one claim of one job. Only the engine that issued it

@@ -45,6 +45,13 @@ func (j *Job) validate(follows bool) error {
 		return invalid("a job without an event")
 	case j.Event != nil && j.Event.ID == "":
 		return invalid("an event without an ID")
+	case j.Past == nil:
+	case follows:
+		return invalid("a follow-up job with a past")
+	case j.Past.Result != Retry && j.Past.Result != Bury:
+		return invalid("a job with a past whose result is %d", j.Past.Result)
+	case j.Past.Attempt < 0:
+		return invalid("a job with a past of %d attempts", j.Past.Attempt)
 	}
 	return j.Lane.Validate()
 }

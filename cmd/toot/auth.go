@@ -76,10 +76,12 @@ as strong as the password is random. See also toot auth generate.`,
 			if err != nil {
 				return err
 			}
-			if err := users.Grant(ctx, args[0], f.rights); err != nil { // first: never more than that
-				return invalidIsUsage(err)
+			if f.rights.Operator || len(f.rights.Prefixes) > 0 {
+				err = users.AddWith(ctx, args[0], password, f.rights)
+			} else { // one who is there keeps his rights
+				err = users.Add(ctx, args[0], password)
 			}
-			if err := users.Add(ctx, args[0], password); err != nil {
+			if err != nil {
 				return invalidIsUsage(err)
 			}
 			fmt.Fprintf(c.out, "Added %s.\n", ui.Clean(args[0]))

@@ -219,7 +219,12 @@ func TestServeRefusesWhatItDoesNotUnderstand(t *testing.T) {
 		{"413", []string{"-H", "Transfer-Encoding: chunked", "--data-binary", "@" + big, "/publish/users"}},
 		{"422", []string{"-d", "{}", "/publish/a%00b"}},
 		{"422", []string{"-d", "\"\xff\"", "/publish/users"}},
+		{"422", []string{"-d", `"\ud800"`, "/publish/users"}},
 		{"422", []string{"-d", "{}", "/subscriptions"}},
+		{"422", []string{"-d", "{}", "/subscriptions/"}},
+		{"422", []string{"-d", `{"callback_url":"http://localhost/","Channel":"users"}`, "/subscriptions"}},
+		{"200", []string{"/subscriptions/"}},
+		{"404", []string{"/subscriptions/users"}},
 		{"200", []string{"/healthz"}},
 	} {
 		args := slices.Clone(c.args)

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/redis/rueidis"
 	"github.com/spf13/cobra"
 
 	"github.com/watermarkchurch/toot-go/cmd/toot/internal/sidekiq"
@@ -23,6 +22,7 @@ import (
 // sidekiqImport is what toot import-sidekiq was asked for.
 type sidekiqImport struct {
 	redis, store  string
+	namespace     string // of redis-namespace
 	queues        []string
 	subscriptions []string
 	dryRun, force bool
@@ -42,9 +42,15 @@ retried or are dead into a store, where an app in Go goes on with them. Jobs of
 others are left alone. Subscribers and credentials need no moving: both use
 them where they are.
 
-Stop Sidekiq first. Every job is stored before it is removed from Sidekiq; when
-this is stopped half-way, run it again. Web processes that still run the gem may
-go on adding jobs: run it again later.
+Stop Sidekiq first. Every job is stored, in one step, as it is in Sidekiq (dead,
+or due again at its time with its tries counted) before it is removed from there.
+When this is stopped half-way, run it again within the store's dedupe window (an
+hour unless the app says otherwise), which recognises what was stored. Web
+processes that still run the gem may go on adding jobs: run it again later.
+
+Where the Ruby app uses redis-namespace, say which with --redis-namespace; the
+app in Go has to be told, too (?redis_namespace=… in the name of its store), as
+its subscribers and credentials are there as well.
 
 Received events wait for the subscription by the channel's full name, which is
 what an app calls its first one unless told otherwise. --subscription gives
@@ -52,6 +58,7 @@ another name, or none ("CHANNEL=") to leave that channel's jobs in Sidekiq.`,
 		Example: `  toot import-sidekiq --redis redis://localhost --dry-run
   toot import-sidekiq --redis redis://localhost --queue default --queue toot
   toot import-sidekiq --redis redis://localhost?namespace=shop
+  toot import-sidekiq --redis redis://localhost --redis-namespace myapp
   toot import-sidekiq --redis redis://localhost --store sqlite:shop.db`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -64,6 +71,7 @@ another name, or none ("CHANNEL=") to leave that channel's jobs in Sidekiq.`,
 	flags := cmd.Flags()
 	flags.StringVar(&o.redis, "redis", "", "Sidekiq's Redis: redis://HOST[:PORT][/DB]")
 	flags.StringVar(&o.store, "store", "", "where to move the jobs: "+anyengine.Help+" (default: $TOOT_STORE, else the same Redis)")
+	flags.StringVar(&o.namespace, "redis-namespace", "", "what the gem redis-namespace puts before Sidekiq's keys, without the colon")
 	flags.StringArrayVar(&o.queues, "queue", nil, "look into this queue; repeatable (default: all)")
 	flags.StringArrayVar(&o.subscriptions, "subscription", nil, "CHANNEL=NAME: the subscription that handles a channel's events; repeatable")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "only count")
@@ -79,6 +87,7 @@ func (o *sidekiqImport) check() error {
 	if scheme, _, ok := strings.Cut(o.redis, "://"); !ok || !strings.HasPrefix(scheme, "redis") && !strings.HasPrefix(scheme, "valkey") {
 		return usagef("--redis must be a URL such as redis://localhost:6379/0")
 	}
+	o.namespace = strings.TrimSuffix(cmp.Or(o.namespace, anyengine.RedisNamespace(o.redis)), ":")
 	o.names, o.used = map[string]string{}, map[string]string{}
 	for _, s := range o.subscriptions {
 		channel, name, ok := strings.Cut(s, "=")
@@ -114,7 +123,8 @@ func (c *command) runImport(ctx context.Context, o *sidekiqImport) error {
 		return err
 	}
 	defer client.Close()
-	if err := c.checkSidekiq(ctx, client, o); err != nil {
+	from := &sidekiq.Installation{Client: client, Namespace: o.namespace}
+	if err := c.checkSidekiq(ctx, from, o); err != nil {
 		return err
 	}
 	var to anyengine.Store
@@ -125,13 +135,13 @@ func (c *command) runImport(ctx context.Context, o *sidekiqImport) error {
 		}
 		defer func() { _ = to.Close() }()
 	}
-	total, err := sidekiq.Size(ctx, client, o.queues)
+	total, err := from.Size(ctx, o.queues)
 	if err != nil {
 		return err
 	}
 	progress := c.err.NewProgress(total)
 	defer progress.End()
-	counts, err := sidekiq.Import(ctx, client, to, sidekiq.Options{
+	counts, err := from.Import(ctx, to, sidekiq.Options{
 		Queues:        o.queues,
 		Subscriptions: o.subscriptionsTo,
 		DryRun:        o.dryRun,
@@ -146,19 +156,48 @@ func (c *command) runImport(ctx context.Context, o *sidekiqImport) error {
 		return errInterrupted
 	case err != nil:
 		return fmt.Errorf("after %s, run it again to go on: %w", ui.Plural(counts.Moved(), "job"), err)
-	case o.json:
-		return c.out.JSON(asImportJSON(o, counts))
 	}
-	c.showImport(o, counts)
+	elsewhere, err := from.Elsewhere(ctx)
+	if err != nil {
+		return err
+	}
+	if o.json {
+		if err := c.out.JSON(asImportJSON(o, counts, elsewhere)); err != nil {
+			return err
+		}
+	} else {
+		c.showImport(o, counts)
+	}
+	return c.showElsewhere(elsewhere, counts.Moved())
+}
+
+// showElsewhere says which jobs are in other namespaces of redis-namespace. If
+// nothing was moved, it is the wrong one that was looked into.
+func (c *command) showElsewhere(elsewhere map[string]int, moved int) error {
+	var there []string
+	for _, namespace := range slices.Sorted(maps.Keys(elsewhere)) {
+		do := "give --redis-namespace " + ui.Clean(namespace)
+		if namespace == "" {
+			do = "leave out --redis-namespace"
+		}
+		there = append(there, fmt.Sprintf("%s (%s)", ui.Plural(elsewhere[namespace], "job"), do))
+	}
+	switch {
+	case len(there) == 0:
+	case moved == 0:
+		return fmt.Errorf("there is no job to move here, but on the same Redis there are, behind redis-namespace: %s", strings.Join(there, ", "))
+	default:
+		c.err.Say("There are more jobs on the same Redis, behind redis-namespace: %s", strings.Join(there, ", "))
+	}
 	return nil
 }
 
 // checkSidekiq makes sure that nobody runs jobs while they are moved.
-func (c *command) checkSidekiq(ctx context.Context, client rueidis.Client, o *sidekiqImport) error {
+func (c *command) checkSidekiq(ctx context.Context, from *sidekiq.Installation, o *sidekiqImport) error {
 	if o.dryRun || o.force {
 		return nil
 	}
-	running, err := sidekiq.Running(ctx, client)
+	running, err := from.Running(ctx)
 	if err != nil || len(running) == 0 {
 		return err
 	}
@@ -188,13 +227,10 @@ func (c *command) showImport(o *sidekiqImport, n sidekiq.Counts) {
 		var all sidekiq.Count
 		for _, place := range importPlaces(n) {
 			t.Add(place.name, number(place.FanOut, ui.Plain), number(place.Deliver, ui.Plain), number(place.Handle, ui.Plain))
-			all.FanOut, all.Deliver, all.Handle, all.Again = all.FanOut+place.FanOut, all.Deliver+place.Deliver, all.Handle+place.Handle, all.Again+place.Again
+			all.FanOut, all.Deliver, all.Handle = all.FanOut+place.FanOut, all.Deliver+place.Deliver, all.Handle+place.Handle
 		}
 		t.Add(ui.Cell{Text: "all", Color: ui.Bold}, number(all.FanOut, ui.Bold), number(all.Deliver, ui.Bold), number(all.Handle, ui.Bold))
 		c.out.Table(&t)
-		if all.Again > 0 {
-			c.out.Say("  %s had been moved by an earlier run already", ui.Count(all.Again))
-		}
 	}
 	if len(o.used) > 0 && n.Moved() > 0 {
 		c.out.Say("\nWhat is to be handled waits for subscriptions of these names:")
@@ -234,13 +270,14 @@ type importJSON struct {
 	Jobs          map[string]importCountJSON `json:"jobs"`
 	Subscriptions map[string]string          `json:"subscriptions"`
 	Left          importLeftJSON             `json:"left"`
+	// Elsewhere has the jobs in other namespaces of redis-namespace.
+	Elsewhere map[string]int `json:"elsewhere,omitempty"`
 }
 
 type importCountJSON struct {
 	FanOut  int `json:"fanout"`
 	Deliver int `json:"deliver"`
 	Handle  int `json:"handle"`
-	Again   int `json:"again"`
 }
 
 type importLeftJSON struct {
@@ -249,10 +286,10 @@ type importLeftJSON struct {
 	Unreadable   int `json:"unreadable"`
 }
 
-func asImportJSON(o *sidekiqImport, n sidekiq.Counts) importJSON {
+func asImportJSON(o *sidekiqImport, n sidekiq.Counts, elsewhere map[string]int) importJSON {
 	out := importJSON{
 		DryRun: o.dryRun, Store: anyengine.Redact(o.store), Moved: n.Moved(), Jobs: map[string]importCountJSON{},
-		Subscriptions: o.used, Left: importLeftJSON{n.Other, n.Unsubscribed, n.Unreadable},
+		Subscriptions: o.used, Left: importLeftJSON{n.Other, n.Unsubscribed, n.Unreadable}, Elsewhere: elsewhere,
 	}
 	for _, p := range importPlaces(n) {
 		out.Jobs[p.name] = importCountJSON(p.Count)

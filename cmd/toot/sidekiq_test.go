@@ -15,7 +15,7 @@ import (
 	"time"
 
 	toot "github.com/watermarkchurch/toot-go"
-	"github.com/watermarkchurch/toot-go/engine/redisengine"
+	"github.com/watermarkchurch/toot-go/engine/anyengine"
 	"github.com/watermarkchurch/toot-go/internal/testing/redistest"
 )
 
@@ -160,9 +160,9 @@ func (c *tally) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 }
 
 // goApp is the app that takes over: it delivers and handles what was moved.
-func goApp(t *testing.T, url string, handled *tally) {
+func goApp(t *testing.T, store string, handled *tally) {
 	t.Helper()
-	e, err := redisengine.Open(t.Context(), url, &redisengine.Options{Logger: slog.New(slog.DiscardHandler)})
+	e, err := anyengine.Open(t.Context(), store, anyengine.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,7 +272,7 @@ func TestImportSidekiq(t *testing.T) {
 }
 
 // TestImportSidekiqKilled: a kill at any moment loses nothing and doubles
-// nothing, once it is run again.
+// nothing, once it is run again. What is dead stays dead at every moment.
 func TestImportSidekiqKilled(t *testing.T) {
 	var delivered, handled tally
 	endpoint := httptest.NewServer(&delivered)
@@ -287,6 +287,9 @@ func TestImportSidekiqKilled(t *testing.T) {
 			[]string{"RPUSH", "queue:default", r.call("c"+id, ""), r.handle("h" + id)},
 			[]string{"ZADD", "retry", at(3600), r.call("r"+id, rubyFailure(2, "status 500"))},
 		)
+		if i%3 == 0 {
+			commands = append(commands, []string{"ZADD", "dead", at(-3600), r.call("d"+id, rubyFailure(26, "status 500"))})
+		}
 	}
 	r.do(commands...)
 	all, kills := r.waiting(), 0
@@ -308,15 +311,15 @@ func TestImportSidekiqKilled(t *testing.T) {
 		t.Errorf("what is not toot's has changed:\n%.2000s\nwas\n%s", left, untouched)
 	}
 	var stats struct {
-		Waiting  int
-		InFlight int `json:"in_flight"`
+		Waiting, Retrying, Dead int
+		InFlight                int `json:"in_flight"`
 	}
 	res = command(t, "stats", "--store", r.URL(), "--json")
 	if err := json.Unmarshal([]byte(res.stdout), &stats); err != nil {
 		t.Fatal(err)
 	}
-	if got := stats.Waiting + stats.InFlight; got != 3*n {
-		t.Errorf("%d jobs were moved, want %d", got, 3*n)
+	if stats.Waiting != 3*n || stats.Retrying != n || stats.InFlight != 0 || stats.Dead != n/3 {
+		t.Errorf("moved %+v, want %d jobs, %d of them to be retried, and %d dead ones", stats, 3*n, n, n/3)
 	}
 	goApp(t, r.URL(), &handled)
 	eventually(t, "what was due is delivered and handled", func() bool { return delivered.size() >= n && handled.size() >= n })
@@ -325,7 +328,42 @@ func TestImportSidekiqKilled(t *testing.T) {
 			t.Fatalf("event %d was delivered %d times and handled %d times", i, c, h)
 		}
 	}
-	t.Logf("%d jobs moved in spite of %d kills, each once", 3*n, kills)
+	if delivered.size() != n {
+		t.Errorf("%d events were delivered, want %d: others than those that were due", delivered.size(), n)
+	}
+	t.Logf("%d jobs moved in spite of %d kills, each once", 3*n+n/3, kills)
+}
+
+// TestImportSidekiqBehindRedisNamespace: the Ruby app puts "myapp:" before every
+// key. That is found, and named, where it was not asked for.
+func TestImportSidekiqBehindRedisNamespace(t *testing.T) {
+	var delivered, handled tally
+	endpoint := httptest.NewServer(&delivered)
+	defer endpoint.Close()
+	r := &rubyInstallation{redistest.Start(t), t, endpoint.URL + "/callbacks"}
+	channel := rubyPrefix + "users.updated.v1"
+	r.do(
+		[]string{"SADD", "myapp:" + channel, r.callback},
+		[]string{"SADD", "myapp:queues", "default"},
+		[]string{"LPUSH", "myapp:queue:default", r.publish("published"), r.call("called", ""), r.handle("handled")},
+		[]string{"ZADD", "myapp:dead", at(-3600), r.call("dead", rubyFailure(26, "status 500"))},
+	)
+	for _, namespace := range []string{"", "yourapp"} {
+		res := command(t, "import-sidekiq", "--redis", r.URL(), "--redis-namespace", namespace)
+		wantCode(t, res, 1)
+		wantContains(t, res.stderr, "4 jobs (give --redis-namespace myapp)")
+	}
+	res := command(t, "import-sidekiq", "--redis", r.URL()+"?namespace=shop", "--redis-namespace", "myapp", "--dry-run", "--json")
+	wantCode(t, res, 0)
+	wantContains(t, res.stdout, `"moved":4`, "?namespace=shop")
+	r.do([]string{"SADD", "queues", "default"}, []string{"LPUSH", "queue:default", r.handle("elsewhere")})
+	res = command(t, "import-sidekiq", "--redis", r.URL()+"?namespace=shop&redis_namespace=myapp")
+	wantCode(t, res, 0)
+	wantContains(t, res.stdout, "Moved 4 jobs to redis://"+r.Addr()+"?namespace=shop&redis_namespace=myapp\n")
+	wantContains(t, res.stderr, "1 job (leave out --redis-namespace)")
+
+	goApp(t, r.URL()+"?namespace=shop&redis_namespace=myapp", &handled)
+	eventually(t, "what was due is delivered and handled", func() bool { return delivered.size() == 2 && handled.size() == 1 })
 }
 
 func TestImportSidekiqToAnotherStore(t *testing.T) {

@@ -17,20 +17,24 @@ import (
 // subscriptionVerb is what is done about a callback URL and a channel.
 type subscriptionVerb struct {
 	use, short   string
+	more         string // of the description
 	done, needno string // what to say
 	do           func(*peer.Publisher, context.Context, string, string) (bool, error)
 }
 
 func (c *command) subscribe() *cobra.Command {
 	return c.subscriptionCommand(subscriptionVerb{
-		"subscribe", "Have a publisher send events to a callback URL", "subscribed", "was subscribed already",
+		"subscribe", "Have a publisher send events to a callback URL", "", "subscribed", "was subscribed already",
 		(*peer.Publisher).Subscribe,
 	})
 }
 
 func (c *command) unsubscribe() *cobra.Command {
 	return c.subscriptionCommand(subscriptionVerb{
-		"unsubscribe", "Have a publisher stop sending events to a callback URL", "unsubscribed", "was not subscribed",
+		"unsubscribe", "Have a publisher stop sending events to a callback URL", `
+
+Publishers in Ruby take any text for a callback URL. What is none gets no
+events, and is removed in the same way: an empty one with --callback-url ''.`, "unsubscribed", "was not subscribed",
 		(*peer.Publisher).Unsubscribe,
 	})
 }
@@ -38,14 +42,24 @@ func (c *command) unsubscribe() *cobra.Command {
 func (c *command) subscriptionCommand(verb subscriptionVerb) *cobra.Command {
 	var p publisherFlag
 	var channels []string
+	var callbackURL string
 	cmd := &cobra.Command{
 		Use:   verb.use + " CALLBACK_URL --channel CHANNEL…",
 		Short: verb.short,
 		Long: verb.short + `. Channels are full names, with the
-publisher's prefix. It is safe to repeat.`,
+publisher's prefix. It is safe to repeat.` + verb.more,
 		Example: fmt.Sprintf("  toot %s https://app.example.org/callbacks --channel users.updated.v1 --publisher https://users.example.org/subscriptions", verb.use),
-		Args:    cobra.ExactArgs(1),
+		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			flagged := cmd.Flags().Changed("callback-url")
+			switch {
+			case len(args) == 1 && flagged:
+				return usagef("one callback URL, please: as the argument, or with --callback-url")
+			case len(args) == 1:
+				callbackURL = args[0]
+			case !flagged:
+				return usagef("which callback URL? Name it as the argument, or with --callback-url")
+			}
 			if len(channels) == 0 {
 				return usagef("which channel? Name one, or several, with --channel")
 			}
@@ -54,7 +68,7 @@ publisher's prefix. It is safe to repeat.`,
 				return err
 			}
 			for _, channel := range channels {
-				changed, err := verb.do(publisher, cmd.Context(), channel, args[0])
+				changed, err := verb.do(publisher, cmd.Context(), channel, callbackURL)
 				if err != nil {
 					return err
 				}
@@ -69,6 +83,7 @@ publisher's prefix. It is safe to repeat.`,
 	}
 	p.add(cmd.Flags())
 	cmd.Flags().StringArrayVarP(&channels, "channel", "c", nil, "a channel; may be given several times")
+	cmd.Flags().StringVar(&callbackURL, "callback-url", "", "the callback URL, instead of the argument")
 	return cmd
 }
 
@@ -106,6 +121,9 @@ func (c *command) showSubscriptions(list map[string][]string, asJSON bool) error
 			shown := url
 			if strings.ContainsAny(url, "@?") {
 				shown = anyengine.Redact(url)
+			}
+			if shown == "" && !asJSON {
+				shown = "''"
 			}
 			if asJSON {
 				err := c.out.JSON(struct {

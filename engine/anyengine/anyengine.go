@@ -3,6 +3,7 @@
 package anyengine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,8 +33,10 @@ type Options struct {
 	// Existing makes a SQLite file that is not there an error. Otherwise it
 	// is created.
 	Existing bool
-	// Namespace is used on Redis unless the name of the store has one.
-	Namespace string
+	// Namespace and RedisNamespace are used on Redis unless the name of the
+	// store has them, see redisengine.Options.
+	Namespace      string
+	RedisNamespace string
 	// Retention is how long the store remembers what is over.
 	Retention engine.Retention
 	Logger    *slog.Logger
@@ -50,7 +53,7 @@ const openTimeout = 10 * time.Second
 
 // Open opens a store by its name: "sqlite:PATH", a path that has a slash in
 // it or ends in .db, or a URL as package redisengine takes it, which may have
-// a setting more, ?namespace=….
+// two settings more, ?namespace=… and ?redis_namespace=….
 func Open(ctx context.Context, name string, o Options) (Store, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -59,7 +62,7 @@ func Open(ctx context.Context, name string, o Options) (Store, error) {
 		return openSQLite(path, o)
 	}
 	scheme, _, isURL := strings.Cut(name, "://")
-	if isURL && (strings.HasPrefix(scheme, "redis") || strings.HasPrefix(scheme, "valkey")) {
+	if isURL && isRedis(scheme) {
 		return openRedis(ctx, name, o)
 	}
 	if name == "" {
@@ -97,52 +100,87 @@ func openSQLite(path string, o Options) (Store, error) {
 }
 
 func openRedis(ctx context.Context, name string, o Options) (Store, error) {
-	name, namespace, err := cutNamespace(name)
+	name, settings, err := cutSettings(name)
 	if err != nil {
 		return nil, err
 	}
-	if namespace == "" {
-		namespace = o.Namespace
-	}
 	ctx, cancel := context.WithTimeoutCause(ctx, openTimeout, errNoAnswer)
 	defer cancel()
-	e, err := redisengine.Open(ctx, name, &redisengine.Options{Namespace: namespace, Retention: o.Retention, Logger: o.Logger})
+	e, err := redisengine.Open(ctx, name, &redisengine.Options{
+		Namespace: cmp.Or(settings.Get("namespace"), o.Namespace), RedisNamespace: cmp.Or(settings.Get("redis_namespace"), o.RedisNamespace),
+		Retention: o.Retention, Logger: o.Logger,
+	})
 	if err != nil {
 		return nil, err
 	}
 	return e, nil
 }
 
-// cutNamespace takes the setting out that is not the engine's.
-func cutNamespace(name string) (rest, namespace string, err error) {
+// cutSettings takes the settings out that are not those of the connection.
+func cutSettings(name string) (rest string, settings url.Values, err error) {
 	rest, query, ok := strings.Cut(name, "?")
 	if !ok {
-		return name, "", nil
+		return name, nil, nil
 	}
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		return "", "", fmt.Errorf("%w: what follows the ? is not escaped as it must be", ErrName)
+		return "", nil, fmt.Errorf("%w: what follows the ? is not escaped as it must be", ErrName)
 	}
-	namespace = values.Get("namespace")
-	values.Del("namespace")
+	settings = url.Values{}
+	for _, setting := range []string{"namespace", "redis_namespace"} {
+		if values.Has(setting) {
+			settings.Set(setting, values.Get(setting))
+			values.Del(setting)
+		}
+	}
 	if len(values) > 0 {
 		rest += "?" + values.Encode()
 	}
-	return rest, namespace, nil
+	return rest, settings, nil
 }
 
-// Redact returns the name of a store, or any URL, without what may be secret.
+// shownSettings are those of a store's name that are no secret.
+var shownSettings = []string{"namespace", "redis_namespace", "sentinel_user", "skip_verify"}
+
+// Redact returns the name of a store, or any URL, without what may be secret:
+// user and password, and whatever follows a ? but the settings of a store that
+// are none.
 func Redact(name string) string {
 	scheme, rest, isURL := strings.Cut(name, "://")
 	if !isURL {
 		return name
 	}
-	rest, _, hasQuery := strings.Cut(rest, "?")
+	rest, query, hasQuery := strings.Cut(rest, "?")
 	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
 		rest = "redacted" + rest[at:]
 	}
 	if hasQuery {
-		rest += "?redacted"
+		rest += "?" + redactQuery(query, isRedis(scheme))
 	}
 	return scheme + "://" + rest
+}
+
+func redactQuery(query string, isStore bool) string {
+	values, err := url.ParseQuery(query)
+	if err != nil || !isStore {
+		return "redacted"
+	}
+	shown := url.Values{}
+	for _, setting := range shownSettings {
+		if values.Has(setting) {
+			shown.Set(setting, values.Get(setting))
+			values.Del(setting)
+		}
+	}
+	switch {
+	case len(values) == 0:
+		return shown.Encode()
+	case len(shown) == 0:
+		return "redacted"
+	}
+	return shown.Encode() + "&redacted"
+}
+
+func isRedis(scheme string) bool {
+	return strings.HasPrefix(scheme, "redis") || strings.HasPrefix(scheme, "valkey")
 }

@@ -37,8 +37,12 @@ func TestErrorsTellNoSecrets(t *testing.T) {
 
 func TestRedact(t *testing.T) {
 	for in, want := range map[string]string{
-		"redis://u:p@h:1/0?a=b":                "redis://redacted@h:1/0?redacted",
-		"redis://h":                            "redis://h",
+		"redis://u:p@h:1/0?a=b":    "redis://redacted@h:1/0?redacted",
+		"redis://h":                "redis://h",
+		"redis://h?namespace=shop": "redis://h?namespace=shop",
+		"rediss://h?skip_verify=1&sentinel_password=p&redis_namespace=a%26b": "rediss://h?redis_namespace=a%26b&skip_verify=1&redacted",
+		"redis://h?namespace=%zz":              "redis://h?redacted",
+		"https://h/cb?namespace=secret":        "https://h/cb?redacted",
 		"sqlite:/x/y@z?.db":                    "sqlite:/x/y@z?.db",
 		"redis+sentinel://u:p/@/w@h1:1,h2/m/0": "redis+sentinel://redacted@h1:1,h2/m/0",
 	} {
@@ -48,15 +52,16 @@ func TestRedact(t *testing.T) {
 	}
 }
 
-func TestCutNamespace(t *testing.T) {
-	for in, want := range map[string][2]string{
-		"redis://h":                            {"redis://h", ""},
-		"redis://h?namespace=shop":             {"redis://h", "shop"},
-		"rediss://h?skip_verify=1&namespace=s": {"rediss://h?skip_verify=1", "s"},
+func TestCutSettings(t *testing.T) {
+	for in, want := range map[string][3]string{
+		"redis://h":                            {"redis://h", "", ""},
+		"redis://h?namespace=shop":             {"redis://h", "shop", ""},
+		"rediss://h?skip_verify=1&namespace=s": {"rediss://h?skip_verify=1", "s", ""},
+		"redis://h?redis_namespace=a:b":        {"redis://h", "", "a:b"},
 	} {
-		rest, namespace, err := cutNamespace(in)
-		if err != nil || rest != want[0] || namespace != want[1] {
-			t.Errorf("%s: %q, %q, %v, want %q", in, rest, namespace, err, want)
+		rest, settings, err := cutSettings(in)
+		if err != nil || rest != want[0] || settings.Get("namespace") != want[1] || Namespace(in) != want[1] || RedisNamespace(in) != want[2] {
+			t.Errorf("%s: %q, %q, %v, want %q", in, rest, settings, err, want)
 		}
 	}
 }

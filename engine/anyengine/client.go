@@ -11,7 +11,7 @@ import (
 
 // Client connects to the Redis server, or servers, of a store's name.
 func Client(ctx context.Context, name string) (rueidis.Client, error) {
-	url, _, err := cutNamespace(name)
+	url, _, err := cutSettings(name)
 	if err != nil {
 		return nil, err
 	}
@@ -22,8 +22,14 @@ func Client(ctx context.Context, name string) (rueidis.Client, error) {
 
 // Namespace returns the setting ?namespace=… of a store's name.
 func Namespace(name string) string {
-	_, namespace, _ := cutNamespace(name)
-	return namespace
+	_, settings, _ := cutSettings(name)
+	return settings.Get("namespace")
+}
+
+// RedisNamespace returns the setting ?redis_namespace=… of a store's name.
+func RedisNamespace(name string) string {
+	_, settings, _ := cutSettings(name)
+	return settings.Get("redis_namespace")
 }
 
 var errNoAnswer = errors.New("the server did not answer within 10 seconds")

@@ -142,6 +142,7 @@ const (
 // groups are in the order in which a new engine is best made to pass them.
 var groups = []group{
 	{"Push", pushChecks},
+	{"Past", pastChecks},
 	{"Identity", identityChecks},
 	{"Claim", claimChecks},
 	{"Next", nextChecks},

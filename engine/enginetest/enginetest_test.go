@@ -18,7 +18,7 @@ type mutant struct {
 }
 
 var mutants = slices.Concat(
-	pushMutants, identityMutants, audienceMutants, claimMutants, settleMutants, releaseMutants, leaseMutants, extendMutants, followMutants,
+	pushMutants, pastMutants, identityMutants, audienceMutants, claimMutants, settleMutants, releaseMutants, leaseMutants, extendMutants, followMutants,
 	deferMutants, subscriberMutants, registrationMutants, watchMutants,
 	deadMutants, laneMutants, lanePageMutants, credentialMutants, attributeMutants, memoryMutants, invalidMutants, pingMutants, closeMutants, clockMutants,
 )

@@ -93,6 +93,19 @@ var invalidMutants = []mutant{
 		caughtBy: []string{"Invalid/registration_changes_nothing"},
 	},
 	{
+		bug: "a removal without callback URL is refused",
+		with: func(b *broken) {
+			remove := b.removeSubscriber
+			b.removeSubscriber = func(ctx context.Context, channel, url string, olderThan time.Duration) (bool, error) {
+				if url == "" {
+					return false, engine.ErrInvalid
+				}
+				return remove(ctx, channel, url, olderThan)
+			}
+		},
+		caughtBy: []string{"Invalid/registration_changes_nothing"},
+	},
+	{
 		bug: "a negative limit is none",
 		with: func(b *broken) {
 			b.twistRequests(func(r *engine.ClaimRequest) {

@@ -60,7 +60,13 @@ func (e *Engine) add(pushed engine.Job, ev *engine.Event, events copies) engine.
 		delete(e.s.over, id)
 	}
 	j := &job{id: id, event: events.of(ev), pushed: now}
-	if pushed.Lease > 0 {
+	switch {
+	case pushed.Past != nil:
+		e.s.keep(j, now)
+		j.claims = 1
+		e.apply(j, *pushed.Past)
+		return ""
+	case pushed.Lease > 0:
 		e.s.keep(j, now)
 		e.s.lease(j, pushed.Lease)
 		j.claims = 1

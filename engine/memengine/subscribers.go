@@ -52,7 +52,7 @@ func (e *Engine) AddSubscriber(ctx context.Context, channel, callbackURL string,
 
 // RemoveSubscriber implements engine.Engine.
 func (e *Engine) RemoveSubscriber(ctx context.Context, channel, callbackURL string, olderThan time.Duration) (bool, error) {
-	end, err := e.begin(ctx, engine.ValidateSubscriber(channel, callbackURL))
+	end, err := e.begin(ctx, engine.ValidateChannel(channel))
 	if err != nil {
 		return false, err
 	}

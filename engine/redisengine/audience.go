@@ -28,7 +28,7 @@ func (e *Engine) ask(ctx context.Context, req *engine.PushRequest, batches [][]*
 	ordinary := !slices.ContainsFunc(channels, func(channel string) bool { _, err := e.keysOf(ctx, channel); return err != nil })
 	if e.client.Mode() != rueidis.ClientModeCluster && ordinary {
 		for _, bs := range batches {
-			if len(bs) > 0 {
+			if len(bs) > 0 && !bs[0].hasPast() {
 				n := min(len(channels), askedAtOnce)
 				bs[0].asked, bs[0].audiences, bs[0].most = channels[:n], audiences, strconv.Itoa(req.MaxSubscribers)
 				channels, audiences = channels[n:], audiences[n:]

@@ -65,6 +65,7 @@ type batchEvent struct {
 type batchJob struct {
 	lane, class int
 	at          int // place in the results
+	past        *engine.Outcome
 }
 
 // laneTable numbers the lanes of a script call.
@@ -108,6 +109,10 @@ func (t *laneTable) appendArgs(args []string) []string {
 func (b *batch) class(j *engine.Job) int {
 	var c class
 	switch {
+	case j.Past != nil:
+		if j.Past.Result == engine.Retry {
+			c.delay = max(bounded(j.Past.After).Truncate(time.Microsecond), 0)
+		}
 	case j.Lease > 0:
 		c.lease = max(j.Lease.Truncate(time.Microsecond), time.Microsecond)
 	case j.Delay > 0:
@@ -141,7 +146,10 @@ func (b *batch) add(ev batchEvent, jobs []engine.Job, at []int) {
 		if lanes != nil {
 			lanes[lane] = true
 		}
-		b.jobs = append(b.jobs, batchJob{lane, b.class(&jobs[i]), at[i]})
+		b.jobs = append(b.jobs, batchJob{lane, b.class(&jobs[i]), at[i], jobs[i].Past})
+		if past := jobs[i].Past; past != nil {
+			b.bytes += len(past.History) + len(past.Reason)
+		}
 	}
 	ev.n = len(b.jobs) - ev.first
 	b.events = append(b.events, ev)
@@ -271,7 +279,10 @@ type run struct {
 	jobs        []runJob
 }
 
-type runJob struct{ event, at int }
+type runJob struct {
+	event, at int
+	past      *engine.Outcome
+}
 
 func (b *batch) makeRuns() {
 	type place struct{ lane, class int }
@@ -292,7 +303,7 @@ func (b *batch) makeRuns() {
 				}
 				last, lastPlace = n, p
 			}
-			b.runs[last].jobs = append(b.runs[last].jobs, runJob{i, j.at})
+			b.runs[last].jobs = append(b.runs[last].jobs, runJob{i, j.at, j.past})
 		}
 	}
 }

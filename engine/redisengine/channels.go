@@ -26,9 +26,12 @@ func (e *Engine) Channels(ctx context.Context, prefix string) (map[string][]stri
 	if err != nil {
 		return nil, err
 	}
-	pattern, name := escapeGlob(prefix)+"*", func(key string) (string, bool) { return key, e.checkName(key) == nil }
+	pattern, name := escapeGlob(e.shared+prefix)+"*", func(key string) (string, bool) {
+		channel := strings.TrimPrefix(key, e.shared)
+		return channel, e.checkName(channel) == nil
+	}
 	if e.channels.apart.Load() {
-		pattern = escapeGlob("{"+e.namespace+":c") + "*}" + apartInfix + pattern
+		pattern = escapeGlob("{"+e.namespace+":c") + "*}" + apartInfix + escapeGlob(prefix) + "*"
 		name = func(key string) (string, bool) {
 			_, channel, ok := strings.Cut(key, "}"+apartInfix)
 			return channel, ok

@@ -22,7 +22,7 @@ func TestConformance(t *testing.T) {
 	})
 	t.Run("on_a_server_with_several_shards", func(t *testing.T) {
 		t.Parallel()
-		enginetest.Run(t, harness(t, 6, &redisengine.Options{Shards: 3}, func(t testing.TB) (string, []*redistest.Server) {
+		enginetest.Run(t, harness(t, 6, &redisengine.Options{Shards: 3, RedisNamespace: rubyNamespace}, func(t testing.TB) (string, []*redistest.Server) {
 			s := redistest.StartWithClock(t)
 			return s.URL(), []*redistest.Server{s}
 		}))
@@ -42,6 +42,9 @@ func TestConformance(t *testing.T) {
 		}))
 	})
 }
+
+// rubyNamespace has what a pattern could take for something else.
+const rubyNamespace = "my*:[app]"
 
 // harness gives each subtest a store to itself. Since subscribers lie outside
 // of namespaces, that is a set of servers to itself. Up to n are started, used
@@ -83,7 +86,7 @@ func harness(t *testing.T, n int, opts *redisengine.Options, start func(testing.
 			return func(r engine.Retention) (engine.Engine, error) {
 				o := redisengine.Options{Logger: quiet}
 				if opts != nil {
-					o.Shards = opts.Shards
+					o.Shards, o.RedisNamespace = opts.Shards, opts.RedisNamespace
 				}
 				o.Retention = r
 				e, err := redisengine.Open(sub.Context(), s.url, &o)
@@ -95,6 +98,9 @@ func harness(t *testing.T, n int, opts *redisengine.Options, start func(testing.
 		},
 		BreakChannel: func(e engine.Engine, channel string) {
 			masters, _ := opened.Load(e)
+			if opts != nil && opts.RedisNamespace != "" {
+				channel = opts.RedisNamespace + ":" + channel
+			}
 			for _, m := range masters.([]*redistest.Server) {
 				if m.Try("SET", channel, "no set").Error() == nil { // a cluster has it on one of them
 					return

@@ -9,8 +9,8 @@ import (
 	"github.com/watermarkchurch/toot-go/engine"
 )
 
-// Credentials are a HASH whose key is the realm, in no namespace: where the
-// Ruby original keeps them.
+// Credentials are a HASH whose key is the realm, in no namespace but that of
+// Options.RedisNamespace: where the Ruby original keeps them.
 
 // Credential returns what is kept under a user name, as engine.Credentials
 // says.
@@ -19,7 +19,7 @@ func (e *Engine) Credential(ctx context.Context, realm, username string) (proof 
 		return nil, err
 	}
 	err = e.call(ctx, func(ctx context.Context) (err error) {
-		proof, err = e.client.Do(ctx, e.client.B().Hget().Key(realm).Field(username).Build()).AsBytes()
+		proof, err = e.client.Do(ctx, e.client.B().Hget().Key(e.shared+realm).Field(username).Build()).AsBytes()
 		if rueidis.IsRedisNil(err) {
 			return nil
 		}
@@ -37,7 +37,7 @@ func (e *Engine) Usernames(ctx context.Context, realm string) (names []string, e
 		return nil, err
 	}
 	err = e.call(ctx, func(ctx context.Context) (err error) {
-		all, err := e.client.Do(ctx, e.client.B().Hgetall().Key(realm).Build()).AsStrMap()
+		all, err := e.client.Do(ctx, e.client.B().Hgetall().Key(e.shared+realm).Build()).AsStrMap()
 		names = nil
 		for name := range all {
 			names = append(names, name)
@@ -54,7 +54,7 @@ func (e *Engine) PutCredential(ctx context.Context, realm, username string, proo
 		return err
 	}
 	return e.call(ctx, func(ctx context.Context) error {
-		return e.client.Do(ctx, e.client.B().Hset().Key(realm).FieldValue().FieldValue(username, rueidis.BinaryString(proof)).Build()).Error()
+		return e.client.Do(ctx, e.client.B().Hset().Key(e.shared+realm).FieldValue().FieldValue(username, rueidis.BinaryString(proof)).Build()).Error()
 	})
 }
 
@@ -64,7 +64,7 @@ func (e *Engine) RemoveCredential(ctx context.Context, realm, username string) (
 		return false, err
 	}
 	err = e.call(ctx, func(ctx context.Context) error {
-		n, err := e.client.Do(ctx, e.client.B().Hdel().Key(realm).Field(username).Build()).AsInt64()
+		n, err := e.client.Do(ctx, e.client.B().Hdel().Key(e.shared+realm).Field(username).Build()).AsInt64()
 		removed = n > 0
 		return err
 	})

@@ -16,7 +16,7 @@
 //	scripts.go      the scripts, lua/*.lua; lua/lib.lua tells the layout
 //	exec.go answer.go     calling a script, through outages too, and reading its answer
 //	push.go claim.go settle.go defer.go dead.go inspect.go lanepage.go
-//	batch.go        what one script call stores
+//	batch.go past.go      what one script call stores
 //	settlement.go settleargs.go   what one script call settles
 //	merge.go        claiming from several queues
 //	ticket.go record.go stored.go   what is written where, byte for byte

@@ -71,18 +71,26 @@ func (e *Engine) planPush(jobs []engine.Job) [][]*batch {
 func (e *Engine) push(ctx context.Context, b *batch, tickets []engine.Ticket) error {
 	buffer := takeArgs()
 	defer buffer.giveBack()
-	args := reserve(buffer.args)
-	args = append(args, e.watch.channel, e.watch.sender, e.window, strconv.Itoa(len(b.asked)), b.most)
+	args, script, keys := reserve(buffer.args), pushScript, b.lanes.keys(b.shard)
+	past := b.hasPast()
+	if past {
+		script = pastScript
+		args = e.appendPastHead(args)
+	} else {
+		args = append(args, e.watch.channel, e.watch.sender, e.window, strconv.Itoa(len(b.asked)), b.most)
+	}
 	args = append(args, strconv.FormatInt(b.stamp, 10))
 	args = b.lanes.appendArgs(args)
 	args = b.appendArgs(args, false)
+	if past {
+		args = b.appendPast(args)
+	}
 	buffer.args = args
-	keys := b.lanes.keys(b.shard)
 	for _, channel := range b.asked {
 		channelKeys := e.channels.of(channel)
 		keys = append(keys, channelKeys[:]...)
 	}
-	r, err := e.exec(ctx, b.shard, pushScript, keys, args)
+	r, err := e.exec(ctx, b.shard, script, keys, args)
 	if err != nil {
 		return err
 	}
@@ -97,6 +105,11 @@ func (e *Engine) push(ctx context.Context, b *batch, tickets []engine.Ticket) er
 		b.audiences[i] = readAudience(&audiences[i])
 	}
 	e.wakeTold(told)
+	if past && len(e.queues) > 1 {
+		if err := e.trimDead(ctx); err != nil {
+			return err
+		}
+	}
 	return b.tickets(r.now, base, fresh, leases, func(_, at int, t engine.Ticket) { tickets[at] = t })
 }
 
@@ -140,7 +153,10 @@ func byEvent(jobs []engine.Job) []group {
 type wakeups [4]bool
 
 func (w *wakeups) add(j *engine.Job) {
-	if j.Lease <= 0 && j.Delay <= 0 {
+	switch {
+	case j.Past != nil:
+		w[j.Lane.Kind] = w[j.Lane.Kind] || j.Past.Result == engine.Retry && j.Past.After <= 0
+	case j.Lease <= 0 && j.Delay <= 0:
 		w[j.Lane.Kind] = true
 	}
 }

@@ -24,6 +24,13 @@ type Options struct {
 	// Default "toot".
 	Namespace string
 
+	// RedisNamespace is what the gem redis-namespace puts before every key of
+	// the Ruby apps with which subscribers and credentials are shared, without
+	// the colon that stands between: with "myapp", the subscribers of a channel
+	// are at "myapp:" and its name. Jobs and everything else are in Namespace.
+	// Default: none, subscribers are at the channel's name.
+	RedisNamespace string
+
 	// Shards is into how many queues the jobs are split, each on one node of
 	// a cluster. It is settled when a namespace is first used; a number
 	// that is given later on has no effect. Default: 1, and on a cluster the
@@ -43,6 +50,7 @@ type Engine struct {
 	client     rueidis.Client
 	ownsClient bool
 	namespace  string
+	shared     string // what keys start with that are shared with Ruby apps
 	shards     []*shard
 	queues     []*shard // the shards, and behind them the queues of format 1
 	retention  engine.Retention
@@ -189,6 +197,10 @@ func newEngine(ctx context.Context, client rueidis.Client, opts *Options) (*Engi
 	}
 	e.window = strconv.FormatInt(max(e.retention.Dedupe.Microseconds(), 1), 10)
 	e.channels.namespace = e.namespace
+	if opts.RedisNamespace != "" {
+		e.shared = strings.TrimSuffix(opts.RedisNamespace, ":") + ":"
+		e.channels.shared = e.shared
+	}
 	e.startWatch()
 	found, err := e.settleFormat(ctx, opts.Shards)
 	if err != nil {

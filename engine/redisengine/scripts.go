@@ -26,6 +26,7 @@ type queueScript struct {
 // Whatever empties the queue works while the server is out of memory.
 var (
 	pushScript   = onQueue(needsMemory, 6, "store", "audience", "push")
+	pastScript   = onQueue(needsMemory, 6, "store", "past")
 	claimScript  = onQueue(allowOOM, 8, "claim")
 	settleScript = onQueue(allowOOM, 7, "store", "settle")
 	followScript = onQueue(needsMemory, 7, "store", "settle")

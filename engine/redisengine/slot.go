@@ -63,13 +63,15 @@ var crcTable = func() (table [256]uint16) {
 
 // channelKeys are the keys of a channel's subscribers, all in one slot, so that
 // one script can see to them. The first is the name of the channel, in no
-// namespace, unless they are kept apart: where the Ruby original keeps its
-// subscribers, so that both may be at work on one Redis.
+// namespace but that of Options.RedisNamespace, where the Ruby original keeps its
+// subscribers, so that both may be at work on one Redis; unless they are kept
+// apart.
 type channelKeys [3]string
 
 // channelTable makes the keys of channels, and remembers them.
 type channelTable struct {
 	namespace string
+	shared    string      // what the keys start with that are shared with Ruby apps
 	apart     atomic.Bool // from the keys of everybody, see names.go
 
 	mu    sync.RWMutex
@@ -104,12 +106,13 @@ const apartInfix = ":subscribers:"
 
 // make is of without remembering.
 func (t *channelTable) make(channel string) channelKeys {
-	tag := t.tagOf(slotOf(channel))
-	members := channel
+	shared := t.shared + channel
+	tag := t.tagOf(slotOf(shared))
+	members := shared
 	if t.apart.Load() {
 		members = tag + apartInfix + channel
 	}
-	return channelKeys{members, tag + ":registered:" + channel, tag + ":ends:" + channel}
+	return channelKeys{members, tag + ":registered:" + shared, tag + ":ends:" + shared}
 }
 
 // tagOf returns a hash tag of the namespace that lies in a slot: the first that

@@ -21,6 +21,9 @@ import (
 
 // AddSubscriber registers a callback URL, as engine.Engine says.
 func (e *Engine) AddSubscriber(ctx context.Context, channel, callbackURL string, lease time.Duration) (bool, error) {
+	if err := engine.ValidateSubscriber(channel, callbackURL); err != nil {
+		return false, err
+	}
 	return e.changeSubscriber(ctx, registerScript, channel, callbackURL, func(now int64) string {
 		if lease <= 0 {
 			return ""
@@ -31,13 +34,13 @@ func (e *Engine) AddSubscriber(ctx context.Context, channel, callbackURL string,
 
 // RemoveSubscriber takes a callback URL off, as engine.Engine says.
 func (e *Engine) RemoveSubscriber(ctx context.Context, channel, callbackURL string, olderThan time.Duration) (bool, error) {
+	if err := engine.ValidateChannel(channel); err != nil {
+		return false, err
+	}
 	return e.changeSubscriber(ctx, unregisterScript, channel, callbackURL, func(int64) string { return micros(olderThan) })
 }
 
 func (e *Engine) changeSubscriber(ctx context.Context, script *rueidis.Lua, channel, callbackURL string, limit func(now int64) string) (changed bool, err error) {
-	if err := engine.ValidateSubscriber(channel, callbackURL); err != nil {
-		return false, err
-	}
 	err = e.call(ctx, func(ctx context.Context) error {
 		now, err := e.storeTime(ctx)
 		if err != nil {

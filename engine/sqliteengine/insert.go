@@ -222,7 +222,7 @@ func (w *writer) insertRefs(b *jobBatch) error {
 }
 
 // insertJobs stores the jobs that are new, in runs, and writes the tickets of
-// those that come with a lease.
+// those that come with a lease, or with a past (see settlePasts).
 func (w *writer) insertJobs(b *jobBatch) error {
 	b.out.reset(len(b.jobs))
 	var open []*lane // those with a run
@@ -234,7 +234,7 @@ func (w *writer) insertJobs(b *jobBatch) error {
 		}
 		e := &b.events[j.event]
 		due, token := w.now+micros(j.job.Delay), int64(0)
-		if j.job.Lease > 0 {
+		if j.job.Lease > 0 || j.job.Past != nil {
 			due, token = w.now+micros(j.job.Lease), w.token
 			b.out.add(&ticket{lane: j.lane.id, due: due, seq: e.seq, token: token, was: w.now, shared: e.shared, id: e.id})
 		} else {

@@ -30,6 +30,9 @@ func (e *Engine) Push(ctx context.Context, req engine.PushRequest) (engine.PushR
 		if err := w.insertJobs(b); err != nil {
 			return err
 		}
+		if err := w.settlePasts(b, req.Jobs); err != nil {
+			return err
+		}
 		for i, channel := range req.Channels {
 			audiences[i] = w.audience(channel, req.MaxSubscribers)
 		}
@@ -38,5 +41,33 @@ func (e *Engine) Push(ctx context.Context, req engine.PushRequest) (engine.PushR
 	if err != nil {
 		return engine.PushResult{}, err
 	}
-	return engine.PushResult{Tickets: b.out.strings(), Audiences: audiences}, nil
+	tickets := b.out.strings()
+	for i := range req.Jobs {
+		if req.Jobs[i].Past != nil {
+			tickets[i] = "" // it is settled
+		}
+	}
+	return engine.PushResult{Tickets: tickets, Audiences: audiences}, nil
+}
+
+// settlePasts brings the new jobs of a Push that have a past to its outcome.
+// They were stored under a lease.
+func (w *writer) settlePasts(b *jobBatch, jobs []engine.Job) error {
+	var outcomes []engine.Outcome
+	var tickets []engine.Ticket
+	for i := range jobs {
+		if jobs[i].Past == nil || !b.jobs[i].fresh {
+			continue
+		}
+		if tickets == nil {
+			tickets = b.out.strings()
+		}
+		o := *jobs[i].Past
+		o.Ticket, o.Follow = tickets[i], nil
+		outcomes = append(outcomes, o)
+	}
+	if len(outcomes) == 0 {
+		return nil
+	}
+	return newSettlement(w.e, outcomes).run(w)
 }

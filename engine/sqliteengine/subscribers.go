@@ -33,7 +33,7 @@ func (e *Engine) AddSubscriber(ctx context.Context, channel, callbackURL string,
 
 // RemoveSubscriber implements engine.Engine.
 func (e *Engine) RemoveSubscriber(ctx context.Context, channel, callbackURL string, olderThan time.Duration) (removed bool, err error) {
-	if err := engine.ValidateSubscriber(channel, callbackURL); err != nil {
+	if err := engine.ValidateChannel(channel); err != nil {
 		return false, err
 	}
 	err = e.do(ctx, "remove subscriber", &op{run: func(w *writer) error {

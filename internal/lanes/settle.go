@@ -45,13 +45,26 @@ func (p *Pool) submitLocked(s *settlement, e *effects) {
 }
 
 // flushSettlements writes outcomes, and keeps trying while the store is out
-// of reach: the jobs stay in memory, which in turn stops further claims.
+// of reach: the jobs stay in memory, which in turn stops further claims. Where
+// the store finds something that it can't take, each is seen to by itself.
 func (g *Group) flushSettlements(items []*settlement) {
 	outcomes := make([]engine.Outcome, len(items))
 	for i, s := range items {
 		outcomes[i] = s.outcome
 	}
 	settled, began, err := g.settleAll(outcomes)
+	switch {
+	case !errors.Is(err, engine.ErrInvalid):
+	case len(items) > 1:
+		for i := range items {
+			g.flushSettlements(items[i : i+1])
+		}
+		return
+	case items[0].outcome.Result != engine.Bury:
+		g.buryInstead(items[0], err)
+		g.flushSettlements(items)
+		return
+	}
 	for i, s := range items {
 		if err == nil && settled[i].OK {
 			s.follow.stored(settled[i].Follow, s.job.Event, began)
@@ -65,6 +78,20 @@ func (g *Group) flushSettlements(items []*settlement) {
 		s.pool.mu.Unlock()
 	}
 	e.perform(g)
+}
+
+// buryInstead makes the outcome of a job whose own can't be stored: running it
+// again would come to the same.
+func (g *Group) buryInstead(s *settlement, err error) {
+	s.follow.Cancel()
+	s.follow = Push{}
+	j := s.job
+	s.outcome = engine.Outcome{
+		Ticket: s.outcome.Ticket, Result: engine.Bury, Attempt: max(j.Attempt, 0), History: j.History,
+		Reason: "its outcome can't be stored: " + err.Error(),
+	}
+	g.log.Error("toot: the outcome of a job can't be stored; it goes to the dead letters",
+		"event", j.Event.ID, "channel", j.Event.Channel, "lane", j.lane.Shown(), "error", err)
 }
 
 // settledLocked takes note of a settlement that was stored or given up, or
@@ -107,7 +134,9 @@ func (g *Group) settleAll(outcomes []engine.Outcome) (_ []engine.Settled, began 
 				g.log.Info("toot: settling jobs again")
 			}
 			return settled, began, nil
-		case errors.Is(err, engine.ErrClosed), errors.Is(err, engine.ErrInvalid), g.storing.Err() != nil:
+		case errors.Is(err, engine.ErrInvalid):
+			return nil, began, err
+		case errors.Is(err, engine.ErrClosed), g.storing.Err() != nil:
 			g.log.Error("toot: outcomes of jobs were not stored; the jobs will be run again", "jobs", len(outcomes), "error", err)
 			return nil, began, err
 		}

@@ -3,6 +3,7 @@ package lanes
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -259,38 +260,36 @@ func TestAStoreThatDoesNotSettleIsAskedUntilItDoes(t *testing.T) {
 	})
 }
 
-func TestAnOutcomeThatCanNotBeStoredIsGivenUp(t *testing.T) {
-	for _, refusal := range []error{engine.ErrClosed, engine.ErrInvalid} {
-		t.Run(refusal.Error(), func(t *testing.T) {
-			inBubble(t, func(w *world) {
-				p := w.process()
-				var pool *Pool
-				pool = p.Add(w.config(func(_ context.Context, _ *try) Verdict {
-					v := fine
-					if len(w.tries.of("")) == 1 {
-						v.Follow.Add(pool, event("2"), "y")
-					}
-					return v
-				}))
-				p.start()
-				p.engine.hook(hooks{settle: settlingBy(func(_ context.Context, call func() ([]engine.Settled, error)) ([]engine.Settled, error) {
-					if p.engine.counted().settle == 1 {
-						return nil, fmt.Errorf("no: %w", refusal)
-					}
-					return call()
-				})})
-				w.push(p, pool, "x", "1")
-				same(t, "calls", p.engine.counted().settle, 1)
-				same(t, "complaints", w.log.count("level=ERROR", "outcomes of jobs were not stored", "jobs=1"), 1)
-				same(t, "held", held(pool), 0)
-				same(t, "held of the follow-up's lane", heldOf(pool, "y"), 0)
-				same(t, "left in the store", w.left(), 1)
-				w.at(9 * time.Second) // its lease has ended
-				same(t, "tries", w.tries.ids(""), []string{"1", "1"})
-				same(t, "left in the store", w.left(), 0)
-			})
-		})
-	}
+// A store that was closed does not come back to this process: the job is
+// somebody's again when its lease ends.
+func TestAnOutcomeForAStoreThatIsClosedIsGivenUp(t *testing.T) {
+	inBubble(t, func(w *world) {
+		p := w.process()
+		var pool *Pool
+		pool = p.Add(w.config(func(_ context.Context, _ *try) Verdict {
+			v := fine
+			if len(w.tries.of("")) == 1 {
+				v.Follow.Add(pool, event("2"), "y")
+			}
+			return v
+		}))
+		p.start()
+		p.engine.hook(hooks{settle: settlingBy(func(_ context.Context, call func() ([]engine.Settled, error)) ([]engine.Settled, error) {
+			if p.engine.counted().settle == 1 {
+				return nil, fmt.Errorf("no: %w", engine.ErrClosed)
+			}
+			return call()
+		})})
+		w.push(p, pool, "x", "1")
+		same(t, "calls", p.engine.counted().settle, 1)
+		same(t, "complaints", w.log.count("level=ERROR", "outcomes of jobs were not stored", "jobs=1"), 1)
+		same(t, "held", held(pool), 0)
+		same(t, "held of the follow-up's lane", heldOf(pool, "y"), 0)
+		same(t, "left in the store", w.left(), 1)
+		w.at(9 * time.Second) // its lease has ended
+		same(t, "tries", w.tries.ids(""), []string{"1", "1"})
+		same(t, "left in the store", w.left(), 0)
+	})
 }
 
 func TestASettlementIsGivenUpWhenItTakesTooLong(t *testing.T) {
@@ -316,4 +315,38 @@ func TestASettlementIsGivenUpWhenItTakesTooLong(t *testing.T) {
 func TestFollowUpsCountForTheSizeOfAWrite(t *testing.T) {
 	same(t, "size", (&settlement{}).size(), 1)
 	same(t, "size with two follow-ups", (&settlement{follow: Push{jobs: make([]engine.Job, 2)}}).size(), 3)
+}
+
+// What follows the job "bad" is in no lane, which no store takes. Outcomes that
+// are stored in the same step are not held up, and the job is not run for ever.
+func TestAnOutcomeThatNoStoreTakesHoldsUpNoOther(t *testing.T) {
+	inBubble(t, func(w *world) {
+		p := w.process()
+		var pool *Pool
+		pool = p.Add(w.config(func(_ context.Context, t *try) Verdict {
+			time.Sleep(time.Second) // so that the outcomes come together
+			v := fine
+			if t.ids[0] == "bad" {
+				v.Follow.Add(pool, nil, "")
+				v.Follow.Add(pool, event("other"), "y")
+			}
+			return v
+		}))
+		p.start()
+		w.push(p, pool, "x", "1", "bad", "2")
+		w.at(time.Hour)
+		same(t, "stored outcomes", p.engine.done(engine.Done), 2)
+		same(t, "held", held(pool), 0)
+		same(t, "held of the follow-up's lane", heldOf(pool, "y"), 0)
+		same(t, "complaints", w.log.count("level=ERROR", "can't be stored", "event=bad"), 1)
+		w.once([]string{"1", "bad", "2"})
+		dead, err := w.outside.Dead(t.Context(), engine.DeadQuery{})
+		must(t, err)
+		if len(dead) != 1 || dead[0].Event.ID != "bad" {
+			t.Fatalf("the dead letters are %+v, want the job itself", dead)
+		}
+		if !strings.HasPrefix(dead[0].Reason, "its outcome can't be stored: ") {
+			t.Errorf("it is dead since %q", dead[0].Reason)
+		}
+	})
 }

@@ -34,6 +34,9 @@ func (r *Registry) change(ctx context.Context, group, name string, next func(old
 
 // forget deletes an attribute about a callback URL that nobody needs any more.
 func (r *Registry) forget(ctx context.Context, group, callbackURL, name string) {
+	if name == "" { // of a member that is no URL, which has nothing beside it
+		return
+	}
 	err := r.change(ctx, group, name, func([]byte) ([]byte, error) { return nil, nil })
 	if err != nil {
 		r.Log.Warn("toot: can't forget what was kept about a callback URL", "callback_url", wire.RedactURL(callbackURL), "error", err)

@@ -97,7 +97,7 @@ func removalContent(query string) []byte { return []byte("DELETE?" + query) }
 // CheckRemoval reports whether a request to remove a registration is signed with
 // the secret of its callback URL.
 func (r *Registry) CheckRemoval(ctx context.Context, callbackURL string, h http.Header, query string) (Removal, error) {
-	if r.attributes == nil {
+	if r.attributes == nil || callbackURL == "" {
 		return NoSecret, nil
 	}
 	stored, err := r.attributes.Attribute(ctx, signingGroup, callbackURL)

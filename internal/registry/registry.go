@@ -32,6 +32,7 @@ type Registry struct {
 	audiences  audiences
 	consents   consents
 	secrets    secrets
+	noURLs     notedChannels
 }
 
 // ErrUnsupported is returned where the engine can't keep what it would have to.

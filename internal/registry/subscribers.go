@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/internal/wire"
 )
 
 // Add registers a callback URL on a channel, for Config.Lease, and reports
@@ -33,10 +34,10 @@ func (r *Registry) Remove(ctx context.Context, channel, callbackURL string, olde
 	return removed, err
 }
 
-// Audience returns who gets a channel's events, as of a moment after the call
-// began, if there are at most most of them.
+// Audience returns who gets a channel's events, as Subscribers does, if there are
+// at most most of them.
 func (r *Registry) Audience(ctx context.Context, channel string, most int) engine.Audience {
-	urls, err := r.Engine.Subscribers(ctx, channel)
+	urls, err := r.Subscribers(ctx, channel)
 	a := engine.Audience{CallbackURLs: urls, Err: err}
 	if len(urls) > most {
 		a = engine.Audience{More: true}
@@ -52,27 +53,36 @@ func (r *Registry) Known(channel string) (a engine.Audience, ok bool) {
 }
 
 // Note remembers what the store has just said of a channel, and returns the
-// callback URLs that were missing in what was known before.
+// callback URLs that were missing in what was known before. Members that are no
+// URLs are left out.
 func (r *Registry) Note(channel string, known, now engine.Audience) (missing []string) {
-	r.audiences.note(channel, now)
+	var none []string
 	for _, u := range now.CallbackURLs {
-		if !slices.Contains(known.CallbackURLs, u) {
+		switch {
+		case slices.Contains(known.CallbackURLs, u):
+		case wire.CheckHTTPURL(u) != nil:
+			none = append(none, u)
+		default:
 			missing = append(missing, u)
 		}
 	}
+	now.CallbackURLs = r.leaveOut(channel, now.CallbackURLs, none)
+	r.audiences.note(channel, now)
 	return missing
 }
 
 // List returns the channels with a prefix that have subscribers, each with its
-// callback URLs in ascending order.
+// callback URLs in ascending order, members that are no URLs included.
 func (r *Registry) List(ctx context.Context, prefix string) (map[string][]string, error) {
 	return r.Engine.Channels(ctx, prefix)
 }
 
 // Subscribers returns all callback URLs of a channel, as of a moment after the
-// call began. The caller must not change the slice.
+// call began, without members that are no URLs. The caller must not change the
+// slice.
 func (r *Registry) Subscribers(ctx context.Context, channel string) ([]string, error) {
-	return r.Engine.Subscribers(ctx, channel)
+	urls, err := r.Engine.Subscribers(ctx, channel)
+	return r.leaveOut(channel, urls, thatAreNone(urls)), err
 }
 
 // IsFull reports that a channel has as many subscribers as it may have, and

@@ -157,7 +157,7 @@ func TestPayloads(t *testing.T) {
 			t.Errorf("EncodePayload(%v) = %s, %v, want %s", tc.payload, got, err, tc.want)
 		}
 	}
-	for _, bad := range []any{json.RawMessage(`{`), json.RawMessage("\"\xff\""), make(chan int), func() {}} {
+	for _, bad := range []any{json.RawMessage(`{`), json.RawMessage("\"\xff\""), json.RawMessage(`{"a":"\ud800"}`), map[string]any{"a": json.RawMessage(`"\udfff"`)}, make(chan int), func() {}} {
 		if _, err := EncodePayload(bad); err == nil {
 			t.Errorf("EncodePayload(%v): no error", bad)
 		}

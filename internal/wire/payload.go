@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"sync"
-	"unicode/utf8"
 )
 
 var emptyPayload = json.RawMessage(`{}`)
@@ -33,8 +32,11 @@ func EncodePayload(payload any) (json.RawMessage, error) {
 			return nil, err
 		}
 	}
-	if !utf8.Valid(raw) {
+	switch err := CheckText(raw); {
+	case errors.Is(err, ErrNotUTF8):
 		return nil, errors.New("it is not UTF-8")
+	case err != nil:
+		return nil, err
 	}
 	return raw, nil
 }

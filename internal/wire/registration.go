@@ -1,9 +1,41 @@
 package wire
 
+import (
+	"encoding/json"
+	"fmt"
+)
+
 // Registration is what a subscriber sends to a publisher's subscriptions.
 type Registration struct {
 	CallbackURL string `json:"callback_url"`
 	Channel     string `json:"channel"`
 	// SigningSecret is for signatures after Standard Webhooks.
 	SigningSecret string `json:"signing_secret,omitempty"`
+}
+
+// ParseRegistration reads a registration. The names of its members are exact, as
+// they are to the original; encoding/json would take them in any case. A member
+// that is missing or null is empty.
+func ParseRegistration(body []byte) (r Registration, err error) {
+	if !json.Valid(body) {
+		return r, ErrNotJSON
+	}
+	if err := CheckText(body); err != nil {
+		return r, err
+	}
+	var wrong error
+	err = eachMember(body, func(key, value []byte) {
+		member := map[string]*string{"callback_url": &r.CallbackURL, "channel": &r.Channel, "signing_secret": &r.SigningSecret}[string(key)]
+		switch {
+		case member == nil:
+		case value[0] == '"' || string(value) == "null":
+			*member = text(value)
+		default:
+			wrong = fmt.Errorf("its %q is not a text", key)
+		}
+	})
+	if err == nil {
+		err = wrong
+	}
+	return r, err
 }

@@ -50,3 +50,25 @@ func FuzzCallbackURL(f *testing.F) {
 		}
 	})
 }
+
+// FuzzPlainURLs: what is recognised at a glance is what parsing finds.
+func FuzzPlainURLs(f *testing.F) {
+	for _, s := range []string{
+		"https://a.example/cb", "http://127.0.0.1:7099/callbacks/", "http://localhost", "http://a:", "http://-a/", "http://a-.b", "https://a:80x/", "http://a_b/", "http://a/b_c.d-e", "http:///x", "HTTP://a",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		if err := checkParsedURL(raw); err != nil && isPlainURL(raw) {
+			t.Errorf("%q: %v", raw, err)
+		}
+	})
+}
+
+func TestMostURLsArePlain(t *testing.T) {
+	for _, s := range []string{"https://a.example/cb", "http://127.0.0.1:7099/callbacks/", "http://localhost", "https://app-1.example.org/a_b/c.d"} {
+		if !isPlainURL(s) {
+			t.Errorf("%s is not plain", s)
+		}
+	}
+}

@@ -62,7 +62,9 @@ func New(app *toot.App, o Options) *Server {
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/publish/{channel...}", around(s.opts.Publish, http.HandlerFunc(s.servePublish)))
-	mux.Handle("/subscriptions", around(s.opts.Subscriptions, s.app.SubscriptionsService()))
+	subscriptions := around(s.opts.Subscriptions, s.app.SubscriptionsService())
+	mux.Handle("/subscriptions", subscriptions)
+	mux.Handle("/subscriptions/{$}", subscriptions) // peers in Ruby may have it so, and follow no redirects
 	mux.Handle("/healthz", reading(http.HandlerFunc(s.serveHealthz)))
 	mux.Handle("/readyz", reading(http.HandlerFunc(s.serveReadyz)))
 	mux.Handle("/openapi.yaml", reading(http.HandlerFunc(serveDescription)))

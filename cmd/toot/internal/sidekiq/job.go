@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
 )
@@ -27,6 +28,7 @@ func parseJob(text string) (*job, error) {
 	var raw struct {
 		Class        string            `json:"class"`
 		Args         []json.RawMessage `json:"args"`
+		JID          string            `json:"jid"`
 		RetryCount   *int              `json:"retry_count"`
 		ErrorClass   string            `json:"error_class"`
 		ErrorMessage string            `json:"error_message"`
@@ -53,21 +55,45 @@ func parseJob(text string) (*job, error) {
 	if len(raw.Args) == 0 {
 		return nil, errors.New("no event")
 	}
-	var event struct {
-		ID      string `json:"id"`
-		Channel string `json:"channel"`
-	}
-	if err := json.Unmarshal(raw.Args[0], &event); err != nil {
+	id, channel, err := identify(raw.Args[0])
+	if err != nil {
 		return nil, err
 	}
-	if event.ID == "" || event.Channel == "" {
-		return nil, errors.New("an event without ID or channel")
+	// A Ruby publisher gives every event an ID. What it got from others has
+	// the job's, which is the same however often the job is looked at.
+	if id == "" {
+		id = raw.JID
 	}
-	j.event = engine.Event{ID: event.ID, Channel: event.Channel, Body: raw.Args[0]}
+	if id == "" || channel == "" {
+		return nil, errors.New("an event without channel, or without an ID in a job without one")
+	}
+	j.event = engine.Event{ID: id, Channel: channel, Body: raw.Args[0]}
 	if raw.RetryCount != nil {
 		j.tries = max(0, *raw.RetryCount) + 1 // it counts from 0
 	}
 	return j, nil
+}
+
+// identify returns an event's ID and channel, each empty unless it is text. The
+// names of members are exact.
+func identify(event json.RawMessage) (id, channel string, err error) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(event, &members); err != nil {
+		return "", "", err
+	}
+	for name, value := range map[string]*string{"id": &id, "channel": &channel} {
+		_ = json.Unmarshal(members[name], value) // anything else than text leaves it empty
+	}
+	return id, channel, nil
+}
+
+// past is what became of the job in Sidekiq, if it failed there. A dead one
+// stays dead; another is due again after a time.
+func (j *job) past(isDead bool, after time.Duration) *engine.Outcome {
+	if isDead {
+		return &engine.Outcome{Result: engine.Bury, Attempt: j.tries, Reason: j.reason()}
+	}
+	return &engine.Outcome{Result: engine.Retry, Attempt: j.tries, After: after}
 }
 
 // reason says why a job is dead.

@@ -1,5 +1,11 @@
 // Package sidekiq moves the jobs of the Ruby original out of a Sidekiq
 // installation into an engine.
+//
+// A job is stored in the engine, in one step, as it is in Sidekiq: waiting, due
+// again at its time with its tries counted, or dead. Only then is it removed
+// from Sidekiq. When the import ends in between, at whatever moment, the job is
+// in both, and an import that is run again within the engine's dedupe window
+// recognises it there and removes it from Sidekiq.
 package sidekiq
 
 import (
@@ -43,10 +49,20 @@ type Counts struct {
 	Unsubscribed, Unreadable int
 }
 
-// Count is a number of jobs for each kind. Again are those of them that had
-// been moved before and were only still to be removed from Sidekiq.
+// Count is a number of jobs for each kind.
 type Count struct {
-	FanOut, Deliver, Handle, Again int
+	FanOut, Deliver, Handle int
+}
+
+func (c *Count) add(k engine.Kind) {
+	switch k {
+	case engine.FanOut:
+		c.FanOut++
+	case engine.Deliver:
+		c.Deliver++
+	case engine.Handle:
+		c.Handle++
+	}
 }
 
 // Total is the number of jobs of all kinds.
@@ -60,19 +76,15 @@ func (c Counts) Moved() int {
 	return c.Waiting.Total() + c.Scheduled.Total() + c.Retrying.Total() + c.Dead.Total()
 }
 
-const (
-	pageSize = 500
-	// moveLease hides a job that is to be retried later, or dead, between the
-	// two calls that make it so. A crash just there makes it due after that.
-	moveLease = 5 * time.Minute
-)
+// pageSize is how many jobs are looked at, and moved, at a time.
+const pageSize = 500
 
-// Import moves jobs. A job is stored in the engine first and then removed from
-// Sidekiq. If that is interrupted, running it again finishes it: the engine
-// knows what it has already, while a job is there and for the dedupe window
-// after it. Sidekiq's own processes must not run the jobs at the same time.
-func Import(ctx context.Context, client rueidis.Client, eng engine.Engine, opts Options) (Counts, error) {
-	m := &mover{client: client, engine: eng, opts: opts}
+// Import moves jobs. If that is interrupted, running it again finishes it: the
+// engine knows what it has already, while a job is there and for the dedupe
+// window after it was stored. Sidekiq's own processes must not run the jobs at
+// the same time. A job that the engine can't take stays where it is.
+func (s *Installation) Import(ctx context.Context, eng engine.Engine, opts Options) (Counts, error) {
+	m := &mover{Installation: s, engine: eng, opts: opts}
 	if err := m.run(ctx); err != nil {
 		return m.counts, fmt.Errorf("sidekiq: %w", err)
 	}
@@ -80,19 +92,19 @@ func Import(ctx context.Context, client rueidis.Client, eng engine.Engine, opts 
 }
 
 type mover struct {
-	client rueidis.Client
+	*Installation
 	engine engine.Engine
 	opts   Options
 	counts Counts
 }
 
 func (m *mover) run(ctx context.Context) error {
-	queues, err := queueNames(ctx, m.client, m.opts.Queues)
+	queues, err := m.queueNames(ctx, m.opts.Queues)
 	if err != nil {
 		return err
 	}
 	for _, q := range queues {
-		if err := m.moveQueue(ctx, "queue:"+q); err != nil {
+		if err := m.moveQueue(ctx, m.key("queue:"+q)); err != nil {
 			return err
 		}
 	}
@@ -105,7 +117,7 @@ func (m *mover) run(ctx context.Context) error {
 		{"retry", retrying, &m.counts.Retrying},
 		{"dead", dead, &m.counts.Dead},
 	} {
-		if err := m.moveSet(ctx, set.key, set.place, set.count); err != nil {
+		if err := m.moveSet(ctx, m.key(set.key), set.place, set.count); err != nil {
 			return err
 		}
 	}
@@ -134,7 +146,7 @@ type entry struct {
 // moveQueue goes through a list from its tail, which is its oldest end.
 func (m *mover) moveQueue(ctx context.Context, key string) error {
 	for kept := 0; ; {
-		texts, err := m.client.Do(ctx, m.client.B().Lrange().Key(key).Start(int64(-kept-pageSize)).Stop(int64(-kept-1)).Build()).AsStrSlice()
+		texts, err := m.Client.Do(ctx, m.Client.B().Lrange().Key(key).Start(int64(-kept-pageSize)).Stop(int64(-kept-1)).Build()).AsStrSlice()
 		if err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}
@@ -149,7 +161,8 @@ func (m *mover) moveQueue(ctx context.Context, key string) error {
 				ours = append(ours, e)
 			}
 		}
-		if err := m.store(ctx, ours, waiting, 0, &m.counts.Waiting); err != nil {
+		ours, err = m.store(ctx, ours, waiting, 0, &m.counts.Waiting)
+		if err != nil {
 			return err
 		}
 		kept += len(texts)
@@ -190,7 +203,7 @@ func (m *mover) removeFromList(ctx context.Context, key string, entries []entry)
 	for _, e := range entries {
 		args = append(args, strconv.Itoa(e.index), e.text)
 	}
-	return removeScript.Exec(ctx, m.client, []string{key}, args).Error()
+	return removeScript.Exec(ctx, m.Client, []string{key}, args).Error()
 }
 
 func (m *mover) moveSet(ctx context.Context, key string, p place, count *Count) error {
@@ -199,7 +212,7 @@ func (m *mover) moveSet(ctx context.Context, key string, p place, count *Count) 
 		return err
 	}
 	for kept := 0; ; {
-		page, err := m.client.Do(ctx, m.client.B().Zrange().Key(key).Min(strconv.Itoa(kept)).Max(strconv.Itoa(kept+pageSize-1)).Withscores().Build()).AsZScores()
+		page, err := m.Client.Do(ctx, m.Client.B().Zrange().Key(key).Min(strconv.Itoa(kept)).Max(strconv.Itoa(kept+pageSize-1)).Withscores().Build()).AsZScores()
 		if err != nil {
 			return fmt.Errorf("%s: %w", key, err)
 		}
@@ -214,7 +227,8 @@ func (m *mover) moveSet(ctx context.Context, key string, p place, count *Count) 
 				ours = append(ours, e)
 			}
 		}
-		if err := m.store(ctx, ours, p, now, count); err != nil {
+		ours, err = m.store(ctx, ours, p, now, count)
+		if err != nil {
 			return err
 		}
 		kept += len(page)
@@ -223,7 +237,7 @@ func (m *mover) moveSet(ctx context.Context, key string, p place, count *Count) 
 			for i, e := range ours {
 				members[i] = e.text
 			}
-			if err := m.client.Do(ctx, m.client.B().Zrem().Key(key).Member(members...).Build()).Error(); err != nil {
+			if err := m.Client.Do(ctx, m.Client.B().Zrem().Key(key).Member(members...).Build()).Error(); err != nil {
 				return fmt.Errorf("%s: %w", key, err)
 			}
 			kept -= len(ours) // also if somebody else was first
@@ -264,62 +278,55 @@ func (m *mover) read(text string) entry {
 	return e
 }
 
-// store puts jobs into the engine, as they were in their place.
-func (m *mover) store(ctx context.Context, entries []entry, p place, now float64, count *Count) error {
+// store puts jobs into the engine, as they were in their place, counts them and
+// returns those that are there now. One that the engine can't take holds up no
+// other.
+func (m *mover) store(ctx context.Context, entries []entry, p place, now float64, count *Count) (stored []entry, err error) {
 	var jobs []engine.Job
-	var of []*entry
 	for i := range entries {
-		e := &entries[i]
-		switch e.job.kind {
-		case engine.FanOut:
-			count.FanOut++
-		case engine.Deliver:
-			count.Deliver++
-		case engine.Handle:
-			count.Handle++
-		}
-		for _, lane := range e.lanes {
-			j := engine.Job{Event: &e.job.event, Lane: lane}
-			switch p {
-			case scheduled:
-				j.Delay = until(e.score, now)
-			case retrying, dead:
-				j.Lease = moveLease
+		jobs = append(jobs, entries[i].jobs(p, now)...)
+	}
+	if !m.opts.DryRun && len(jobs) > 0 {
+		_, err = m.engine.Push(ctx, engine.PushRequest{Jobs: jobs})
+	}
+	switch {
+	case errors.Is(err, engine.ErrInvalid) && len(entries) > 1:
+		for i := range entries {
+			one, err := m.store(ctx, entries[i:i+1], p, now, count)
+			if err != nil {
+				return nil, err
 			}
-			jobs, of = append(jobs, j), append(of, e)
+			stored = append(stored, one...)
+		}
+		return stored, nil
+	case errors.Is(err, engine.ErrInvalid):
+		m.counts.Unreadable++
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	for i := range entries {
+		count.add(entries[i].job.kind)
+	}
+	return entries, nil
+}
+
+// jobs are what an entry becomes in the engine. Each is stored in one step with
+// all that Sidekiq knows of it, so that there is no moment at which one that
+// was dead could run, or one that failed could forget how often.
+func (e *entry) jobs(p place, now float64) []engine.Job {
+	jobs := make([]engine.Job, len(e.lanes))
+	for i, lane := range e.lanes {
+		jobs[i] = engine.Job{Event: &e.job.event, Lane: lane}
+		switch p {
+		case waiting:
+		case scheduled:
+			jobs[i].Delay = until(e.score, now)
+		case retrying, dead:
+			jobs[i].Past = e.job.past(p == dead, until(e.score, now))
 		}
 	}
-	if m.opts.DryRun || len(jobs) == 0 {
-		return nil
-	}
-	stored, err := m.engine.Push(ctx, engine.PushRequest{Jobs: jobs})
-	if err != nil || p == waiting || p == scheduled {
-		return err
-	}
-	var outcomes []engine.Outcome
-	again := make(map[*entry]bool)
-	for i, t := range stored.Tickets {
-		if t == "" {
-			again[of[i]] = true
-			continue
-		}
-		o := engine.Outcome{Ticket: t, Result: engine.Retry, Attempt: of[i].job.tries, After: until(of[i].score, now)}
-		if p == dead {
-			o.Result, o.After, o.Reason = engine.Bury, 0, of[i].job.reason()
-		}
-		outcomes = append(outcomes, o)
-	}
-	count.Again += len(again)
-	settled, err := m.engine.Settle(ctx, outcomes)
-	if err != nil {
-		return err
-	}
-	for _, s := range settled {
-		if !s.OK {
-			return errors.New("a job was taken by somebody else while it was moved; run this again")
-		}
-	}
-	return nil
+	return jobs
 }
 
 func until(score, now float64) time.Duration {
@@ -329,7 +336,7 @@ func until(score, now float64) time.Duration {
 // now asks the server: scores are times of Sidekiq's machines, but those are
 // hardly further off than this one.
 func (m *mover) now(ctx context.Context) (float64, error) {
-	parts, err := m.client.Do(ctx, m.client.B().Time().Build()).AsStrSlice()
+	parts, err := m.Client.Do(ctx, m.Client.B().Time().Build()).AsStrSlice()
 	if err != nil {
 		return 0, err
 	}

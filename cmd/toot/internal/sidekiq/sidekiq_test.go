@@ -153,17 +153,17 @@ func TestImport(t *testing.T) {
 	s, e := start(t)
 	const n = 700 // more than a page
 	install(s, n)
-	client := s.Client()
+	from := &sidekiq.Installation{Client: s.Client()}
 	dry := options
 	dry.DryRun = true
-	would, err := sidekiq.Import(t.Context(), client, e, dry)
+	would, err := from.Import(t.Context(), e, dry)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if stats, _ := e.Lanes(t.Context()); len(stats) != 0 {
 		t.Errorf("a dry run must move nothing: %v", stats)
 	}
-	counts, err := sidekiq.Import(t.Context(), client, e, options)
+	counts, err := from.Import(t.Context(), e, options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,51 +183,223 @@ func TestImport(t *testing.T) {
 	check(t, s, e, n)
 }
 
-// failing fails at each call in turn: before or after it took effect.
+// failing lets an import get as far as some Push, and fails then: before it took
+// effect, or after it, as if the import had been killed before it could remove
+// anything from Sidekiq.
 type failing struct {
 	engine.Engine
-	calls, at int
-	after     bool
+	left  int
+	after bool
 }
 
 var errBroken = errors.New("broken")
 
-func (f *failing) Push(ctx context.Context, req engine.PushRequest) (engine.PushResult, error) {
-	f.calls++
-	if f.calls == f.at && !f.after {
-		return engine.PushResult{}, errBroken
+func (f *failing) Push(ctx context.Context, req engine.PushRequest) (res engine.PushResult, err error) {
+	if f.left--; f.left >= 0 || f.after {
+		res, err = f.Engine.Push(ctx, req)
 	}
-	res, err := f.Engine.Push(ctx, req)
-	if f.calls == f.at && req.Jobs[0].Lease == 0 {
+	if f.left < 0 {
 		return engine.PushResult{}, errBroken
 	}
 	return res, err
 }
 
-func TestImportInterruptedAndRunAgain(t *testing.T) {
+// TestImportInterruptedAnywhere: wherever an import ends, what it has stored by
+// then is as it was in Sidekiq: dead, or due at its time with its tries counted.
+// Once it is run again, everything is, and nothing twice.
+func TestImportInterruptedAnywhere(t *testing.T) {
 	t.Parallel()
-	s, e := start(t)
-	const n = 600
-	install(s, n)
-	client := s.Client()
-	broken := 0
-	for at := 1; ; at++ {
-		_, err := sidekiq.Import(t.Context(), client, &failing{Engine: e, at: 1 + at%2, after: at%3 == 0}, options)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, errBroken) {
-			t.Fatal(err)
-		}
-		if broken++; broken == 20 {
-			if _, err := sidekiq.Import(t.Context(), client, e, options); err != nil {
+	for _, after := range []bool{false, true} {
+		for writes := 0; ; writes++ {
+			s, e := start(t)
+			const n = 400
+			install(s, n)
+			from := &sidekiq.Installation{Client: s.Client()}
+			_, err := from.Import(t.Context(), &failing{Engine: e, left: writes, after: after}, options)
+			asInSidekiq(t, s, e)
+			if err == nil {
+				if writes < 6 {
+					t.Errorf("there were only %d writes", writes)
+				}
+				check(t, s, e, n)
+				break
+			}
+			if !errors.Is(err, errBroken) {
 				t.Fatal(err)
 			}
-			break
+			if _, err := from.Import(t.Context(), e, options); err != nil {
+				t.Fatal(err)
+			}
+			asInSidekiq(t, s, e)
+			check(t, s, e, n)
+			_ = e.Close()
+			s.Stop()
 		}
 	}
-	if broken == 0 {
-		t.Error("nothing was interrupted")
+}
+
+// asInSidekiq makes sure that no job has a state which it had not in Sidekiq.
+func asInSidekiq(t *testing.T, s *redistest.Server, e *redisengine.Engine) {
+	t.Helper()
+	lanes, err := e.Lanes(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
-	check(t, s, e, n)
+	for _, l := range lanes {
+		if l.Leased > 0 {
+			t.Errorf("%d jobs are claimed in %v", l.Leased, l.Lane)
+		}
+	}
+	left := map[string]int{}
+	for _, set := range []string{"retry", "dead"} {
+		texts, err := s.Try("ZRANGE", set, "0", "-1").AsStrSlice()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range texts {
+			if strings.Contains(text, "Toot::") {
+				left[set]++
+			}
+		}
+	}
+	for _, l := range lanes {
+		if l.Lane.Kind != engine.Deliver {
+			continue
+		}
+		// What is in neither is lost; what is in both is recognised.
+		if l.Retrying+left["retry"] < 2 || l.Retrying > 2 || l.Dead+left["dead"] < 1 || l.Dead > 1 {
+			t.Errorf("of two jobs to be retried and a dead one there are %d and %d, and in Sidekiq %d and %d", l.Retrying, l.Dead, left["retry"], left["dead"])
+		}
+	}
+}
+
+// TestImportKeepsCountAndTime: a retry is due when it was in Sidekiq, not
+// earlier, and knows how often it was tried.
+func TestImportKeepsCountAndTime(t *testing.T) {
+	t.Parallel()
+	s, e := start(t)
+	install(s, 1)
+	from := &sidekiq.Installation{Client: s.Client()}
+	if _, err := from.Import(t.Context(), e, options); err != nil {
+		t.Fatal(err)
+	}
+	due := claimAll(t, e, engine.Deliver)
+	if j, ok := due["retry-now@http://subscriber.example/cb"]; !ok || j.Attempt != 1 {
+		t.Errorf("a retry that is due has the attempt %d (%t)", j.Attempt, ok)
+	}
+	for _, j := range due {
+		if _, err := e.Settle(t.Context(), []engine.Outcome{{Ticket: j.Ticket, Result: engine.Done}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	res, err := e.Claim(t.Context(), engine.ClaimRequest{Kind: engine.Deliver, Max: 1, MaxPerLane: 1, Lease: time.Hour})
+	if err != nil || len(res.Jobs) != 0 || res.Next < 25*time.Minute || res.Next > 30*time.Minute+time.Second {
+		t.Errorf("the next retry is due in %v (%d jobs, %v), want half an hour", res.Next, len(res.Jobs), err)
+	}
+}
+
+// TestImportOfEventsWithoutID: what a Ruby app received without a textual ID is
+// moved under the ID of its job.
+func TestImportOfEventsWithoutID(t *testing.T) {
+	t.Parallel()
+	s, e := start(t)
+	s.Do("SADD", "queues", "default")
+	bodies := map[string]string{}
+	for jid, id := range map[string]string{"missing": ``, "null": `"id":null,`, "number": `"id":77,`, "empty": `"id":"",`, "other case": `"ID":"not this",`, "object": `"id":{},`} {
+		bodies[jid] = fmt.Sprintf(`{%s"channel":%q,"payload":1}`, id, channel)
+		s.Do("LPUSH", "queue:default", fmt.Sprintf(`{"class":"Toot::CallsHandlers","args":[%s],"jid":%q}`, bodies[jid], jid))
+	}
+	s.Do("LPUSH", "queue:default", fmt.Sprintf(`{"class":"Toot::CallsHandlers","args":[{"channel":%q}]}`, channel)) // without a jid, too
+	s.Do("LPUSH", "queue:default", `{"class":"Toot::CallsHandlers","args":[{"id":"x","Channel":"y"}],"jid":"x"}`)
+	from := &sidekiq.Installation{Client: s.Client()}
+	counts, err := from.Import(t.Context(), e, options)
+	if err != nil || counts.Waiting.Handle != len(bodies) || counts.Unreadable != 2 {
+		t.Errorf("moved %+v, %v", counts, err)
+	}
+	res, err := e.Claim(t.Context(), engine.ClaimRequest{Kind: engine.Handle, Max: 100, MaxPerLane: 100, Lease: time.Hour, Only: []string{"one"}})
+	if err != nil || len(res.Jobs) != len(bodies) {
+		t.Fatalf("%d jobs, %v", len(res.Jobs), err)
+	}
+	for _, j := range res.Jobs {
+		if want, ok := bodies[j.Event.ID]; !ok || string(j.Event.Body) != want {
+			t.Errorf("event %q is %s, want %s", j.Event.ID, j.Event.Body, want)
+		}
+	}
+}
+
+// refusing is an engine that can't take an event.
+type refusing struct{ engine.Engine }
+
+func (r refusing) Push(ctx context.Context, req engine.PushRequest) (engine.PushResult, error) {
+	for _, j := range req.Jobs {
+		if j.Event.ID == "c3" || j.Event.ID == "retry" {
+			return engine.PushResult{}, fmt.Errorf("%w: that event", engine.ErrInvalid)
+		}
+	}
+	return r.Engine.Push(ctx, req)
+}
+
+// TestImportLeavesWhatCantBeStored: it holds up nothing else.
+func TestImportLeavesWhatCantBeStored(t *testing.T) {
+	t.Parallel()
+	s, e := start(t)
+	install(s, 10)
+	from := &sidekiq.Installation{Client: s.Client()}
+	counts, err := from.Import(t.Context(), refusing{e}, options)
+	if err != nil || counts.Waiting != (sidekiq.Count{FanOut: 10, Deliver: 9, Handle: 10}) || counts.Retrying.Deliver != 1 || counts.Unreadable != 3 {
+		t.Errorf("moved %+v, %v", counts, err)
+	}
+	if got, _ := s.Try("LLEN", "queue:default").AsInt64(); got != 11 {
+		t.Errorf("%d jobs are left in the queue, want 11", got)
+	}
+	if got, _ := s.Try("ZCARD", "retry").AsInt64(); got != 1 {
+		t.Errorf("%d jobs are left to be retried, want 1", got)
+	}
+}
+
+// TestNamespaces: a Sidekiq behind redis-namespace is found where it is, and
+// where it was not asked for.
+func TestNamespaces(t *testing.T) {
+	t.Parallel()
+	s, e := start(t)
+	s.Do("SADD", "queues", "default")
+	s.Do("LPUSH", "queue:default", handled("plain"))
+	s.Do("SADD", "my:app:queues", "default")
+	s.Do("LPUSH", "my:app:queue:default", handled("h"), published("p", ""))
+	s.Do("ZADD", "only-dead:dead", "1", called("dead", ""))
+	s.Do("SADD", "others:queues", "default")
+	s.Do("LPUSH", "others:queue:default", fmt.Sprintf(foreign, 1))
+	s.Do("SET", "odd:retry", "no set")
+	s.Do("SADD", "odd2:queues", "x")
+	s.Do("SET", "odd2:queue:x", "no list")
+	s.Do("SADD", "my:app:processes", "web-1:1:a")
+	s.Do("HSET", "my:app:web-1:1:a", "busy", "0")
+
+	for namespace, want := range map[string]string{
+		"":         "map[my:app:2 only-dead:1]",
+		"my:app":   "map[:1 only-dead:1]",
+		"nobody's": "map[:1 my:app:2 only-dead:1]",
+	} {
+		from := &sidekiq.Installation{Client: s.Client(), Namespace: namespace}
+		if got, err := from.Elsewhere(t.Context()); err != nil || fmt.Sprint(got) != want {
+			t.Errorf("beside %q there are %v, %v, want %s", namespace, got, err, want)
+		}
+	}
+	from := &sidekiq.Installation{Client: s.Client(), Namespace: "my:app"}
+	if running, err := from.Running(t.Context()); err != nil || fmt.Sprint(running) != "[web-1:1:a]" {
+		t.Errorf("running: %v, %v", running, err)
+	}
+	if size, err := from.Size(t.Context(), nil); err != nil || size != 2 {
+		t.Errorf("size: %v, %v", size, err)
+	}
+	counts, err := from.Import(t.Context(), e, options)
+	if err != nil || counts.Moved() != 2 {
+		t.Errorf("moved %+v, %v", counts, err)
+	}
+	if left, _ := s.Try("LLEN", "my:app:queue:default").AsInt64(); left != 0 {
+		t.Errorf("%d jobs are left", left)
+	}
+	if left, _ := s.Try("LLEN", "queue:default").AsInt64(); left != 1 {
+		t.Errorf("%d jobs are left of another's", left)
+	}
 }
