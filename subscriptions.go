@@ -51,10 +51,12 @@ func (p *publisher) serveSubscriptions(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *publisher) addSubscriber(w http.ResponseWriter, r *http.Request) {
-	body, ok := p.opts.readBody(w, r)
+	read, ok := p.readBody(w, r)
 	if !ok {
 		return
 	}
+	defer read.Done()
+	body := read.Bytes
 	const want = `Expected {"callback_url":"https://…","channel":"…"}, but `
 	var reg wire.Registration
 	if err := json.Unmarshal(body, &reg); err != nil {

@@ -34,6 +34,7 @@ type core struct {
 	log    *slog.Logger
 	retry  retryPolicy
 	calls  calls
+	intake *wire.Intake // nil: no bound
 }
 
 // New returns an App that keeps what must not be lost in eng, which the
@@ -51,6 +52,10 @@ func New(eng engine.Engine, opts *Options) (*App, error) {
 	}
 	c.log = c.opts.Logger
 	c.retry = retryPolicy{max: max(c.opts.MaxRetries, 0), delay: c.opts.RetryDelay, keep: c.opts.KeepTries}
+	if most := c.opts.MaxIntakeBytes; most > 0 {
+		// One body more by a byte than it may be is read up to there.
+		c.intake = wire.NewIntake(int64(max(most, c.opts.MaxEventBytes+1)))
+	}
 	a := &App{core: c, lanes: lanes.NewGroup(eng, c.log)}
 	var err error
 	if a.publisher, err = newPublisher(c, a.lanes); err != nil {

@@ -38,6 +38,7 @@ func serveSettings() []config.Setting {
 		{Name: "metrics-auth", Secret: true, Help: "credentials for /metrics", Check: credentials},
 		{Name: "insecure", Default: "false", Switch: true, Help: "serve without credentials on more than the loopback interface"},
 		{Name: "max-event-bytes", Default: "1048576", Help: "the largest event", Check: config.Count},
+		{Name: "max-intake-bytes", Default: "67108864", Help: "the most memory for requests that are being read or stored, all together, in bytes", Check: config.Count},
 		{Name: "request-timeout", Default: "15s", Help: "how long an endpoint may take to answer", Check: config.Duration},
 		{Name: "max-retries", Default: "25", Help: "how often a delivery is tried again before it goes to the dead letters", Check: config.Count},
 		{Name: "max-deliveries", Default: "2048", Help: "the most requests in flight", Check: config.Count},
@@ -130,6 +131,7 @@ func (c *command) runServe(ctx context.Context, v config.Values) error {
 		RequestTimeout:      v.MustDuration("request-timeout"),
 		MaxRetries:          v.MustCount("max-retries"),
 		MaxEventBytes:       v.MustCount("max-event-bytes"),
+		MaxIntakeBytes:      max(v.MustCount("max-intake-bytes")/4, 1), // for registrations
 		MaxDeliveries:       v.MustCount("max-deliveries"),
 		MaxDeliveriesPerURL: v.MustCount("max-deliveries-per-url"),
 		MaxRatePerURL:       v.MustRate("max-rate-per-url"),
@@ -152,6 +154,7 @@ func (c *command) runServe(ctx context.Context, v config.Values) error {
 		Dedupe:         v.MustDuration("dedupe"),
 		ChannelPrefix:  v.Get("channel-prefix"),
 		MaxEventBytes:  v.MustCount("max-event-bytes"),
+		MaxIntakeBytes: max(v.MustCount("max-intake-bytes")/4*3, 1),
 		StopTimeout:    v.MustDuration("drain-timeout"),
 		Logger:         log,
 	})
@@ -163,7 +166,7 @@ func (c *command) runServe(ctx context.Context, v config.Values) error {
 	if url == "" {
 		url = "http://" + listener.Addr().String()
 	}
-	log.Info("serving", "url", url, "store", anyengine.Redact(v.Get("store")), "version", buildVersion().Version)
+	log.Info("serving", "url", anyengine.Redact(url), "store", anyengine.Redact(v.Get("store")), "version", buildVersion().Version)
 	err = server.Run(ctx, listener)
 	log.Info("stopped")
 	return err

@@ -37,13 +37,14 @@ type Action func(ctx context.Context, e *toot.Event) error
 
 // Endpoint is the http.Handler at the callback URL.
 type Endpoint struct {
-	opts Options
-	seen seen
+	opts   Options
+	seen   seen
+	intake *wire.Intake
 }
 
 // NewEndpoint returns an endpoint.
 func NewEndpoint(o Options) *Endpoint {
-	return &Endpoint{opts: o, seen: seen{byID: map[string]*record{}}}
+	return &Endpoint{opts: o, seen: seen{byID: map[string]*record{}}, intake: wire.NewIntake(4 * o.MaxEventBytes)}
 }
 
 // ServeHTTP takes an event.
@@ -53,12 +54,13 @@ func (l *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
-	body, ok := wire.ReadBody(w, r, wire.BodyLimits{Bytes: l.opts.MaxEventBytes, Depth: -1, Within: -1})
+	body, ok := wire.ReadBody(w, r, wire.BodyLimits{Bytes: l.opts.MaxEventBytes, Depth: -1, Within: -1, Intake: l.intake})
 	if !ok {
 		return
 	}
+	defer body.Done()
 	var event toot.Event
-	if err := json.Unmarshal(body, &event); err != nil {
+	if err := json.Unmarshal(body.Bytes, &event); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
