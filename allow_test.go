@@ -89,6 +89,31 @@ func TestInternalAddressesAreRefused(t *testing.T) {
 	internal.untouched(t)
 }
 
+// "*.internal" is for names: a zone that ends in it makes no name of an address.
+func TestAWildcardIsForNamesOnly(t *testing.T) {
+	internal := newTarget(t)
+	port := internal.URL[strings.LastIndexByte(internal.URL, ':')+1:]
+	for _, policy := range []toot.CallbackPolicy{
+		{Hosts: []string{"*.internal"}},
+		{Hosts: []string{"*.internal"}, Public: true, Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
+	} {
+		publisher := newNode(t, toot.Options{ChannelPrefix: prefix, AllowCallback: &policy, MaxRetries: -1}, true)
+		for _, host := range []string{"[::1%25.internal]", "[::ffff:127.0.0.1%25.internal]", "[::ffff:127.0.0.1%25a.internal.]"} {
+			callback := fmt.Sprintf("http://%s:%s/", host, port)
+			if a := publisher.request(t, "POST", "/subscriptions", fmt.Sprintf(`{"callback_url":%q,"channel":%q}`, callback, prefix+"a")); a.status != 422 {
+				t.Errorf("%s: %d %s", callback, a.status, a.body)
+			}
+			must2(publisher.engine.AddSubscriber(t.Context(), prefix+"a", callback, 0)) // one that was there before
+		}
+		must2(publisher.Publish(t.Context(), "a", nil))
+		if reason := publisher.failures(t); !strings.Contains(reason, toot.ErrCallbackNotAllowed.Error()) {
+			t.Errorf("the delivery failed with %q", reason)
+		}
+		publisher.settled(t)
+	}
+	internal.untouched(t)
+}
+
 // nameServer answers questions for addresses; what it says may change.
 type nameServer struct {
 	conn  net.PacketConn

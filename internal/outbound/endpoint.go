@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+
+	"github.com/watermarkchurch/toot-go/internal/wire"
 )
 
 // ErrNotURL is the error of a request to an Endpoint that is no URL.
@@ -48,7 +50,7 @@ func (e *Endpoint) newRequest(ctx context.Context, body []byte) (*http.Request, 
 }
 
 func (e *Endpoint) prepare() {
-	e.request, e.notAnURL = http.NewRequest(http.MethodPost, e.url, nil) //nolint:noctx // each use has its own
+	e.request, e.notAnURL = http.NewRequest(http.MethodPost, wire.RequestURL(e.url), nil) //nolint:noctx // each use has its own
 	if e.notAnURL != nil {
 		return
 	}
