@@ -9,9 +9,11 @@ package listen
 
 import (
 	"context"
+	"crypto/subtle"
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"path"
 	"slices"
 	"sync"
 
@@ -24,6 +26,9 @@ type Options struct {
 	// Channels are what was subscribed to. Events on others are refused for
 	// good.
 	Channels []string
+	// Secret is what the path of a request must end in. What stands before it
+	// does not matter, as a proxy may take it away.
+	Secret string
 	// Actions are done one after the other for each event. One that fails
 	// makes the publisher send the event again.
 	Actions []Action
@@ -49,6 +54,10 @@ func NewEndpoint(o Options) *Endpoint {
 
 // ServeHTTP takes an event.
 func (l *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if subtle.ConstantTimeCompare([]byte(path.Base(r.URL.Path)), []byte(l.opts.Secret)) != 1 {
+		http.NotFound(w, r)
+		return
+	}
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		w.WriteHeader(http.StatusMethodNotAllowed)
