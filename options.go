@@ -40,6 +40,12 @@ type Options struct {
 	// Default: to any.
 	AllowCallback *CallbackPolicy
 
+	// BaggageHosts are the hosts of one's own, to which the Baggage of a trace
+	// goes along with its events: "shop.internal" or, for everything below a
+	// name, "*.internal". Traceparent and Tracestate go to all. Default: Baggage
+	// goes to nobody.
+	BaggageHosts []string
+
 	// RequireConsent makes this app ask a callback URL whether it wants a
 	// channel's events, by the handshake of the CloudEvents specification for
 	// web hooks, when it is registered and before the first delivery of those

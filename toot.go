@@ -9,6 +9,7 @@ import (
 
 	"github.com/watermarkchurch/toot-go/engine"
 	"github.com/watermarkchurch/toot-go/internal/lanes"
+	"github.com/watermarkchurch/toot-go/internal/outbound"
 	"github.com/watermarkchurch/toot-go/internal/wire"
 )
 
@@ -78,6 +79,9 @@ func (o *Options) check() error {
 		if err := wire.CheckHTTPURL(o.CallbackURL); err != nil {
 			return fmt.Errorf("toot: Options.CallbackURL: %w", err)
 		}
+	}
+	if err := outbound.Hosts(o.BaggageHosts).Check(); err != nil {
+		return fmt.Errorf("toot: Options.BaggageHosts: %w", err)
 	}
 	return nil
 }

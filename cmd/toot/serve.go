@@ -48,6 +48,7 @@ func serveSettings() []config.Setting {
 		{Name: "dead-age", Default: "4320h", Help: "how long dead letters are kept", Check: config.Duration},
 		{Name: "dead-max", Default: fmt.Sprint(engine.DefaultDeadMax), Help: "how many dead letters are kept", Check: config.Count},
 		{Name: "drain-timeout", Default: "25s", Help: "how long what is in flight may take when the server is stopped", Check: config.Duration},
+		{Name: "baggage-hosts", Help: "hosts of one's own, separated by commas, to which the baggage of traces goes too: shop.internal, *.internal", Check: config.Hosts},
 		{Name: "otlp-endpoint", Help: "where traces go, by OTLP over HTTP, such as http://localhost:4318; OTEL_EXPORTER_OTLP_ENDPOINT does the same", Check: config.OptionalURL},
 		{Name: "log-format", Default: "text", Help: "text (laid out on a terminal) or json", Check: config.OneOf("text", "json")},
 		{Name: "log-level", Default: "info", Help: "debug, info, warn or error", Check: config.OneOf("debug", "info", "warn", "error")},
@@ -136,6 +137,7 @@ func (c *command) runServe(ctx context.Context, v config.Values) error {
 		MaxDeliveriesPerURL: v.MustCount("max-deliveries-per-url"),
 		MaxRatePerURL:       v.MustRate("max-rate-per-url"),
 		DrainTimeout:        v.MustDuration("drain-timeout"),
+		BaggageHosts:        config.List(v.Get("baggage-hosts")),
 		Logger:              log,
 	})
 	if err != nil {

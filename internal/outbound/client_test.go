@@ -43,7 +43,7 @@ func TestHeadersOfAnswersAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		post := func() error {
-			_, err := client.Post(t.Context(), NewEndpoint(tc.url), make([]byte, tc.bodySize), func(http.Header) {})
+			_, err := client.Post(t.Context(), NewEndpoint(tc.url, nil), make([]byte, tc.bodySize), func(http.Header) {})
 			return err
 		}
 		header.Store(48 << 10)

@@ -1,6 +1,7 @@
 package outbound
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"unicode/utf8"
@@ -31,6 +32,17 @@ func (hs Hosts) Has(host string) bool {
 		}
 	}
 	return false
+}
+
+// Check says which of the hosts can't be one, if any.
+func (hs Hosts) Check() error {
+	for _, h := range hs {
+		name := strings.TrimPrefix(plainHost(h), "*.")
+		if _, err := netip.ParseAddr(name); err != nil && !isName(name) || name == "" || strings.Contains(name, "%") {
+			return fmt.Errorf("%q is no host such as shop.internal or *.internal, without a scheme and a port", h)
+		}
+	}
+	return nil
 }
 
 // plainHost is a host in the form in which hosts are compared.
