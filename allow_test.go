@@ -456,6 +456,78 @@ func TestPasswordsAreNowhereToBeSeen(t *testing.T) {
 	}
 }
 
+// Another program may have registered what Go can't parse: nobody knows then what
+// of it is a password.
+func TestPasswordsOfWhatIsNoURLAreNotShown(t *testing.T) {
+	const password = "s3cr3t-in-the-url"
+	var log lockedBuffer
+	n := newNode(t, toot.Options{
+		ChannelPrefix: prefix, MaxRetries: -1,
+		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}, true)
+	urls := []string{
+		"http://user:" + password + "@app.example.org:port/", "http://user:%zz" + password + "@app.example.org/", "http:/user:" + password + "@app.example.org/",
+		"user:" + password + "@app.example.org", "http://user:" + password + "@app example.org/", "http://user:" + password + "%40app.example.org/",
+	}
+	for _, u := range urls {
+		n.add(t, prefix+"a", u)
+	}
+	must2(n.Publish(t.Context(), "a", nil))
+	n.settled(t)
+	letters := must2(n.DeadLetters(t.Context(), engine.DeadQuery{}))
+	if len(letters) != len(urls) {
+		t.Fatalf("%d dead letters, want %d", len(letters), len(urls))
+	}
+	for i := range letters {
+		if letters[i].RedactedLane != "(not a URL)" {
+			t.Errorf("%q is shown as %q", letters[i].Lane, letters[i].RedactedLane)
+		}
+		letters[i].Lane = "" // which is documented to be whole
+	}
+	list := n.request(t, "GET", "/subscriptions", "").body
+	stats := must2(n.Stats(t.Context()))
+	for _, u := range urls {
+		if a := n.request(t, "DELETE", "/subscriptions?channel="+prefix+"a&callback_url="+url.QueryEscape(u), ""); a.status != 204 {
+			t.Errorf("DELETE: %+v", a)
+		}
+	}
+	for name, seen := range map[string]string{
+		"the log": log.String(), "the dead letters": fmt.Sprintf("%+v", letters), "the statistics": fmt.Sprintf("%+v", stats), "the list": list,
+	} {
+		if strings.Contains(seen, password) {
+			t.Errorf("the password can be seen in %s:\n%s", name, seen)
+		}
+	}
+}
+
+// A URL that was stored with a space in its query is one that can be posted to,
+// and none that is taken any more.
+func TestASpaceInAQueryDoesNotReachTheRequestLine(t *testing.T) {
+	n := newNode(t, toot.Options{ChannelPrefix: prefix, MaxRetries: -1}, true)
+	targets := make(chan string, 10)
+	endpoint := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { targets <- r.RequestURI }))
+	t.Cleanup(endpoint.Close)
+	stored := endpoint.URL + "/?a b HTTP/1.0"
+	a := n.request(t, "POST", "/subscriptions", fmt.Sprintf(`{"callback_url":%q,"channel":"%sa"}`, stored, prefix))
+	if a.status != 422 || !strings.Contains(a.body, "%20") {
+		t.Errorf("registering: %d %s", a.status, a.body)
+	}
+	n.add(t, prefix+"a", stored)
+	for _, size := range []int{1, 100 << 10} { // by either of two transports
+		must2(n.Publish(t.Context(), "a", strings.Repeat("x", size)))
+		n.settled(t)
+		if dead := must2(n.Stats(t.Context())).Dead; dead != 0 {
+			t.Fatalf("%d dead letters", dead)
+		}
+		if got := <-targets; got != "/?a%20b%20HTTP/1.0" {
+			t.Errorf("posted to %q", got)
+		}
+	}
+	if a := n.request(t, "DELETE", "/subscriptions?channel="+prefix+"a&callback_url="+url.QueryEscape(stored), ""); a.status != 204 {
+		t.Errorf("DELETE: %+v", a)
+	}
+}
+
 func TestLogLinesCantBeForged(t *testing.T) {
 	var log lockedBuffer
 	n := newNode(t, toot.Options{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))}, false)
