@@ -177,16 +177,13 @@ func (s *subscriber) serveBatch(w http.ResponseWriter, r *http.Request, body []b
 		return
 	}
 	w.Header()["Content-Type"] = wire.JSONContentType
-	_, _ = w.Write(answer.JSON()) // whoever asked is gone if that fails
+	_ = answer.Write(w) // whoever asked is gone if that fails
 }
 
 // sortBatch returns which events of a batch are to be stored, and what is to be
 // answered about the others.
 func (s *subscriber) sortBatch(elements [][]byte, signed *signed) (item *arrival, answer wire.BatchAnswer) {
-	item = &arrival{
-		Waiter: coalesce.NewWaiter(),
-		events: make([]*engine.Event, 0, len(elements)), subscriptions: make([][]*Subscription, 0, len(elements)),
-	}
+	item = &arrival{Waiter: coalesce.NewWaiter()}
 	note := func(result wire.BatchResult) {
 		if answer.Results == nil {
 			answer.Results = make([]wire.BatchResult, 0, len(elements))

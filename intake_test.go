@@ -69,7 +69,7 @@ func TestARequestCostsNoMoreThanItsBody(t *testing.T) {
 	many := func(member string) string {
 		return "{" + strings.Repeat(member+",", (1<<20-100)/(len(member)+1)) + `"channel":"open"}`
 	}
-	short, long := strings.Repeat("x", 100), strings.Repeat("x", 1000)
+	short, long := strings.Repeat("x", 200), strings.Repeat("x", 1000)
 	for _, tc := range []struct {
 		name, contentType, body string
 		status                  int

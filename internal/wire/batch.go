@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 )
@@ -55,13 +56,11 @@ func TakesBatch(h http.Header) int {
 	return min(n, BatchMax)
 }
 
-// JSON is the answer as it goes over the wire.
-func (a *BatchAnswer) JSON() []byte {
-	size := 16
-	for _, r := range a.Results {
-		size += 64 + len(r.Detail)
-	}
-	b := append(make([]byte, 0, size), `{"results":[`...)
+// Write writes the answer as it goes over the wire, piece by piece, so that a
+// long one takes no memory for all of it.
+func (a *BatchAnswer) Write(w io.Writer) error {
+	const piece = 2 << 10
+	b := append(make([]byte, 0, 2*piece), `{"results":[`...)
 	for i, r := range a.Results {
 		if i > 0 {
 			b = append(b, ',')
@@ -78,8 +77,15 @@ func (a *BatchAnswer) JSON() []byte {
 			b = appendString(b, r.Detail)
 		}
 		b = append(b, '}')
+		if len(b) >= piece {
+			if _, err := w.Write(b); err != nil {
+				return err
+			}
+			b = b[:0]
+		}
 	}
-	return append(b, "]}"...)
+	_, err := w.Write(append(b, "]}"...))
+	return err
 }
 
 // What a body must be to be taken for a batch.
