@@ -89,6 +89,31 @@ func TestInternalAddressesAreRefused(t *testing.T) {
 	internal.untouched(t)
 }
 
+// "*.internal" is for names: a zone that ends in it makes no name of an address.
+func TestAWildcardIsForNamesOnly(t *testing.T) {
+	internal := newTarget(t)
+	port := internal.URL[strings.LastIndexByte(internal.URL, ':')+1:]
+	for _, policy := range []toot.CallbackPolicy{
+		{Hosts: []string{"*.internal"}},
+		{Hosts: []string{"*.internal"}, Public: true, Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
+	} {
+		publisher := newNode(t, toot.Options{ChannelPrefix: prefix, AllowCallback: &policy, MaxRetries: -1}, true)
+		for _, host := range []string{"[::1%25.internal]", "[::ffff:127.0.0.1%25.internal]", "[::ffff:127.0.0.1%25a.internal.]"} {
+			callback := fmt.Sprintf("http://%s:%s/", host, port)
+			if a := publisher.request(t, "POST", "/subscriptions", fmt.Sprintf(`{"callback_url":%q,"channel":%q}`, callback, prefix+"a")); a.status != 422 {
+				t.Errorf("%s: %d %s", callback, a.status, a.body)
+			}
+			must2(publisher.engine.AddSubscriber(t.Context(), prefix+"a", callback, 0)) // one that was there before
+		}
+		must2(publisher.Publish(t.Context(), "a", nil))
+		if reason := publisher.failures(t); !strings.Contains(reason, toot.ErrCallbackNotAllowed.Error()) {
+			t.Errorf("the delivery failed with %q", reason)
+		}
+		publisher.settled(t)
+	}
+	internal.untouched(t)
+}
+
 // nameServer answers questions for addresses; what it says may change.
 type nameServer struct {
 	conn  net.PacketConn
@@ -427,6 +452,78 @@ func TestPasswordsAreNowhereToBeSeen(t *testing.T) {
 		t.Errorf("the list does not tell URLs apart: %s", list)
 	}
 	if a := publisher.request(t, "DELETE", "/subscriptions?channel="+channel+"&callback_url="+url.QueryEscape(callback), ""); a.status != 204 {
+		t.Errorf("DELETE: %+v", a)
+	}
+}
+
+// Another program may have registered what Go can't parse: nobody knows then what
+// of it is a password.
+func TestPasswordsOfWhatIsNoURLAreNotShown(t *testing.T) {
+	const password = "s3cr3t-in-the-url"
+	var log lockedBuffer
+	n := newNode(t, toot.Options{
+		ChannelPrefix: prefix, MaxRetries: -1,
+		Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}, true)
+	urls := []string{
+		"http://user:" + password + "@app.example.org:port/", "http://user:%zz" + password + "@app.example.org/", "http:/user:" + password + "@app.example.org/",
+		"user:" + password + "@app.example.org", "http://user:" + password + "@app example.org/", "http://user:" + password + "%40app.example.org/",
+	}
+	for _, u := range urls {
+		n.add(t, prefix+"a", u)
+	}
+	must2(n.Publish(t.Context(), "a", nil))
+	n.settled(t)
+	letters := must2(n.DeadLetters(t.Context(), engine.DeadQuery{}))
+	if len(letters) != len(urls) {
+		t.Fatalf("%d dead letters, want %d", len(letters), len(urls))
+	}
+	for i := range letters {
+		if letters[i].RedactedLane != "(not a URL)" {
+			t.Errorf("%q is shown as %q", letters[i].Lane, letters[i].RedactedLane)
+		}
+		letters[i].Lane = "" // which is documented to be whole
+	}
+	list := n.request(t, "GET", "/subscriptions", "").body
+	stats := must2(n.Stats(t.Context()))
+	for _, u := range urls {
+		if a := n.request(t, "DELETE", "/subscriptions?channel="+prefix+"a&callback_url="+url.QueryEscape(u), ""); a.status != 204 {
+			t.Errorf("DELETE: %+v", a)
+		}
+	}
+	for name, seen := range map[string]string{
+		"the log": log.String(), "the dead letters": fmt.Sprintf("%+v", letters), "the statistics": fmt.Sprintf("%+v", stats), "the list": list,
+	} {
+		if strings.Contains(seen, password) {
+			t.Errorf("the password can be seen in %s:\n%s", name, seen)
+		}
+	}
+}
+
+// A URL that was stored with a space in its query is one that can be posted to,
+// and none that is taken any more.
+func TestASpaceInAQueryDoesNotReachTheRequestLine(t *testing.T) {
+	n := newNode(t, toot.Options{ChannelPrefix: prefix, MaxRetries: -1}, true)
+	targets := make(chan string, 10)
+	endpoint := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { targets <- r.RequestURI }))
+	t.Cleanup(endpoint.Close)
+	stored := endpoint.URL + "/?a b HTTP/1.0"
+	a := n.request(t, "POST", "/subscriptions", fmt.Sprintf(`{"callback_url":%q,"channel":"%sa"}`, stored, prefix))
+	if a.status != 422 || !strings.Contains(a.body, "%20") {
+		t.Errorf("registering: %d %s", a.status, a.body)
+	}
+	n.add(t, prefix+"a", stored)
+	for _, size := range []int{1, 100 << 10} { // by either of two transports
+		must2(n.Publish(t.Context(), "a", strings.Repeat("x", size)))
+		n.settled(t)
+		if dead := must2(n.Stats(t.Context())).Dead; dead != 0 {
+			t.Fatalf("%d dead letters", dead)
+		}
+		if got := <-targets; got != "/?a%20b%20HTTP/1.0" {
+			t.Errorf("posted to %q", got)
+		}
+	}
+	if a := n.request(t, "DELETE", "/subscriptions?channel="+prefix+"a&callback_url="+url.QueryEscape(stored), ""); a.status != 204 {
 		t.Errorf("DELETE: %+v", a)
 	}
 }

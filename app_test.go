@@ -313,6 +313,11 @@ func TestPublishRefusesWhatItCantSend(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", tc.name, err, tc.want)
 		}
 	}
+	for _, id := range []string{strings.Repeat("x", 1025), "a\nb", "a\u0085", "\u2028"} { // subscribers would refuse them
+		if _, err := publisher.PublishAll(t.Context(), toot.Message{Channel: "a", ID: id}); !errors.Is(err, toot.ErrInvalidID) {
+			t.Errorf("the ID %.10q: got %v", id, err)
+		}
+	}
 	// One bad message among good ones: nothing is published.
 	if _, err := publisher.PublishAll(t.Context(), toot.Message{Channel: "a"}, toot.Message{}); !errors.Is(err, toot.ErrInvalidChannel) {
 		t.Errorf("got %v", err)

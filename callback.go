@@ -1,11 +1,13 @@
 package toot
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"github.com/watermarkchurch/toot-go/engine"
 	"github.com/watermarkchurch/toot-go/internal/coalesce"
@@ -44,10 +46,12 @@ func (s *subscriber) serveCallback(w http.ResponseWriter, r *http.Request) {
 		busy(w)
 		return
 	}
-	body, ok := s.opts.readBody(w, r)
+	read, ok := s.readBody(w, r)
 	if !ok {
 		return
 	}
+	defer read.Done()
+	body := read.Bytes
 	w.Header()[wire.BatchHeader] = wire.BatchMaxValue
 	if r.Header.Get("Content-Type") == wire.BatchType {
 		s.serveBatch(w, r, body)
@@ -57,28 +61,28 @@ func (s *subscriber) serveCallback(w http.ResponseWriter, r *http.Request) {
 	if json.Valid(body) {
 		id, channel, err = identify(body)
 	}
-	switch {
-	case errors.Is(err, wire.ErrNoChannel), errors.Is(err, wire.ErrSurrogate):
-		wire.Problem(w, http.StatusUnprocessableEntity, `Expected an event: {"id":…,"timestamp":…,"payload":…,"channel":…}, but `+err.Error()+".")
+	if err != nil {
+		s.refuseEvent(w, channel, err)
 		return
-	case err != nil:
-		wire.Problem(w, http.StatusBadRequest, `Expected an event as one JSON object: {"id":…,"timestamp":…,"payload":…,"channel":…}, but `+err.Error()+".")
-		return
+	}
+	subscriptions := s.subscriptionsTo(channel)
+	signed := signed{header: r.Header, body: body}
+	refusal := signed.allows(subscriptions)
+	if id == "" {
+		id = signed.newID("")
 	}
 	step := &Step{Name: StepReceive, EventID: id, Channel: channel, Header: r.Header}
 	ctx, end := s.begin(r.Context(), step)
-	subscriptions := s.subscriptionsTo(channel)
 	if len(subscriptions) == 0 {
 		w.Header()[wire.UnsubscribeHeader] = []string{"True"}
 		w.WriteHeader(http.StatusOK)
 		end(StepResult{Outcome: OutcomeUnwanted})
 		return
 	}
-	signed := signed{header: r.Header, body: body}
-	if err := signed.allows(subscriptions); err != nil {
-		end(StepResult{Outcome: OutcomeFailed, Reason: err.Error()})
-		s.log.Warn("toot: refused an event", "event", id, "channel", channel, "error", err)
-		signing.Unauthorized(w, err)
+	if refusal != nil {
+		end(StepResult{Outcome: OutcomeFailed, Reason: refusal.Error()})
+		s.log.Warn("toot: refused an event", "event", wire.Shorten(id), "channel", channel, "error", refusal)
+		signing.Unauthorized(w, refusal)
 		return
 	}
 	item := &arrival{Waiter: coalesce.NewWaiter()}
@@ -87,7 +91,7 @@ func (s *subscriber) serveCallback(w http.ResponseWriter, r *http.Request) {
 		signed.failed()
 		end(StepResult{Outcome: OutcomeFailed, Reason: err.Error()})
 		if r.Context().Err() == nil {
-			s.log.Error("toot: can't store an incoming event; its publisher will send it again", "event", id, "channel", channel, "error", err)
+			s.log.Error("toot: can't store an incoming event; its publisher will send it again", "event", wire.Shorten(id), "channel", channel, "error", err)
 		}
 		unavailable(w)
 		return
@@ -103,6 +107,19 @@ func identify(body []byte) (id, channel string, err error) {
 		return "", "", err
 	}
 	return wire.Identify(body)
+}
+
+// refuseEvent answers a body that is no event, or one whose ID can't be taken.
+func (s *subscriber) refuseEvent(w http.ResponseWriter, channel string, why error) {
+	const want = `{"id":…,"timestamp":…,"payload":…,"channel":…}, but `
+	switch {
+	case errors.Is(why, wire.ErrNotJSON), errors.Is(why, wire.ErrNotObject), errors.Is(why, wire.ErrNotUTF8):
+		wire.Problem(w, http.StatusBadRequest, "Expected an event as one JSON object: "+want+why.Error()+".")
+		return
+	case !errors.Is(why, wire.ErrNoChannel):
+		s.log.Warn("toot: refused an event", "channel", wire.Shorten(channel), "error", why)
+	}
+	wire.Problem(w, http.StatusUnprocessableEntity, "Expected an event: "+want+why.Error()+".")
 }
 
 // arrival is what one request brought, on its way into the store.
@@ -148,32 +165,21 @@ func (s *subscriber) storeArrivals(ctx context.Context, items []*arrival) error 
 }
 
 // serveBatch takes in several events in one step: all are stored, or none.
-// What is no event is refused by itself.
+// What is no event is refused by itself, but a batch of more events than are
+// taken at once as a whole, before anything else is done with it.
 func (s *subscriber) serveBatch(w http.ResponseWriter, r *http.Request, body []byte) {
-	var answer wire.BatchAnswer
-	item := &arrival{Waiter: coalesce.NewWaiter()}
-	signed := signed{header: r.Header, body: body}
-	err := wire.EachElement(body, func(i int, element []byte) {
-		id, channel, err := identify(element)
-		if err != nil {
-			answer.Results = append(answer.Results, wire.BatchResult{Index: i, Status: http.StatusUnprocessableEntity, Detail: err.Error()})
-			return
-		}
-		subscriptions := s.subscriptionsTo(channel)
-		if len(subscriptions) == 0 {
-			answer.Results = append(answer.Results, wire.BatchResult{Index: i, Status: http.StatusOK, Unsubscribe: true})
-			return
-		}
-		if err := signed.allows(subscriptions); err != nil {
-			answer.Results = append(answer.Results, wire.BatchResult{Index: i, Status: http.StatusUnauthorized, Detail: err.Error()})
-			return
-		}
-		item.add(&engine.Event{ID: id, Channel: channel, Body: element}, subscriptions)
-	})
-	if err != nil {
+	elements, err := wire.SplitBatch(body)
+	switch {
+	case errors.Is(err, wire.ErrTooMany):
+		s.log.Warn("toot: refused a batch", "bytes", len(body), "error", err)
+		wire.Problem(w, http.StatusRequestEntityTooLarge, "The batch was refused: "+err.Error()+" ("+wire.BatchHeader+").")
+		return
+	case err != nil:
 		wire.Problem(w, http.StatusBadRequest, "Expected a JSON array of events, but "+err.Error()+".")
 		return
 	}
+	signed := &signed{header: r.Header, body: body}
+	item, answer := s.sortBatch(elements, signed)
 	ends := s.beginAll(r.Context(), StepReceive, item.events)
 	if len(item.events) > 0 {
 		err = s.callbacks.Do(r.Context(), item, &item.Waiter)
@@ -190,7 +196,48 @@ func (s *subscriber) serveBatch(w http.ResponseWriter, r *http.Request, body []b
 		return
 	}
 	w.Header()["Content-Type"] = wire.JSONContentType
-	_ = json.NewEncoder(w).Encode(answer)
+	_ = answer.Write(w) // whoever asked is gone if that fails
+}
+
+// sortBatch returns which events of a batch are to be stored, and what is to be
+// answered about the others.
+func (s *subscriber) sortBatch(elements [][]byte, signed *signed) (item *arrival, answer wire.BatchAnswer) {
+	item = &arrival{Waiter: coalesce.NewWaiter()}
+	note := func(result wire.BatchResult) {
+		if answer.Results == nil {
+			answer.Results = make([]wire.BatchResult, 0, len(elements))
+		}
+		answer.Results = append(answer.Results, result)
+	}
+	refused, reason := 0, error(nil) // how many, and the first one's reason
+	for i, element := range elements {
+		status := http.StatusUnprocessableEntity
+		id, channel, err := identify(element)
+		var subscriptions []*Subscription
+		if err == nil {
+			subscriptions = s.subscriptionsTo(channel)
+			status, err = http.StatusUnauthorized, signed.allows(subscriptions)
+		}
+		switch {
+		case err != nil:
+			note(wire.BatchResult{Index: i, Status: status, Detail: err.Error()})
+			if refused++; refused == 1 {
+				reason = err
+			}
+			continue
+		case len(subscriptions) == 0:
+			note(wire.BatchResult{Index: i, Status: http.StatusOK, Unsubscribe: true})
+			continue
+		case id == "":
+			id = signed.newID("#" + strconv.Itoa(i))
+		}
+		// A copy, so that an event that waits keeps no more than itself.
+		item.add(&engine.Event{ID: id, Channel: channel, Body: bytes.Clone(element)}, subscriptions)
+	}
+	if refused > 0 {
+		s.log.Warn("toot: refused events of a batch", "refused", refused, "events", len(elements), "error", reason)
+	}
+	return item, answer
 }
 
 // serveConsent answers whether events on a channel are wanted here.

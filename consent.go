@@ -44,7 +44,7 @@ func (o *Options) setOrigin() error {
 
 // askConsent makes the handshake. What counts is the header, not the status.
 func (p *publisher) askConsent(ctx context.Context, channel, callbackURL string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodOptions, callbackURL, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodOptions, wire.RequestURL(callbackURL), nil)
 	if err != nil {
 		return registry.ErrNoConsent
 	}

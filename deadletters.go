@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
-	"github.com/watermarkchurch/toot-go/internal/wire"
 )
 
 // DeadLetter is a delivery or a handler's run that was given up on.
@@ -42,7 +41,7 @@ func (a *App) DeadLetters(ctx context.Context, query engine.DeadQuery) ([]DeadLe
 	letters := make([]DeadLetter, len(found))
 	for i, d := range found {
 		letters[i] = DeadLetter{
-			ID: d.ID, Kind: d.Lane.Kind, Lane: d.Lane.Name, RedactedLane: wire.RedactURL(d.Lane.Name),
+			ID: d.ID, Kind: d.Lane.Kind, Lane: d.Lane.Name, RedactedLane: shownLane(d.Lane),
 			EventID: d.Event.ID, Channel: d.Event.Channel, Body: d.Event.Body,
 			Reason: d.Reason, BuriedAt: d.At, Tries: decodeHistory(d.History).Tries,
 		}

@@ -92,11 +92,12 @@ func (p *publisher) post(ctx context.Context, l *lanes.Lane, id string, body []b
 		p.log.Warn("toot: can't read the signing secrets; will try again", "error", err)
 		return lanes.Verdict{Action: lanes.GiveBack, After: storeRetry}, nil
 	}
-	res, err := p.client.Post(ctx, l.Peer().(*outbound.Endpoint), body, func(h http.Header) {
+	to := l.Peer().(*outbound.Endpoint)
+	res, err := p.client.Post(ctx, to, body, func(h http.Header) {
 		h["Content-Type"] = contentType
 		h["User-Agent"] = wire.UserAgent
 		for _, name := range wire.TraceHeaders {
-			if values := trace[name]; values != nil {
+			if values := trace[name]; values != nil && (name != wire.BaggageHeader || to.IsOwn()) {
 				h[name] = values
 			}
 		}

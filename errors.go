@@ -15,6 +15,9 @@ var (
 	// ErrInvalidChannel is returned for a channel that is empty, too long, or
 	// has control characters or invalid UTF-8 in it.
 	ErrInvalidChannel = errors.New("toot: invalid channel")
+	// ErrInvalidID is returned for a Message.ID that is too long or has control
+	// characters in it.
+	ErrInvalidID = errors.New("toot: invalid event ID")
 	// ErrInvalidPayload is returned for a payload that is no JSON, that
 	// encoding/json can't encode, or whose text is not UTF-8 or has half of a
 	// surrogate pair.

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/watermarkchurch/toot-go"
+	"github.com/watermarkchurch/toot-go/signing"
 )
 
 // TestLogSaysWhichEvent: what is logged of a try names the event, its channel,
@@ -74,5 +75,56 @@ func TestLogSaysWhichEvent(t *testing.T) {
 	}
 	if strings.Contains(log.String(), "s3cret") {
 		t.Errorf("a secret is in the log:\n%s", log.String())
+	}
+}
+
+// TestRefusalsAreOneShortLine: what is refused is logged in one line, however
+// long what was sent is, and however many events of a batch it is about.
+func TestRefusalsAreOneShortLine(t *testing.T) {
+	var log lockedBuffer
+	n := newNode(t, toot.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}, false)
+	must(t, n.AddSource("open", toot.Source{SubscriptionURL: "http://127.0.0.1:1/"}))
+	must(t, n.Subscribe("open", "open", &recorder{}))
+	must(t, n.AddSource("signed", toot.Source{SubscriptionURL: "http://127.0.0.1:1/", SigningSecrets: []string{signing.NewSecret()}}))
+	must(t, n.Subscribe("signed", "signed", &recorder{}))
+	long := strings.Repeat("x", 1025)
+	const batch, single = batchType, "application/json"
+	for _, tc := range []struct {
+		name, contentType, body string
+		status                  int
+		says                    []string
+	}{
+		{"a long ID", single, `{"channel":"open","id":"` + long + `"}`, 422, []string{"channel=open", "1,024 bytes"}},
+		{"a very long ID", single, `{"channel":"open","id":"` + strings.Repeat("x", 1<<19) + `"}`, 422, []string{"channel=open", "1,024 bytes"}},
+		{"an ID of an object", single, `{"channel":"open","id":{"a":"` + long + `"}}`, 422, []string{"1,024 bytes"}},
+		{"a line break in the ID", single, `{"channel":"open","id":"a\nb"}`, 422, []string{"control characters"}},
+		{"a line separator in the ID", single, `{"channel":"open","id":"a\u2028b"}`, 422, []string{"control characters"}},
+		{"a long ID on a long channel", single, `{"channel":"` + strings.Repeat("y", 1<<18) + `","id":"` + long + `"}`, 422, []string{"1,024 bytes"}},
+		{"an ID as long as can be", single, `{"channel":"open","id":"` + long[1:] + `"}`, 200, nil},
+		{"the same in escapes", single, `{"channel":"open","id":"` + strings.Repeat(`\u0078`, 1024) + `"}`, 200, nil},
+		{"not signed", single, `{"channel":"signed","id":"` + long[1:] + `"}`, 401, []string{"channel=signed", "webhook-id"}},
+		{"a batch", batch, `[{"channel":"signed","id":"1"},7,{"channel":"open","id":"2"},{"channel":"open","id":"` + long + `"},{"channel":"open","id":"a\tb"},{"channel":"nobody","id":"3"}]`, 200,
+			[]string{"refused=4", "events=6", "webhook-id"}},
+		{"a batch of more than is taken", batch, `[` + strings.Repeat("7,", 256) + `7]`, 413, []string{"256"}},
+		{"a batch of unwanted events", batch, `[{"channel":"nobody","id":"3"}]`, 200, nil},
+	} {
+		before := len(log.String())
+		a := n.request(t, "POST", "/callbacks", tc.body, "Content-Type", tc.contentType)
+		if a.status != tc.status {
+			t.Errorf("%s: answered %d %.200s, want %d", tc.name, a.status, a.body, tc.status)
+		}
+		said := log.String()[before:]
+		lines := strings.Count(said, "\n")
+		if want := min(len(tc.says), 1); lines != want || len(said) > 400 {
+			t.Errorf("%s: %d lines of %d bytes were logged, want %d short ones: %.500s", tc.name, lines, len(said), want, said)
+		}
+		for _, what := range tc.says {
+			if !strings.Contains(said, what) {
+				t.Errorf("%s: the log does not say %q: %s", tc.name, what, said)
+			}
+		}
+	}
+	if lanes := n.lanes(t); len(lanes) != 1 || lanes[0].Waiting != 2 { // of which two have the same ID
+		t.Errorf("stored: %+v", lanes)
 	}
 }

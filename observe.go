@@ -72,7 +72,8 @@ type Step struct {
 	// Header carries the context of a trace from step to step: what
 	// StepPublish leaves in it, StepDeliver finds, and sends on; what came
 	// with the request, StepReceive finds, and StepHandle finds what it left.
-	// Only Traceparent, Tracestate (W3C Trace Context) and Baggage are kept.
+	// Only Traceparent, Tracestate (W3C Trace Context) and Baggage are kept, and
+	// Baggage goes to Options.BaggageHosts only.
 	// Without an observer, what came in is passed on to the handlers' side
 	// unchanged.
 	Header http.Header

@@ -2,7 +2,9 @@ package toot_test
 
 import (
 	"context"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -79,6 +81,39 @@ func TestATraceFollowsTheEvent(t *testing.T) {
 	slices.SortStableFunc(got, func(a, b string) int { return strings.Compare(b[:1], a[:1]) })
 	if !slices.Equal(got, []string{"receive ok publish>deliver", "handle retry publish>deliver>receive", "handle ok publish>deliver>receive"}) {
 		t.Errorf("subscriber's steps: %q", got)
+	}
+}
+
+// What an app puts into its baggage is for its own hosts; a trace's context is
+// for all.
+func TestBaggageGoesToHostsOfOnesOwnOnly(t *testing.T) {
+	for _, own := range [][]string{nil, {"localhost"}} {
+		var mu sync.Mutex
+		got := map[string]http.Header{} // by host
+		endpoint := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			defer mu.Unlock()
+			host, _, _ := net.SplitHostPort(r.Host)
+			got[host] = r.Header
+		}))
+		publisher := newNode(t, toot.Options{ChannelPrefix: prefix, Observer: &tracer{}, BaggageHosts: own}, true)
+		publisher.add(t, prefix+"a", endpoint.URL)
+		publisher.add(t, prefix+"a", strings.Replace(endpoint.URL, "127.0.0.1", "localhost", 1))
+		must2(publisher.Publish(t.Context(), "a", nil))
+		publisher.settled(t)
+		publisher.stop()
+		endpoint.Close()
+		for host, baggage := range map[string]string{"127.0.0.1": "", "localhost": strings.Repeat("kept", len(own))} {
+			if h := got[host]; h.Get("Baggage") != baggage || h.Get("Traceparent") != "publish>deliver" {
+				t.Errorf("with %q as its own, %s got %v", own, host, h)
+			}
+		}
+	}
+	n := newNode(t, toot.Options{}, false)
+	for _, bad := range []string{"", "https://shop.internal", "shop.internal:80", "*", "::1%lo", "a b"} {
+		if _, err := toot.New(n.engine, &toot.Options{BaggageHosts: []string{bad}}); err == nil || !strings.Contains(err.Error(), "BaggageHosts") {
+			t.Errorf("New with %q: %v", bad, err)
+		}
 	}
 }
 

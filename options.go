@@ -28,8 +28,10 @@ type Options struct {
 
 	// Client makes every outgoing request, so that its Transport can
 	// authorize, log or debug them. Redirects are never followed, whatever
-	// its CheckRedirect says. Default: a client of its own with a pool of
-	// connections fit for MaxDeliveriesPerURL.
+	// its CheckRedirect says. Default, without a Transport too: a pool of
+	// connections of its own, fit for MaxDeliveriesPerURL, that takes answers
+	// with headers of at most 64 KiB; a Transport that you bring has a
+	// MaxResponseHeaderBytes for that (net/http's own default is 10 MiB).
 	Client *http.Client
 
 	// WrapTransport, if set, is given the transport that makes the
@@ -44,6 +46,12 @@ type Options struct {
 	// DialContext is replaced, and proxies are not used for callbacks.
 	// Default: to any.
 	AllowCallback *CallbackPolicy
+
+	// BaggageHosts are the hosts of one's own, to which the Baggage of a trace
+	// goes along with its events: "shop.internal" or, for everything below a
+	// name, "*.internal". Traceparent and Tracestate go to all. Default: Baggage
+	// goes to nobody.
+	BaggageHosts []string
 
 	// RequireConsent makes this app ask a callback URL whether it wants a
 	// channel's events, by the handshake of the CloudEvents specification for
@@ -88,6 +96,13 @@ type Options struct {
 	// and out, and of every other request body. Default 1 MiB, which is also
 	// what other apps accept unless told otherwise.
 	MaxEventBytes int
+
+	// MaxIntakeBytes bounds the memory, in bytes, of all the request bodies
+	// together that the services are reading or storing. It grows with what
+	// arrives. A request for which there is no room is answered 503 with
+	// Retry-After. Default 64 MiB; negative means no bound. Less than
+	// MaxEventBytes counts as that.
+	MaxIntakeBytes int
 
 	// MaxDepth bounds how deep the JSON of a payload may nest, in and out.
 	// Default 512; negative means no bound but that of encoding/json, 10,000.
@@ -168,6 +183,9 @@ func (o Options) withDefaults() Options {
 	if o.MaxSubscribersPerChannel == 0 {
 		o.MaxSubscribersPerChannel = 10_000
 	}
+	if o.MaxIntakeBytes == 0 {
+		o.MaxIntakeBytes = 64 << 20
+	}
 	if o.ReadTimeout == 0 {
 		o.ReadTimeout = 30 * time.Second
 	}
@@ -205,7 +223,8 @@ type CallbackPolicy struct {
 	Public bool
 	// Hosts are host names that are allowed wherever they resolve to, for the
 	// names of one's own network: "shop.internal" or, for everything below a
-	// name, "*.internal".
+	// name, "*.internal". The latter stands for names only: an address, or what
+	// has one or a zone in it ("[::1%25.internal]"), is judged as an address.
 	Hosts []string
 	// Networks are addresses that are allowed.
 	Networks []netip.Prefix

@@ -27,8 +27,9 @@ type Message struct {
 	// ChannelPrefix replaces Options.ChannelPrefix for this event, unless
 	// empty.
 	ChannelPrefix string
-	// ID is the event's ID. Publishing an ID again within the dedupe window
-	// delivers it no second time. Default: a new UUID.
+	// ID is the event's ID, of at most 1,024 bytes and without control
+	// characters. Publishing an ID again within the dedupe window delivers it
+	// no second time. Default: a new UUID.
 	ID string
 	// Timestamp is when the event happened, to the microsecond. Default: now.
 	Timestamp time.Time
@@ -38,7 +39,7 @@ type Message struct {
 // See Message.Payload for what a payload may be.
 //
 // When it returns nil, the event is durable and every subscriber of that
-// moment will get it. The error is one of ErrInvalidChannel,
+// moment will get it. The error is one of ErrInvalidChannel, ErrInvalidID,
 // ErrInvalidPayload, ErrTooLarge, ErrClosed, the context's, or the engine's;
 // nothing is published then, save that a call cut short by its context or by
 // an engine that failed half-way may yet take effect.
@@ -111,6 +112,9 @@ func (p *publisher) compose(m Message, now time.Time) (*Event, []byte, error) {
 		return nil, nil, fmt.Errorf("publish on %q: %w: it nests deeper than %d levels (Options.MaxDepth)", channel, ErrInvalidPayload, p.opts.MaxDepth)
 	}
 	id := m.ID
+	if err := wire.CheckEventID(id); err != nil { // subscribers would refuse it
+		return nil, nil, fmt.Errorf("publish on %q: %w: %w", channel, ErrInvalidID, err)
+	}
 	if id == "" {
 		id = wire.NewEventID()
 	}

@@ -52,7 +52,7 @@ func newPublisher(c *core, group *lanes.Group) (*publisher, error) {
 func (p *publisher) deliveryTerms(callbackURL string) lanes.Terms {
 	t := lanes.Terms{
 		AtOnce: p.opts.MaxDeliveriesPerURL, Adapts: true, Quick: p.opts.RequestTimeout / 4, Probe: p.opts.ProbeInterval,
-		Shown: wire.RedactURL(callbackURL), Peer: outbound.NewEndpoint(callbackURL),
+		Shown: wire.RedactURL(callbackURL), Peer: outbound.NewEndpoint(callbackURL, p.opts.BaggageHosts),
 	}
 	if rate := p.opts.MaxRatePerURL; rate > 0 {
 		t.Spacing = time.Duration(float64(time.Second) / rate)

@@ -7,10 +7,12 @@ import (
 	"github.com/watermarkchurch/toot-go/internal/wire"
 )
 
-// readBody reads the body of a request, or answers why it can't.
-func (o *Options) readBody(w http.ResponseWriter, r *http.Request) (body []byte, ok bool) {
+// readBody reads the body of a request, or answers why it can't. If ok, the
+// caller calls Done of the body once the request is answered.
+func (c *core) readBody(w http.ResponseWriter, r *http.Request) (body wire.Body, ok bool) {
 	return wire.ReadBody(w, r, wire.BodyLimits{
-		Bytes: int64(o.MaxEventBytes), Depth: o.wireDepth(), Shown: o.MaxDepth, Within: o.ReadTimeout,
+		Bytes: int64(c.opts.MaxEventBytes), Depth: c.opts.wireDepth(), Shown: c.opts.MaxDepth, Within: c.opts.ReadTimeout,
+		Intake: c.intake,
 	})
 }
 

@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,6 +19,7 @@ import (
 
 	"github.com/watermarkchurch/toot-go"
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/engine/sqliteengine"
 	"github.com/watermarkchurch/toot-go/signing"
 )
 
@@ -152,6 +156,49 @@ func TestSignedEventsArriveAndOthersDont(t *testing.T) {
 	}
 	if batches == 0 {
 		t.Error("no batch was sent, so this test shows nothing about them")
+	}
+}
+
+// A signed request whose events have no IDs of their own has no new ones in it
+// when it is sent to another process of the app.
+func TestSignedEventsWithoutAnIDAreNotRepeatedAtAnotherProcess(t *testing.T) {
+	secret := signing.NewSecret()
+	file := filepath.Join(t.TempDir(), "toot.db")
+	var got recorder
+	process := func(run bool) *node {
+		n := newNodeOn(t, must2(sqliteengine.Open(file, nil)), toot.Options{}, run)
+		must(t, n.AddSource("publisher", toot.Source{SubscriptionURL: "http://127.0.0.1:1/", ChannelPrefix: prefix, SigningSecrets: []string{secret}}))
+		must(t, n.Subscribe("publisher", "a", &got))
+		return n
+	}
+	processes := []*node{process(true), process(true)}
+	sent := 0
+	for _, tc := range []struct{ id, contentType, body string }{
+		{"evt_1", "application/json", `{"channel":"` + prefix + `a","payload":1}`},
+		{"evt_2", "application/json", `{"id":null,"channel":"` + prefix + `a","payload":2}`},
+		{"evt_3", batchType, `[{"channel":"` + prefix + `a","payload":3},{"id":"","channel":"` + prefix + `a","payload":4}]`},
+	} {
+		h := http.Header{}
+		signing.Sign(h, must2(signing.ParseSecrets([]string{secret})), tc.id, time.Now(), []byte(tc.body))
+		for _, n := range processes {
+			a := n.request(t, "POST", "/callbacks", tc.body, "Content-Type", tc.contentType,
+				"webhook-id", h.Get("webhook-id"), "webhook-timestamp", h.Get("webhook-timestamp"), "webhook-signature", h.Get("webhook-signature"))
+			if a.status != 200 || a.body != "" {
+				t.Errorf("%s: answered %+v", tc.id, a)
+			}
+		}
+		sent += strings.Count(tc.body, "payload")
+	}
+	got.wait(t, sent)
+	for _, n := range processes {
+		n.settled(t)
+	}
+	ids := map[string]string{}
+	for _, e := range got.all() {
+		ids[string(e.Payload)] += " " + e.ID
+	}
+	if want := map[string]string{"1": " evt_1", "2": " evt_2", "3": " evt_3#0", "4": " evt_3#1"}; !maps.Equal(ids, want) {
+		t.Errorf("the handlers saw %v, want %v", ids, want)
 	}
 }
 

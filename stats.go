@@ -56,7 +56,7 @@ func (a *App) Stats(ctx context.Context) (Stats, error) {
 	s := Stats{Lanes: make([]Lane, len(lanes))}
 	for i, l := range lanes {
 		lane := Lane{
-			Kind: l.Lane.Kind, Name: wire.RedactURL(l.Lane.Name), Waiting: l.Waiting, InFlight: l.Leased,
+			Kind: l.Lane.Kind, Name: shownLane(l.Lane), Waiting: l.Waiting, InFlight: l.Leased,
 			Retrying: l.Retrying, Dead: l.Dead, Oldest: l.Oldest, Deferred: l.Deferred,
 		}
 		switch l.Lane.Kind {
@@ -73,6 +73,14 @@ func (a *App) Stats(ctx context.Context) (Stats, error) {
 		s.Oldest = max(s.Oldest, l.Oldest)
 	}
 	return s, nil
+}
+
+// shownLane is the name of a lane as it may be shown.
+func shownLane(l engine.Lane) string {
+	if l.Kind != engine.Deliver {
+		return l.Name
+	}
+	return wire.RedactURL(l.Name)
 }
 
 // Health says whether an app does what it should.

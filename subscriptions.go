@@ -63,10 +63,12 @@ func (p *publisher) prefixes() []string {
 }
 
 func (p *publisher) addSubscriber(w http.ResponseWriter, r *http.Request) {
-	body, ok := p.opts.readBody(w, r)
+	read, ok := p.readBody(w, r)
 	if !ok {
 		return
 	}
+	defer read.Done()
+	body := read.Bytes
 	const want = `Expected {"callback_url":"https://…","channel":"…"}, but `
 	reg, err := wire.ParseRegistration(body)
 	if err != nil {

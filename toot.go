@@ -9,6 +9,7 @@ import (
 
 	"github.com/watermarkchurch/toot-go/engine"
 	"github.com/watermarkchurch/toot-go/internal/lanes"
+	"github.com/watermarkchurch/toot-go/internal/outbound"
 	"github.com/watermarkchurch/toot-go/internal/wire"
 )
 
@@ -34,6 +35,7 @@ type core struct {
 	log    *slog.Logger
 	retry  retryPolicy
 	calls  calls
+	intake *wire.Intake // nil: no bound
 }
 
 // New returns an App that keeps what must not be lost in eng, which the
@@ -54,6 +56,10 @@ func New(eng engine.Engine, opts *Options) (*App, error) {
 		names.KeepChannelsApart()
 	}
 	c.retry = retryPolicy{max: max(c.opts.MaxRetries, 0), delay: c.opts.RetryDelay, keep: c.opts.KeepTries}
+	if most := c.opts.MaxIntakeBytes; most > 0 {
+		// One body more by a byte than it may be is read up to there.
+		c.intake = wire.NewIntake(int64(max(most, c.opts.MaxEventBytes+1)))
+	}
 	a := &App{core: c, lanes: lanes.NewGroup(eng, c.log)}
 	var err error
 	if a.publisher, err = newPublisher(c, a.lanes); err != nil {
@@ -81,6 +87,9 @@ func (o *Options) check() error {
 		if err := wire.CheckHTTPURL(o.CallbackURL); err != nil {
 			return fmt.Errorf("toot: Options.CallbackURL: %w", err)
 		}
+	}
+	if err := outbound.Hosts(o.BaggageHosts).Check(); err != nil {
+		return fmt.Errorf("toot: Options.BaggageHosts: %w", err)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/watermarkchurch/toot-go/internal/wire"
 	"github.com/watermarkchurch/toot-go/signing"
 )
 
@@ -39,6 +40,16 @@ func (s *signed) allows(subscriptions []*Subscription) error {
 		}
 	}
 	return nil
+}
+
+// newID returns an ID for an event of the request that has none of its own. If
+// the request is signed, it is made of the ID that is signed, and a suffix: a
+// request that is sent again, to another process, has no new events in it.
+func (s *signed) newID(suffix string) string {
+	if slices.ContainsFunc(s.checked, func(c checked) bool { return c.err == nil }) {
+		return s.header.Get("webhook-id") + suffix
+	}
+	return wire.NewEventID()
 }
 
 // failed lets the request come again.

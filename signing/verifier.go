@@ -49,7 +49,7 @@ func verify(keys []Key, h http.Header, body []byte, now time.Time) (r Receipt, e
 		return r, refused("webhook-id, webhook-timestamp or webhook-signature is missing")
 	}
 	seconds, err := strconv.ParseUint(timestamp, 10, 40)
-	if err != nil || len(id) > maxID {
+	if err != nil || len(id) > maxID || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return r, refused("webhook-timestamp or webhook-id is not what it must be")
 	}
 	age := now.Sub(time.Unix(int64(seconds), 0)) //nolint:gosec // 40 bits
@@ -152,10 +152,12 @@ func (v *Verifier) Forget(r Receipt) {
 func (v *Verifier) Middleware(maxBytes int64) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			body, ok := wire.ReadBody(w, r, wire.BodyLimits{Bytes: maxBytes, Depth: -1, Within: -1})
+			read, ok := wire.ReadBody(w, r, wire.BodyLimits{Bytes: maxBytes, Depth: -1, Within: -1})
 			if !ok {
 				return
 			}
+			defer read.Done()
+			body := read.Bytes
 			receipt, err := v.Check(r.Header, body)
 			if err != nil {
 				Unauthorized(w, err)

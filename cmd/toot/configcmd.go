@@ -42,7 +42,7 @@ func (c *command) showSettings(values config.Values, asJSON bool) error {
 	t := ui.Table{Columns: []ui.Column{{Title: "setting"}, {Title: "value", Flex: true}, {Title: "from"}}}
 	for _, v := range values {
 		shown := v.Shown()
-		if v.Name == "store" || v.Name == "otlp-endpoint" {
+		if v.Name == "store" || v.Name == "otlp-endpoint" || v.Name == "public-url" {
 			shown = anyengine.Redact(shown)
 		}
 		if asJSON {

@@ -13,6 +13,37 @@ import (
 	"testing"
 )
 
+// TestSecretsInSettingsAreNotShown: neither by config check nor by what refuses
+// them.
+func TestSecretsInSettingsAreNotShown(t *testing.T) {
+	const password = "s3cr3t"
+	for _, args := range [][]string{
+		{"config", "check", "--public-url", "https://user:" + password + "@toot.example.org/?token=" + password, "--store", "redis://:" + password + "@h", "--otlp-endpoint", "http://u:" + password + "@h"},
+		{"config", "check", "--json", "--public-url", "https://user:" + password + "@toot.example.org/"},
+		{"config", "check", "--public-url", "https:/user:" + password + "@toot.example.org/", "--store", "redis:/:" + password + "@h"},
+		{"serve", "--listen", "127.0.0.1:0", "--store", "redis:/:" + password + "@h"},
+		{"stats", "--store", "redis:/:" + password + "@h"},
+		{"dead", "list", "--store", "rediss:user:" + password + "@h/x.db"},
+	} {
+		r := command(t, args...)
+		if strings.Contains(r.stdout+r.stderr, password) {
+			t.Errorf("toot %s shows the password:\n%s%s", strings.Join(args[:2], " "), r.stdout, r.stderr)
+		}
+		if args[0] != "config" {
+			wantContains(t, r.stderr, "://")
+			if r.code == 0 {
+				t.Errorf("toot %s took such a store", args[0])
+			}
+		}
+	}
+	s := start(t, "", "serve", "--listen", "127.0.0.1:0", "--public-url", "http://user:"+password+"@toot.example.org")
+	s.await("msg=serving")
+	s.signal(os.Interrupt)
+	if r := s.wait(); strings.Contains(r.stderr, password) {
+		t.Errorf("the log shows the password: %s", r.stderr)
+	}
+}
+
 // TestServerPageHasEverySetting holds the table of docs/server.md against what
 // toot config check shows.
 func TestServerPageHasEverySetting(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
+	"path"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +20,7 @@ import (
 	"github.com/watermarkchurch/toot-go/cmd/toot/internal/listen"
 	"github.com/watermarkchurch/toot-go/cmd/toot/internal/peer"
 	"github.com/watermarkchurch/toot-go/cmd/toot/internal/ui"
+	"github.com/watermarkchurch/toot-go/internal/wire"
 )
 
 func (c *command) listen() *cobra.Command {
@@ -32,7 +35,12 @@ out to be read; otherwise each is one line of JSON, as it came.
 
 An event is answered for once --forward and --exec have worked; until then its
 publisher keeps it and sends it again. What is published while nobody listens
-is not sent here later.`,
+is not sent here later.
+
+The callback URL ends in a secret that is new each time, so that nobody else can
+send events: --callback-url is where what is below it reaches --listen, with or
+without that path. One whose path ends in 20 characters or more is taken as it
+is, for a secret of yours.`,
 		Example: `  toot listen --channel users.updated.v1
   toot listen -c users.updated.v1 --publisher https://users.example.org/subscriptions --callback-url https://me.example.org/toot --listen :9000
   toot listen -c users.updated.v1 --forward http://localhost:3000/hook
@@ -53,7 +61,7 @@ is not sent here later.`,
 	flags := cmd.Flags()
 	flags.StringArrayVarP(&l.channels, "channel", "c", nil, "a channel, by its full name; may be given several times")
 	flags.StringVar(&l.listen, "listen", "127.0.0.1:0", "the address to listen on")
-	flags.StringVar(&l.callbackURL, "callback-url", "", "the URL at which the publisher reaches that address, if it is another")
+	flags.StringVar(&l.callbackURL, "callback-url", "", "the URL at which the publisher reaches that address, if it is another; a secret is added to its path")
 	flags.StringVar(&l.forward, "forward", "", "POST each event to this URL")
 	flags.StringVar(&l.command, "exec", "", "run this command in a shell for each event, with the event on its standard input")
 	flags.IntVarP(&l.count, "count", "n", 0, "end after so many events; 0 means never")
@@ -74,21 +82,21 @@ func (l *listener) run(ctx context.Context, c *command, publisher *peer.Publishe
 	if err != nil {
 		return err
 	}
+	callbackURL, secret, err := l.secretURL()
+	if err != nil {
+		return err
+	}
 	socket, err := new(net.ListenConfig).Listen(ctx, "tcp", l.listen)
 	if err != nil {
 		return fmt.Errorf("can't listen: %w: choose another address with --listen", err)
 	}
-	callbackURL := l.callbackURL
-	path := "/"
-	if callbackURL == "" {
-		// A path that nobody guesses: whoever reaches the port can't make up
-		// events.
-		path = "/" + strings.ToLower(rand.Text())
-		callbackURL = "http://" + socket.Addr().String() + path
+	if l.callbackURL == "" {
+		callbackURL = "http://" + socket.Addr().String() + callbackURL
 	}
-	mux := http.NewServeMux()
-	mux.Handle(path, listen.NewEndpoint(listen.Options{Channels: l.channels, Actions: actions, MaxEventBytes: 16 << 20, Logger: c.notes()}))
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: nil}
+	endpoint := listen.NewEndpoint(listen.Options{
+		Channels: l.channels, Secret: secret, Actions: actions, MaxEventBytes: 16 << 20, Logger: c.notes(),
+	})
+	server := &http.Server{Handler: endpoint, ReadHeaderTimeout: 10 * time.Second, ErrorLog: nil}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(socket) }()
 
@@ -107,6 +115,30 @@ func (l *listener) run(ctx context.Context, c *command, publisher *peer.Publishe
 		}
 	}
 	return errors.Join(err, l.leave(ctx, publisher, server, subscribed, callbackURL))
+}
+
+// minSecret is how long the end of a path has to be to be taken for a secret.
+const minSecret = 20
+
+// secretURL returns the callback URL to register, which ends in a secret:
+// whoever reaches the port can't make up events. Without --callback-url it is a
+// path. Where the user's URL ends in a secret of his own, that is it.
+func (l *listener) secretURL() (callbackURL, secret string, err error) {
+	secret = strings.ToLower(rand.Text())
+	if l.callbackURL == "" {
+		return "/" + secret, secret, nil
+	}
+	if err := wire.CheckCallbackURL(l.callbackURL); err != nil {
+		return "", "", usagef("--callback-url: %w", err)
+	}
+	u, err := url.Parse(l.callbackURL)
+	if err != nil {
+		return "", "", usagef("--callback-url is not a URL")
+	}
+	if own := path.Base(u.Path); len(own) >= minSecret && !strings.HasSuffix(u.Path, "/") {
+		return l.callbackURL, own, nil
+	}
+	return u.JoinPath(secret).String(), secret, nil
 }
 
 // leave unsubscribes, while events that are on their way are still taken.

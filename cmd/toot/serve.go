@@ -38,6 +38,7 @@ func serveSettings() []config.Setting {
 		{Name: "metrics-auth", Secret: true, Help: "credentials for /metrics", Check: credentials},
 		{Name: "insecure", Default: "false", Switch: true, Help: "serve without credentials on more than the loopback interface"},
 		{Name: "max-event-bytes", Default: "1048576", Help: "the largest event", Check: config.Count},
+		{Name: "max-intake-bytes", Default: "67108864", Help: "the most memory for requests that are being read or stored, all together, in bytes", Check: config.Count},
 		{Name: "request-timeout", Default: "15s", Help: "how long an endpoint may take to answer", Check: config.Duration},
 		{Name: "max-retries", Default: "25", Help: "how often a delivery is tried again before it goes to the dead letters", Check: config.Count},
 		{Name: "max-deliveries", Default: "2048", Help: "the most requests in flight", Check: config.Count},
@@ -47,6 +48,7 @@ func serveSettings() []config.Setting {
 		{Name: "dead-age", Default: "4320h", Help: "how long dead letters are kept", Check: config.Duration},
 		{Name: "dead-max", Default: fmt.Sprint(engine.DefaultDeadMax), Help: "how many dead letters are kept", Check: config.Count},
 		{Name: "drain-timeout", Default: "25s", Help: "how long what is in flight may take when the server is stopped", Check: config.Duration},
+		{Name: "baggage-hosts", Help: "hosts of one's own, separated by commas, to which the baggage of traces goes too: shop.internal, *.internal", Check: config.Hosts},
 		{Name: "otlp-endpoint", Help: "where traces go, by OTLP over HTTP, such as http://localhost:4318; OTEL_EXPORTER_OTLP_ENDPOINT does the same", Check: config.OptionalURL},
 		{Name: "log-format", Default: "text", Help: "text (laid out on a terminal) or json", Check: config.OneOf("text", "json")},
 		{Name: "log-level", Default: "info", Help: "debug, info, warn or error", Check: config.OneOf("debug", "info", "warn", "error")},
@@ -130,10 +132,12 @@ func (c *command) runServe(ctx context.Context, v config.Values) error {
 		RequestTimeout:      v.MustDuration("request-timeout"),
 		MaxRetries:          v.MustCount("max-retries"),
 		MaxEventBytes:       v.MustCount("max-event-bytes"),
+		MaxIntakeBytes:      max(v.MustCount("max-intake-bytes")/4, 1), // for registrations
 		MaxDeliveries:       v.MustCount("max-deliveries"),
 		MaxDeliveriesPerURL: v.MustCount("max-deliveries-per-url"),
 		MaxRatePerURL:       v.MustRate("max-rate-per-url"),
 		DrainTimeout:        v.MustDuration("drain-timeout"),
+		BaggageHosts:        config.List(v.Get("baggage-hosts")),
 		Logger:              log,
 	})
 	if err != nil {
@@ -152,6 +156,7 @@ func (c *command) runServe(ctx context.Context, v config.Values) error {
 		Dedupe:         v.MustDuration("dedupe"),
 		ChannelPrefix:  v.Get("channel-prefix"),
 		MaxEventBytes:  v.MustCount("max-event-bytes"),
+		MaxIntakeBytes: max(v.MustCount("max-intake-bytes")/4*3, 1),
 		StopTimeout:    v.MustDuration("drain-timeout"),
 		Logger:         log,
 	})
@@ -163,7 +168,7 @@ func (c *command) runServe(ctx context.Context, v config.Values) error {
 	if url == "" {
 		url = "http://" + listener.Addr().String()
 	}
-	log.Info("serving", "url", url, "store", anyengine.Redact(v.Get("store")), "version", buildVersion().Version)
+	log.Info("serving", "url", anyengine.Redact(url), "store", anyengine.Redact(v.Get("store")), "version", buildVersion().Version)
 	err = server.Run(ctx, listener)
 	log.Info("stopped")
 	return err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -503,6 +504,51 @@ func TestListenForwardsAndRunsCommands(t *testing.T) {
 	if err != nil || bytes.Count(events, []byte("\n")) != 2 || e.count() != 2 {
 		t.Errorf("the command got %q (%v), the endpoint %d events", events, err, e.count())
 	}
+	s.stop()
+}
+
+// TestListenIsReachedByASecretOnly: a stranger who reaches the port that toot
+// listen listens on can't make up events for --exec, whatever --callback-url is.
+func TestListenIsReachedByASecretOnly(t *testing.T) {
+	const own = "a-long-secret-of-ones-own"
+	s := serve(t)
+	for _, path := range []string{"", "/", "/toot", "/toot/", "/toot?x=1", "/toot/" + own} {
+		free, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		address := free.Addr().String()
+		_ = free.Close()
+		file := filepath.Join(t.TempDir(), "events")
+		l := start(t, "", "listen", "-c", "a", "-n", "1", "--publisher", s.url, "--listen", address, "--callback-url", "http://"+address+path, "--exec", `cat >> "`+file+`"`)
+		l.await("listening to a")
+		forged := func(path string) {
+			t.Helper()
+			status, body := curl(t, "-d", `{"id":"1","channel":"a","payload":"forged"}`, "http://"+address+path)
+			wantStatus(t, "404", status, body)
+		}
+		forged("/")
+		forged("/toot")
+		forged("/toot/x?x=1")
+		list := objects(t, command(t, "subscriptions", "--json", "--publisher", s.url).stdout)
+		if len(list) != 1 {
+			t.Fatalf("subscribed: %v", list)
+		}
+		url, _, _ := strings.Cut(list[0]["callback_url"].(string), "?")
+		before, secret := url[:strings.LastIndexByte(url, '/')], url[strings.LastIndexByte(url, '/')+1:]
+		plain, _, _ := strings.Cut(path, "?")
+		if want := "http://" + address + strings.TrimSuffix(strings.TrimSuffix(plain, "/"), "/"+own); before != want || len(secret) < 20 || (secret == own) != strings.HasSuffix(path, own) {
+			t.Errorf("--callback-url with %q is registered as %s", path, url)
+		}
+		wantCode(t, command(t, "publish", "a", `"genuine"`, "--publisher", s.url), 0)
+		wantCode(t, l.wait(), 0)
+		events, err := os.ReadFile(file)
+		if err != nil || strings.Contains(string(events), "forged") || !strings.Contains(string(events), "genuine") {
+			t.Errorf("%q: the command got %q (%v)", path, events, err)
+		}
+	}
+	r := command(t, "listen", "-c", "a", "--publisher", s.url, "--callback-url", "nowhere")
+	wantCode(t, r, 2)
 	s.stop()
 }
 

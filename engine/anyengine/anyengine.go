@@ -68,6 +68,9 @@ func Open(ctx context.Context, name string, o Options) (Store, error) {
 	if name == "" {
 		return nil, fmt.Errorf("%w: it is empty; name one with --store or TOOT_STORE: %s", ErrName, Help)
 	}
+	if !isURL && hasScheme(name) {
+		return nil, fmt.Errorf("%w: there is no :// in it; expected %s", ErrName, Help)
+	}
 	return nil, fmt.Errorf("%w: %q; expected %s", ErrName, Redact(name), Help)
 }
 
@@ -77,10 +80,19 @@ func sqlitePath(name string) (path string, ok bool) {
 			return path, true
 		}
 	}
-	if strings.Contains(name, "://") {
+	if hasScheme(name) {
 		return "", false
 	}
 	return name, strings.ContainsRune(name, filepath.Separator) || strings.HasSuffix(name, ".db")
+}
+
+// hasScheme reports a name that begins like a URL, with or without the slashes:
+// "redis:/:password@host" is none of a file's. A single letter is a drive.
+func hasScheme(name string) bool {
+	scheme, _, ok := strings.Cut(name, ":")
+	return ok && len(scheme) > 1 && !strings.ContainsFunc(scheme, func(r rune) bool {
+		return (r|0x20 < 'a' || r|0x20 > 'z') && (r < '0' || r > '9') && r != '+' && r != '-' && r != '.'
+	})
 }
 
 func openSQLite(path string, o Options) (Store, error) {
@@ -144,20 +156,27 @@ var shownSettings = []string{"namespace", "redis_namespace", "sentinel_user", "s
 
 // Redact returns the name of a store, or any URL, without what may be secret:
 // user and password, and whatever follows a ? but the settings of a store that
-// are none.
+// are none; "(not a URL)" if that can't be told apart.
 func Redact(name string) string {
 	scheme, rest, isURL := strings.Cut(name, "://")
 	if !isURL {
+		if _, isPath := sqlitePath(name); !isPath && strings.ContainsAny(name, "@?:%") {
+			return "(not a URL)"
+		}
 		return name
 	}
-	rest, query, hasQuery := strings.Cut(rest, "?")
-	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
-		rest = "redacted" + rest[at:]
+	shown, query, hasQuery := strings.Cut(rest, "?")
+	at := strings.LastIndexByte(shown, '@')
+	switch {
+	case at >= 0:
+		shown = "redacted" + shown[at:]
+	case strings.Contains(query, "@"): // that may be the end of a password with a ? in it
+		return scheme + "://redacted"
 	}
 	if hasQuery {
-		rest += "?" + redactQuery(query, isRedis(scheme))
+		shown += "?" + redactQuery(query, isRedis(scheme))
 	}
-	return scheme + "://" + rest
+	return scheme + "://" + shown
 }
 
 func redactQuery(query string, isStore bool) string {

@@ -14,7 +14,7 @@ import (
 
 const (
 	// maxHeader bounds the header of an answer, in bytes.
-	maxHeader = 1 << 20
+	maxHeader = 64 << 10
 	// maxInterim is how many 1xx answers may come before the one that counts.
 	maxInterim = 5
 )

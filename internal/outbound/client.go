@@ -19,10 +19,13 @@ import (
 // connection can be used again. A longer one costs the connection.
 const maxAnswerBytes = 64 << 10
 
+// maxAnswerHeader bounds the header of an answer, in bytes, as package h1 does.
+const maxAnswerHeader = 64 << 10
+
 // Config says how to make a Client.
 type Config struct {
-	// Base is the caller's client, over which the rules are laid. nil means
-	// one with a pool of MaxConns connections.
+	// Base is the caller's client, over which the rules are laid. nil, or one
+	// without a Transport, means a pool of MaxConns connections.
 	Base     *http.Client
 	MaxConns int
 	// Wrap, unless nil, wraps the transport that makes the connections.
@@ -48,7 +51,8 @@ func New(c Config) (*Client, error) {
 		client = *c.Base
 	}
 	base := client.Transport
-	if base == nil {
+	isOurs := base == nil
+	if isOurs {
 		base = http.DefaultTransport
 	}
 	plain, isPlain := base.(*http.Transport)
@@ -58,7 +62,7 @@ func New(c Config) (*Client, error) {
 		if !isPlain {
 			return nil, errors.New("toot: Options.AllowCallback needs a Client whose Transport is an *http.Transport, or none, since it dials by itself: put what wraps it into Options.WrapTransport")
 		}
-		if c.Base == nil {
+		if isOurs {
 			plain = c.pool(plain)
 		}
 		guarded, err := c.Policy.guard(plain)
@@ -66,7 +70,7 @@ func New(c Config) (*Client, error) {
 			return nil, err
 		}
 		base = made.quick(guarded)
-	case c.Base == nil && isPlain:
+	case isOurs && isPlain:
 		base = made.quick(c.pool(plain))
 	}
 	if c.Wrap != nil {
@@ -84,6 +88,7 @@ func (c *Config) pool(t *http.Transport) *http.Transport {
 	t.MaxIdleConns = c.MaxConns
 	t.MaxIdleConnsPerHost = c.MaxConns // many callback URLs may share a host
 	t.DisableCompression = true        // answers are a few bytes
+	t.MaxResponseHeaderBytes = maxAnswerHeader
 	return t
 }
 

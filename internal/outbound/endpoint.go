@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+
+	"github.com/watermarkchurch/toot-go/internal/wire"
 )
 
 // ErrNotURL is the error of a request to an Endpoint that is no URL.
@@ -17,16 +19,24 @@ var ErrNotURL = errors.New("the callback URL is not a URL")
 // concurrently.
 type Endpoint struct {
 	url string
+	own Hosts
 
 	once     sync.Once
 	request  *http.Request // without a body
 	basic    []string      // of the credentials in the URL, if any
+	isOwn    bool
 	notAnURL error
 }
 
-// NewEndpoint returns the endpoint of a URL. A user name and password in it are
-// sent with each request.
-func NewEndpoint(url string) *Endpoint { return &Endpoint{url: url} }
+// NewEndpoint returns the endpoint of a URL, to somebody who has hosts of his
+// own. A user name and password in the URL are sent with each request.
+func NewEndpoint(url string, own Hosts) *Endpoint { return &Endpoint{url: url, own: own} }
+
+// IsOwn reports that the host is one of one's own.
+func (e *Endpoint) IsOwn() bool {
+	e.once.Do(e.prepare)
+	return e.isOwn
+}
 
 // newRequest returns a request with a body.
 func (e *Endpoint) newRequest(ctx context.Context, body []byte) (*http.Request, error) {
@@ -48,10 +58,11 @@ func (e *Endpoint) newRequest(ctx context.Context, body []byte) (*http.Request, 
 }
 
 func (e *Endpoint) prepare() {
-	e.request, e.notAnURL = http.NewRequest(http.MethodPost, e.url, nil) //nolint:noctx // each use has its own
+	e.request, e.notAnURL = http.NewRequest(http.MethodPost, wire.RequestURL(e.url), nil) //nolint:noctx // each use has its own
 	if e.notAnURL != nil {
 		return
 	}
+	e.isOwn = e.own.Has(e.request.URL.Hostname())
 	if u := e.request.URL.User; u != nil {
 		password, _ := u.Password()
 		e.request.SetBasicAuth(u.Username(), password)

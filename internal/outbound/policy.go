@@ -26,7 +26,8 @@ type Policy struct {
 	Public bool
 	// Hosts are host names that are allowed wherever they resolve to, for the
 	// names of one's own network: "shop.internal" or, for everything below a
-	// name, "*.internal".
+	// name, "*.internal". The latter stands for names only: an address, or what
+	// has one or a zone in it ("[::1%25.internal]"), is judged as an address.
 	Hosts []string
 	// Networks are addresses that are allowed.
 	Networks []netip.Prefix
@@ -39,20 +40,7 @@ var ErrNotAllowed = errors.New("toot: callback URL not allowed")
 const lookupTimeout = 5 * time.Second
 
 // allowsHost reports names that are allowed whatever their addresses.
-func (p *Policy) allowsHost(host string) bool {
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	for _, h := range p.Hosts {
-		h = strings.ToLower(strings.TrimSuffix(h, "."))
-		if suffix, ok := strings.CutPrefix(h, "*"); ok && strings.HasPrefix(suffix, ".") {
-			if strings.HasSuffix(host, suffix) && len(host) > len(suffix) {
-				return true
-			}
-		} else if host == h {
-			return true
-		}
-	}
-	return false
-}
+func (p *Policy) allowsHost(host string) bool { return Hosts(p.Hosts).Has(host) }
 
 func (p *Policy) allowsAddr(a netip.Addr) bool {
 	for _, n := range p.Networks {
@@ -79,7 +67,7 @@ func (p *Policy) Check(ctx context.Context, raw string) error {
 		}
 		return nil
 	}
-	if !p.Public && len(p.Networks) == 0 {
+	if strings.ContainsAny(host, ":%") || !p.Public && len(p.Networks) == 0 {
 		return ErrNotAllowed
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
@@ -106,6 +94,9 @@ func (p *Policy) guard(base *http.Transport) (*http.Transport, error) {
 	t := base.Clone()
 	t.ForceAttemptHTTP2 = http2 // a DialContext alone would end it
 	t.Proxy = nil               // it would connect where we can't see
+	if t.MaxResponseHeaderBytes == 0 {
+		t.MaxResponseHeaderBytes = maxAnswerHeader
+	}
 	plain := &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
 	checked := *plain
 	checked.Control = func(_, address string, _ syscall.RawConn) error {

@@ -67,6 +67,8 @@ func TestCallbackPolicies(t *testing.T) {
 		Networks: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00:1::/32")},
 	}
 	names := &Policy{Hosts: []string{"shop.internal"}}
+	wildcard := &Policy{Hosts: []string{"*.internal", "*.1", "7.0.0.2", "::7"}}
+	zoned := &Policy{Hosts: []string{"::1%lo", "*"}, Networks: prefixes("10.1.0.0/16")}
 	for _, tc := range []struct {
 		policy *Policy
 		url    string
@@ -106,6 +108,23 @@ func TestCallbackPolicies(t *testing.T) {
 		{names, "http://8.8.8.8/", false},
 		{names, "http://other.internal/", false},
 		{&Policy{}, "http://8.8.8.8/", false},
+		{wildcard, "http://a.internal/", true},
+		{wildcard, "http://A.b-c_d.INTERNAL.:8080/", true},
+		{wildcard, "http://bücher.internal/", true},
+		{wildcard, "http://.internal/", false},
+		{wildcard, "http://[::1%25.internal]:8080/", false},
+		{wildcard, "http://[::1%25a.internal.]:8080/", false},
+		{wildcard, "http://[::ffff:127.0.0.1%25.internal]/", false},
+		{wildcard, "http://[fe80::1%25eth0.internal]/", false},
+		{wildcard, "http://[10.1.2.3%25.internal]/", false},
+		{wildcard, "http://a,b.internal/", false},
+		{wildcard, "http://7.0.0.1/", false},
+		{wildcard, "http://7.0.0.2/", true},
+		{wildcard, "http://[::7]/", true},
+		{wildcard, "http://[::7%25x]/", false},
+		{zoned, "http://[::1%25lo]/", false},
+		{zoned, "http://[::ffff:10.1.2.3%25x]/", true},
+		{zoned, "http://[::ffff:10.2.0.1%25x]/", false},
 	} {
 		if err := tc.policy.Check(t.Context(), tc.url); (err == nil) != tc.ok {
 			t.Errorf("%s with %+v: %v", tc.url, *tc.policy, err)
@@ -134,10 +153,11 @@ func TestGuardedTransports(t *testing.T) {
 func FuzzPolicy(f *testing.F) {
 	for _, seed := range []string{
 		"https://user:s3cret@example.org/?token=x", "http://[::1%25lo]:80/", "http://a\x00b/", "https://a@b@c/", "http://\u2028/", "//x", "http://127.1/%0a",
+		"http://[::1%25.internal]:80/", "http://[::ffff:127.0.0.1%25.internal]/", "http://127.0.0.1/", "http://a.internal./",
 	} {
 		f.Add(seed)
 	}
-	policy := &Policy{Networks: prefixes("10.0.0.0/8")}
+	policy := &Policy{Networks: prefixes("10.0.0.0/8"), Hosts: []string{"*.internal", "*.1"}}
 	f.Fuzz(func(t *testing.T, raw string) {
 		if wire.CheckCallbackURL(raw) != nil {
 			return
@@ -146,8 +166,15 @@ func FuzzPolicy(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%q was taken for a callback URL", raw)
 		}
-		if _, err := netip.ParseAddr(u.Hostname()); err == nil && policy.Check(t.Context(), raw) == nil && !policy.Networks[0].Contains(netip.MustParseAddr(u.Hostname()).Unmap()) {
-			t.Errorf("%q is allowed", raw)
+		host := u.Hostname()
+		a, err := netip.ParseAddr(host)
+		switch {
+		case err == nil:
+			if policy.Check(t.Context(), raw) == nil && !policy.Networks[0].Contains(a.Unmap()) {
+				t.Errorf("%q is allowed", raw)
+			}
+		case policy.allowsHost(host) && strings.ContainsAny(host, ":%[]"):
+			t.Errorf("%q is taken for a name below .internal", host)
 		}
 	})
 }

@@ -29,7 +29,7 @@ func (r *Registry) leaveOut(channel string, urls, none []string) []string {
 // thatAreNone returns those of callback URLs that are no URLs.
 func thatAreNone(urls []string) (none []string) {
 	for _, u := range urls {
-		if wire.CheckHTTPURL(u) != nil {
+		if wire.CheckHTTPURL(wire.RequestURL(u)) != nil {
 			none = append(none, u)
 		}
 	}

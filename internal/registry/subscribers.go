@@ -60,7 +60,7 @@ func (r *Registry) Note(channel string, known, now engine.Audience) (missing []s
 	for _, u := range now.CallbackURLs {
 		switch {
 		case slices.Contains(known.CallbackURLs, u):
-		case wire.CheckHTTPURL(u) != nil:
+		case wire.CheckHTTPURL(wire.RequestURL(u)) != nil:
 			none = append(none, u)
 		default:
 			missing = append(missing, u)

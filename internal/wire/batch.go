@@ -3,6 +3,8 @@ package wire
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 )
@@ -54,25 +56,76 @@ func TakesBatch(h http.Header) int {
 	return min(n, BatchMax)
 }
 
-var errNotArray = errors.New("the body is not a JSON array")
+// Write writes the answer as it goes over the wire, piece by piece, so that a
+// long one takes no memory for all of it.
+func (a *BatchAnswer) Write(w io.Writer) error {
+	const piece = 2 << 10
+	b := append(make([]byte, 0, 2*piece), `{"results":[`...)
+	for i, r := range a.Results {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"index":`...)
+		b = strconv.AppendInt(b, int64(r.Index), 10)
+		b = append(b, `,"status":`...)
+		b = strconv.AppendInt(b, int64(r.Status), 10)
+		if r.Unsubscribe {
+			b = append(b, `,"unsubscribe":true`...)
+		}
+		if r.Detail != "" {
+			b = append(b, `,"detail":`...)
+			b = appendString(b, r.Detail)
+		}
+		b = append(b, '}')
+		if len(b) >= piece {
+			if _, err := w.Write(b); err != nil {
+				return err
+			}
+			b = b[:0]
+		}
+	}
+	_, err := w.Write(append(b, "]}"...))
+	return err
+}
 
-// EachElement calls fn with each element of a JSON array as it stands in body.
-func EachElement(body []byte, fn func(i int, element []byte)) error {
+// What a body must be to be taken for a batch.
+var (
+	errNotArray = errors.New("the body is not a JSON array")
+	// ErrTooMany is the error of a batch of more than BatchMax events.
+	ErrTooMany = fmt.Errorf("it has more than the %d events that are taken at once", BatchMax)
+)
+
+// SplitBatch returns the elements of a batch as they stand in body, or an error
+// that is about all of it. What it returns is all the memory it takes.
+func SplitBatch(body []byte) ([][]byte, error) {
 	if !json.Valid(body) {
-		return ErrNotJSON
+		return nil, ErrNotJSON
 	}
-	pos := skipSpace(body, 0)
-	if body[pos] != '[' {
-		return errNotArray
+	if body[skipSpace(body, 0)] != '[' {
+		return nil, errNotArray
 	}
-	pos = skipSpace(body, pos+1)
-	for i := 0; body[pos] != ']'; i++ {
+	n := 0
+	eachElement(body, func([]byte) bool { n++; return n <= BatchMax })
+	if n > BatchMax {
+		return nil, ErrTooMany
+	}
+	elements := make([][]byte, 0, n)
+	eachElement(body, func(element []byte) bool { elements = append(elements, element); return true })
+	return elements, nil
+}
+
+// eachElement calls fn with each element of a JSON array, which must be valid,
+// for as long as it returns true.
+func eachElement(body []byte, fn func(element []byte) bool) {
+	pos := skipSpace(body, skipSpace(body, 0)+1)
+	for body[pos] != ']' {
 		end := skipValue(body, pos)
-		fn(i, body[pos:end:end])
+		if !fn(body[pos:end:end]) {
+			return
+		}
 		pos = skipSpace(body, end)
 		if body[pos] == ',' {
 			pos = skipSpace(body, pos+1)
 		}
 	}
-	return nil
 }

@@ -21,31 +21,69 @@ type BodyLimits struct {
 	// Within bounds how long the body may take, where the http.Server has no
 	// ReadTimeout of its own; negative means no bound.
 	Within time.Duration
+	// Intake bounds what this and other bodies take together; nil means no
+	// bound.
+	Intake *Intake
 }
 
-// ReadBody reads the body of a request, or answers why it can't.
-func ReadBody(w http.ResponseWriter, r *http.Request, limits BodyLimits) (body []byte, ok bool) {
+// firstBuffer is how much memory a body gets before any of it has come.
+const firstBuffer = 4 << 10
+
+// Body is the body of a request. Its memory counts against an Intake until Done
+// is called.
+type Body struct {
+	Bytes  []byte
+	intake *Intake
+	held   int64
+}
+
+// Take counts n bytes more, for what is made of the body, and reports whether
+// there is room for them.
+func (b *Body) Take(n int) bool {
+	if !b.intake.take(int64(n)) {
+		return false
+	}
+	b.held += int64(n)
+	return true
+}
+
+// Done gives back all that was taken. The bytes may be kept, if somebody else
+// counts them from then on.
+func (b *Body) Done() {
+	b.intake.giveBack(b.held)
+	b.held = 0
+}
+
+// ReadBody reads the body of a request, or answers why it can't. Its memory
+// grows with what arrives, whatever the request says of its length. If ok, the
+// caller calls Done once the request is answered.
+func ReadBody(w http.ResponseWriter, r *http.Request, limits BodyLimits) (body Body, ok bool) {
 	if r.ContentLength > limits.Bytes {
 		TooLarge(w, limits.Bytes)
-		return nil, false
+		return body, false
 	}
 	if !isPlain(r.Header) {
 		Problem(w, http.StatusUnsupportedMediaType, "The body has a Content-Encoding. Expected it as it is.")
-		return nil, false
+		return body, false
 	}
+	body.intake = limits.Intake
 	slow := limitReading(w, r, limits.Within)
 	var err error
 	if r.ContentLength > 0 {
-		body = make([]byte, r.ContentLength)
-		_, err = io.ReadFull(r.Body, body)
+		err = body.read(r.Body, r.ContentLength, r.ContentLength)
 	} else {
-		body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, limits.Bytes))
+		err = body.read(http.MaxBytesReader(w, r.Body, limits.Bytes), -1, limits.Bytes+1)
 	}
 	if slow != nil {
 		_ = slow.SetReadDeadline(time.Time{})
 	}
 	var over *http.MaxBytesError
 	switch {
+	case errors.Is(err, errFull):
+		if r.ProtoMajor == 1 {
+			w.Header().Set("Connection", "close") // rather than read the rest
+		}
+		Full(w)
 	case errors.As(err, &over):
 		TooLarge(w, limits.Bytes)
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -53,11 +91,54 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limits BodyLimits) (body [
 		Problem(w, http.StatusRequestTimeout, "The body did not arrive in time.")
 	case err != nil:
 		Problem(w, http.StatusBadRequest, "The body ended before its end was reached.")
-	case TooDeep(body, limits.Depth):
+	case TooDeep(body.Bytes, limits.Depth):
 		Problem(w, http.StatusUnprocessableEntity, fmt.Sprintf("The JSON nests deeper than the %d levels that are accepted here.", limits.Shown))
-		return nil, false
+	default:
+		return body, true
 	}
-	return body, err == nil
+	body.Done()
+	return body, false
+}
+
+// read reads a body of a length, or to its end if that is -1, into a buffer that
+// doubles up to most bytes.
+func (b *Body) read(from io.Reader, length, most int64) error {
+	if from == http.NoBody {
+		return nil
+	}
+	for {
+		if len(b.Bytes) == cap(b.Bytes) {
+			if err := b.grow(most); err != nil {
+				return err
+			}
+		}
+		n, err := from.Read(b.Bytes[len(b.Bytes):cap(b.Bytes)])
+		b.Bytes = b.Bytes[:len(b.Bytes)+n]
+		switch {
+		case int64(len(b.Bytes)) == length:
+			return nil
+		case err == io.EOF && length < 0: //nolint:errorlint // a Reader returns it as it is
+			return nil
+		case err == io.EOF: //nolint:errorlint // as above
+			return io.ErrUnexpectedEOF
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// grow makes room for more of the body.
+func (b *Body) grow(most int64) error {
+	before := int64(cap(b.Bytes))
+	size := min(max(2*before, firstBuffer), most)
+	if !b.intake.take(size - before) {
+		return errFull
+	}
+	b.held += size - before
+	bigger := make([]byte, len(b.Bytes), size)
+	copy(bigger, b.Bytes)
+	b.Bytes = bigger
+	return nil
 }
 
 // isPlain reports a request whose body is not compressed. Nothing is ever

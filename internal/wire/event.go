@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -42,7 +43,7 @@ func (e *Event) Append(b []byte) []byte {
 // appendString appends s as a JSON string.
 func appendString(b []byte, s string) []byte {
 	for i := range len(s) {
-		if c := s[i]; c < 0x20 || c >= 0x7f || c == '"' || c == '\\' {
+		if c := s[i]; c < 0x20 || c >= 0x7f {
 			quoted, err := json.Marshal(s)
 			if err != nil { // a string always marshals
 				panic(err)
@@ -51,8 +52,16 @@ func appendString(b []byte, s string) []byte {
 		}
 	}
 	b = append(b, '"')
-	b = append(b, s...)
-	return append(b, '"')
+	for from := s; ; {
+		i := strings.IndexAny(from, `"\`)
+		if i < 0 {
+			b = append(b, from...)
+			return append(b, '"')
+		}
+		b = append(b, from[:i]...)
+		b = append(b, '\\', from[i])
+		from = from[i+1:]
+	}
 }
 
 // What a body must be to be taken for an event.
@@ -70,35 +79,28 @@ func ParseEvent(body []byte) (e Event, err error) {
 	if !json.Valid(body) {
 		return e, ErrNotJSON
 	}
-	e.Payload = emptyPayload
-	err = eachMember(body, func(key, value []byte) {
-		switch string(key) {
-		case "id":
-			e.ID = text(value)
-		case "channel":
-			e.Channel = channelOf(value)
-		default:
-			e.setMember(key, value)
-		}
-	})
-	if err == nil && e.Channel == "" {
-		err = ErrNoChannel
+	m, err := scanMembers(body)
+	if err != nil {
+		return e, err
 	}
-	if e.ID == "" {
+	e = m.event()
+	if e.ID = text(m.id); e.ID == "" {
 		e.ID = NewEventID()
 	}
-	return e, err
+	if e.Channel = channelOf(m.channel); e.Channel == "" {
+		return e, ErrNoChannel
+	}
+	return e, nil
 }
 
-// setMember takes a member that is neither the ID nor the channel.
-func (e *Event) setMember(key, value []byte) {
-	switch string(key) {
-	case "timestamp":
-		e.TimestampText = text(value)
-		e.Timestamp = parseTimestamp(e.TimestampText)
-	case "payload":
-		e.Payload = value
+// event is the event without its ID and channel.
+func (m *members) event() Event {
+	e := Event{Payload: emptyPayload, TimestampText: text(m.timestamp)}
+	e.Timestamp = parseTimestamp(e.TimestampText)
+	if m.payload != nil {
+		e.Payload = m.payload
 	}
+	return e
 }
 
 // ParseStored reads the event of a body that was found to be one before it was
@@ -109,34 +111,43 @@ func ParseStored(id, channel string, body []byte) (e Event, err error) {
 			e, err = Event{}, ErrNotJSON
 		}
 	}()
-	e = Event{ID: id, Channel: channel, Payload: emptyPayload}
-	err = eachMember(body, e.setMember)
-	return e, err
+	m, err := scanMembers(body)
+	if err != nil {
+		return Event{}, err
+	}
+	e = m.event()
+	e.ID, e.Channel = id, channel
+	return e, nil
 }
 
-// Identify reads no more of an event than which one it is. The body must be
-// valid JSON.
+// Identify reads no more of an event than which one it is. The ID is empty if
+// the event has none. The body must be valid JSON.
 func Identify(body []byte) (id, channel string, err error) {
-	err = eachMember(body, func(key, value []byte) {
-		switch string(key) {
-		case "id":
-			id = text(value)
-		case "channel":
-			channel = channelOf(value)
-		}
-	})
-	if err == nil && channel == "" {
-		err = ErrNoChannel
+	m, err := scanMembers(body)
+	if err != nil {
+		return "", "", err
 	}
-	if err == nil && id == "" {
-		id = NewEventID()
+	if channel = channelOf(m.channel); channel == "" {
+		return "", "", ErrNoChannel
 	}
-	return id, channel, err
+	if len(m.id) > maxEscaped*maxIDBytes+2 { // rather than decode it
+		return "", channel, errLongID
+	}
+	id = text(m.id)
+	return id, channel, CheckEventID(id)
 }
 
+// maxEscaped is how many bytes one byte of a text may take in JSON: \u0000.
+const maxEscaped = 6
+
+// channelOf is the channel that a value names, or nothing. What is too long for
+// one is cut rather than decoded, and still too long.
 func channelOf(value []byte) string {
-	if value[0] != '"' {
+	switch {
+	case len(value) == 0 || value[0] != '"':
 		return ""
+	case len(value) > maxEscaped*maxChannelBytes+2:
+		return string(value[1 : maxEscaped*maxChannelBytes])
 	}
 	return text(value)
 }

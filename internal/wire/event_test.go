@@ -177,6 +177,43 @@ func TestChannels(t *testing.T) {
 	}
 }
 
+// What another program calls an event's members is read whatever escapes it uses.
+func TestEscapedNamesOfMembers(t *testing.T) {
+	for name, is := range map[string]bool{
+		`channel`: true, `\u0063hannel`: true, `\u0063\u0068\u0061\u006e\u006E\u0065\u006c`: true,
+		`\u0163hannel`: false, `c\hannel`: false, `channel\n`: false, `\u0043hannel`: false, `chan\u0000nel`: false, `channel\u0020`: false,
+		`\ud83d\ude00`: false, `\u0063hannels`: false, `\u0070\u0061yloadpayload`: false,
+	} {
+		body := []byte(`{"` + name + `":"c"}`)
+		if !json.Valid(body) {
+			continue
+		}
+		if _, channel, _ := Identify(body); (channel == "c") != is {
+			t.Errorf("%s: the channel is %q", name, channel)
+		}
+	}
+}
+
+// A long text takes time in proportion to its length: no byte of it is looked at
+// again for each escape.
+func TestTextsOfManyEscapes(t *testing.T) {
+	for _, s := range []string{`"`, `\"`, `\\`, `a\"b`, `\\\"`, `\u0022`} {
+		for _, n := range []int{0, 1, 2, 100} {
+			body := []byte(`{"x":"` + strings.ReplaceAll(strings.Repeat(s, n), `"`, `\"`) + `","channel":"c"}`)
+			if !json.Valid(body) {
+				continue
+			}
+			if _, channel, err := Identify(body); channel != "c" || err != nil {
+				t.Errorf("%s: %q, %v", body, channel, err)
+			}
+		}
+	}
+	body := []byte(`{"channel":"c","id":"` + strings.Repeat(`\n`, 8<<20) + `"}`) // minutes, if each escape cost a look at the rest
+	if _, channel, err := Identify(body); channel != "c" || err == nil {
+		t.Errorf("%q, %v", channel, err)
+	}
+}
+
 // FuzzParseEvent checks the hand-written reader against encoding/json.
 func FuzzParseEvent(f *testing.F) {
 	for _, name := range []string{"event-utc-time.http", "event-escaped-basic-auth.http", "event-utf8-bigint-offset-time.http"} {
@@ -184,6 +221,8 @@ func FuzzParseEvent(f *testing.F) {
 		f.Add(body)
 	}
 	f.Add([]byte(`{"channel":"c","payload":[{"a":"\\\""},[],{}],"id":null}`))
+	f.Add([]byte(`{"\u0063hannel":"c","\u0069\u0064":"a\u0000","i\d":1,"\u0169d":2}`))
+	f.Add([]byte(`{"channel":"c","id":"` + strings.Repeat(`\n`, maxIDBytes+1) + `"}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		e, err := ParseEvent(body)
 		if err != nil {
@@ -193,8 +232,13 @@ func FuzzParseEvent(f *testing.F) {
 			}
 			return
 		}
-		if id, channel, err := Identify(body); err != nil || channel != e.Channel || len(e.ID) != 36 && id != e.ID {
-			t.Fatalf("identified as %q on %q, %v", id, channel, err)
+		switch id, channel, err := Identify(body); {
+		case err != nil && CheckEventID(e.ID) == nil:
+			t.Fatalf("%v, but the ID is %q", err, e.ID)
+		case err == nil && (CheckEventID(e.ID) != nil || len(e.ID) != 36 && id != e.ID):
+			t.Fatalf("identified as %q, want %q", id, e.ID)
+		case channel != e.Channel && len(e.Channel) <= maxChannelBytes:
+			t.Fatalf("identified on %q, want %q", channel, e.Channel)
 		}
 		var want map[string]json.RawMessage
 		if err := json.Unmarshal(body, &want); err != nil {
@@ -210,6 +254,44 @@ func FuzzParseEvent(f *testing.F) {
 		}
 		if again.ID != e.ID && utf8.ValidString(e.ID) || !bytes.Equal(again.Payload, e.Payload) {
 			t.Fatalf("sent on as %s", sent)
+		}
+	})
+}
+
+// FuzzSplitBatch checks the hand-written reader against encoding/json.
+func FuzzSplitBatch(f *testing.F) {
+	for _, body := range []string{`[]`, ` [ {"id":"1","channel":"c"} , 7, "],[" ] `, `{}`, `[`, "[" + strings.Repeat("0,", BatchMax) + "0]"} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		got, err := SplitBatch(body)
+		var want []json.RawMessage
+		isArray := json.Unmarshal(body, &want) == nil && want != nil
+		if (err == nil) != (isArray && len(want) <= BatchMax) || errors.Is(err, ErrTooMany) != (isArray && len(want) > BatchMax) {
+			t.Fatalf("%d elements, %v, want %d", len(got), err, len(want))
+		}
+		if err != nil {
+			return
+		}
+		answer := BatchAnswer{}
+		for i, element := range got {
+			if !bytes.Equal(element, want[i]) {
+				t.Fatalf("element %d is %s, want %s", i, element, want[i])
+			}
+			answer.Results = append(answer.Results, BatchResult{Index: i, Status: 422, Unsubscribe: i%2 == 0, Detail: string(element)})
+		}
+		var written bytes.Buffer
+		var again BatchAnswer
+		if err := answer.Write(&written); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(written.Bytes(), &again); err != nil || len(again.Results) != len(got) {
+			t.Fatalf("answered with %s, %v", &written, err)
+		}
+		for i, r := range again.Results {
+			if want := answer.Results[i]; r != want && utf8.ValidString(want.Detail) {
+				t.Fatalf("result %d is %+v, want %+v", i, r, want)
+			}
 		}
 	})
 }

@@ -23,19 +23,16 @@ func ParseRegistration(body []byte) (r Registration, err error) {
 	if err := CheckText(body); err != nil {
 		return r, err
 	}
-	var wrong error
-	err = eachMember(body, func(key, value []byte) {
-		member := map[string]*string{"callback_url": &r.CallbackURL, "channel": &r.Channel, "signing_secret": &r.SigningSecret}[string(key)]
-		switch {
-		case member == nil:
-		case value[0] == '"' || string(value) == "null":
-			*member = text(value)
-		default:
-			wrong = fmt.Errorf("its %q is not a text", key)
-		}
-	})
-	if err == nil {
-		err = wrong
+	var members map[string]json.RawMessage
+	if json.Unmarshal(body, &members) != nil || members == nil {
+		return r, ErrNotObject
 	}
-	return r, err
+	for name, to := range map[string]*string{"callback_url": &r.CallbackURL, "channel": &r.Channel, "signing_secret": &r.SigningSecret} {
+		value := members[name]
+		if len(value) > 0 && value[0] != '"' && string(value) != "null" {
+			return r, fmt.Errorf("its %q is not a text", name)
+		}
+		*to = text(value)
+	}
+	return r, nil
 }

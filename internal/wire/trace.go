@@ -7,7 +7,11 @@ import (
 
 // TraceHeaders are the headers of a trace's context that travel with an event, and are
 // kept with it as one "Name: value" a line.
-var TraceHeaders = [...]string{"Traceparent", "Tracestate", "Baggage"}
+var TraceHeaders = [...]string{"Traceparent", "Tracestate", BaggageHeader}
+
+// BaggageHeader has whatever an app puts into its traces' context, such as the
+// names of users, and is not for everybody.
+const BaggageHeader = "Baggage"
 
 // maxTraceValue bounds each of them.
 const maxTraceValue = 1024

@@ -69,7 +69,21 @@ func checkParsedURL(raw string) error {
 	if u.Hostname() == "" {
 		return fmt.Errorf("it has no host (%s)", want)
 	}
+	if strings.Contains(u.RawQuery, " ") {
+		return errors.New("its query has a space in it (write %20)")
+	}
 	return nil
+}
+
+// RequestURL returns a URL as requests are made to it. One that was stored
+// before CheckHTTPURL refused it, or by another program, may have spaces in its
+// query, which would end the target in the request's first line.
+func RequestURL(raw string) string {
+	before, query, _ := strings.Cut(raw, "?")
+	if !strings.Contains(query, " ") {
+		return raw
+	}
+	return before + "?" + strings.ReplaceAll(query, " ", "%20")
 }
 
 // CheckCallbackURL is CheckHTTPURL with a bound on the length.
@@ -80,15 +94,19 @@ func CheckCallbackURL(raw string) error {
 	return CheckHTTPURL(raw)
 }
 
+// notURL stands for what is no URL where one is shown: nobody knows what in it is
+// secret.
+const notURL = "(not a URL)"
+
 // RedactURL returns a URL as it may be shown: without a user, a password and
-// the values of its query, any of which may be secret. What is no URL comes
-// back as it is.
+// the values of its query, any of which may be secret. For what is no URL it
+// returns "(not a URL)", unless it is a plain word.
 func RedactURL(raw string) string {
-	if !strings.ContainsAny(raw, "@?") {
-		return raw
-	}
-	u, err := url.Parse(raw)
-	if err != nil || u.Host == "" {
+	u := shownURL(raw)
+	switch {
+	case u == nil:
+		return unlessPlain(raw)
+	case u.User == nil && u.RawQuery == "":
 		return raw
 	}
 	if u.User != nil {
@@ -103,12 +121,12 @@ func RedactURL(raw string) string {
 // WithoutSecrets returns a URL with everything but its password and what may be
 // a token in its query, for those who need to tell URLs apart.
 func WithoutSecrets(raw string) string {
-	if !strings.ContainsAny(raw, "@?") {
+	u := shownURL(raw)
+	switch {
+	case u == nil:
+		return unlessPlain(raw)
+	case u.User == nil && u.RawQuery == "":
 		return raw
-	}
-	u, err := url.Parse(raw)
-	if err != nil {
-		return RedactURL(raw)
 	}
 	if _, has := u.User.Password(); has {
 		u.User = url.UserPassword(u.User.Username(), "redacted")
@@ -134,11 +152,31 @@ const tokenBytes = 16
 
 var tokenName = regexp.MustCompile(`(?i)token|secret|pass|pwd|key|auth|sig|code|cred|session|jwt`)
 
+// shownURL returns a URL of which it is known where it may have secrets, or nil.
+func shownURL(raw string) *url.URL {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" || u.Scheme == "" || strings.Contains(u.Host, "@") {
+		return nil
+	}
+	return u
+}
+
+// unlessPlain returns what is no URL if there is no room for a secret in it.
+func unlessPlain(raw string) string {
+	if strings.ContainsAny(raw, "@?:%") {
+		return notURL
+	}
+	return raw
+}
+
 // WithoutURL returns what went wrong with a request without naming its URL.
 func WithoutURL(err error) error {
 	var urlErr *url.Error
-	if errors.As(err, &urlErr) {
-		return urlErr.Err
+	switch {
+	case !errors.As(err, &urlErr):
+		return err
+	case urlErr.Op == "parse": // which repeats what it does not understand
+		return errors.New("not a URL")
 	}
-	return err
+	return urlErr.Err
 }

@@ -14,9 +14,65 @@ func TestURLsAreRedacted(t *testing.T) {
 		"https://app.example.org/c?token=secret":         "https://app.example.org/c?redacted",
 		"https://secret@app.example.org/c?t=secret#frag": "https://redacted@app.example.org/c?redacted#frag",
 		"org.example.channel":                            "org.example.channel",
+		"":                                               "",
+		// What Go can't parse, and what has no place for a password that is known.
+		"https://user:sec%zzret@app.example.org/":   "(not a URL)",
+		"https://user:secret@app.example.org:port/": "(not a URL)",
+		"https://user:secret@app example.org/":      "(not a URL)",
+		"https://user:secret%40app.example.org/":    "(not a URL)",
+		"https://user:sec?ret@app.example.org/":     "(not a URL)",
+		"https:/user:secret@app.example.org/":       "(not a URL)",
+		"user:secret@app.example.org":               "(not a URL)",
+		"//user:secret@app.example.org/":            "(not a URL)",
+		"app.example.org/?token=secret":             "(not a URL)",
 	} {
 		if got := RedactURL(raw); got != want {
 			t.Errorf("RedactURL(%q) = %q, want %q", raw, got, want)
+		}
+		if got := WithoutSecrets(raw); want == "(not a URL)" && got != want {
+			t.Errorf("WithoutSecrets(%q) = %q, want %q", raw, got, want)
+		}
+		if _, err := url.Parse(raw); err != nil && strings.Contains(WithoutURL(err).Error(), "secret") {
+			t.Errorf("the error of %q: %v", raw, WithoutURL(err))
+		}
+	}
+}
+
+// requestLine is the first line of a request to a URL, "" for what none is made
+// to.
+func requestLine(t testing.TB, raw string) string {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodPost, RequestURL(raw), nil)
+	if err != nil || req.URL.Host == "" {
+		return ""
+	}
+	var sent strings.Builder
+	_ = req.Write(&sent) // nothing is written for what can be no host
+	line, _, _ := strings.Cut(sent.String(), "\r\n")
+	return line
+}
+
+// A space ends what stands in the first line of a request.
+func TestSpacesDontReachTheRequestLine(t *testing.T) {
+	for raw, want := range map[string]string{
+		"http://a.example.org/?a b":         "POST /?a%20b HTTP/1.1",
+		"http://a.example.org/? ?":          "POST /?%20? HTTP/1.1",
+		"http://a.example.org/?a HTTP/1.0#": "POST /?a%20HTTP/1.0 HTTP/1.1",
+		"http://a.example.org?a b":          "POST /?a%20b HTTP/1.1",
+		"http://a.example.org/a b":          "POST /a%20b HTTP/1.1",
+		"http://a.example.org/a?b=%20+c":    "POST /a?b=%20+c HTTP/1.1",
+	} {
+		if got := requestLine(t, raw); got != want {
+			t.Errorf("%q: %q, want %q", raw, got, want)
+		}
+		_, query, _ := strings.Cut(raw, "?")
+		if err := CheckCallbackURL(raw); (err == nil) == strings.Contains(query, " ") {
+			t.Errorf("CheckCallbackURL(%q) = %v", raw, err)
+		}
+	}
+	for _, raw := range []string{"http://a.example.org/", "http://a.example.org/%20?%20", "http://a.example.org/a b"} {
+		if got := RequestURL(raw); got != raw {
+			t.Errorf("RequestURL(%q) = %q", raw, got)
 		}
 	}
 }
@@ -24,10 +80,17 @@ func TestURLsAreRedacted(t *testing.T) {
 func FuzzCallbackURL(f *testing.F) {
 	for _, seed := range []string{
 		"https://user:s3cret@example.org/?token=x", "http://[::1%25lo]:80/", "http://a\x00b/", "https://a@b@c/", "http://\u2028/", "//x", "http://127.1/%0a",
+		"http://a/?b c", "http://a/?b#c d", "https://user:s3cret@example.org:port/", "https:/user:s3cret@example.org/",
 	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
+		if line := requestLine(t, raw); line != "" && strings.Count(line, " ") != 2 {
+			t.Errorf("a request to %q begins with %q", raw, line)
+		}
+		if _, err := url.Parse(raw); err != nil && strings.ContainsAny(raw, "@:") && RedactURL(raw) != notURL {
+			t.Errorf("%q is shown as %q", raw, RedactURL(raw))
+		}
 		if CheckCallbackURL(raw) != nil {
 			return
 		}

@@ -28,7 +28,7 @@ type Options struct {
 	TracerProvider trace.TracerProvider
 	// Propagator writes a trace's context into the headers Traceparent,
 	// Tracestate and Baggage, and reads it there; other headers do not travel
-	// with an event. Default: the global one, which does nothing until it is
+	// with an event, and Baggage to toot.Options.BaggageHosts only. Default: the global one, which does nothing until it is
 	// set, for example to propagation.TraceContext{}.
 	Propagator propagation.TextMapPropagator
 }

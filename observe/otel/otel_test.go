@@ -56,7 +56,7 @@ func newSite(t *testing.T, traced bool) *site {
 	s.url = server.URL
 	opts := &toot.Options{
 		CallbackURL: server.URL + "/callbacks", Logger: slog.New(slog.DiscardHandler),
-		RetryDelay: func(int) time.Duration { return time.Millisecond },
+		RetryDelay: func(int) time.Duration { return time.Millisecond }, BaggageHosts: []string{"127.0.0.1"},
 	}
 	if traced {
 		opts.Observer = otel.New(&otel.Options{TracerProvider: s.provider, Propagator: w3c})

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -56,6 +57,27 @@ func Address(text string) error {
 		return fmt.Errorf("%q has no port from 0 to 65535", text)
 	}
 	return nil
+}
+
+// Hosts wants hosts separated by commas, or nothing.
+func Hosts(text string) error {
+	for _, host := range List(text) {
+		if _, err := netip.ParseAddr(host); err != nil && strings.ContainsAny(host, "/:@ ") {
+			return fmt.Errorf("%q is no host such as shop.internal or *.internal", host)
+		}
+	}
+	return nil
+}
+
+// List splits a list at its commas and leaves out what is empty.
+func List(text string) []string {
+	var list []string
+	for item := range strings.SplitSeq(text, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			list = append(list, item)
+		}
+	}
+	return list
 }
 
 // OptionalURL wants an absolute http or https URL, or nothing.

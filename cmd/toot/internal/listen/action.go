@@ -14,6 +14,7 @@ import (
 	"time"
 
 	toot "github.com/watermarkchurch/toot-go"
+	"github.com/watermarkchurch/toot-go/internal/wire"
 )
 
 // actionTimeout bounds what is done with an event: publishers wait no longer
@@ -23,9 +24,8 @@ const actionTimeout = 12 * time.Second
 // Forward returns an action that POSTs each event, as it came, to a URL.
 // Anything but a 2xx answer is a failure.
 func Forward(target string) (Action, error) {
-	u, err := url.Parse(target)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, errors.New("it is no URL such as http://localhost:3000/hook")
+	if err := wire.CheckHTTPURL(target); err != nil {
+		return nil, err
 	}
 	client := &http.Client{Timeout: actionTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return func(ctx context.Context, e *toot.Event) error {

@@ -9,9 +9,11 @@ package listen
 
 import (
 	"context"
+	"crypto/subtle"
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"path"
 	"slices"
 	"sync"
 
@@ -24,6 +26,9 @@ type Options struct {
 	// Channels are what was subscribed to. Events on others are refused for
 	// good.
 	Channels []string
+	// Secret is what the path of a request must end in. What stands before it
+	// does not matter, as a proxy may take it away.
+	Secret string
 	// Actions are done one after the other for each event. One that fails
 	// makes the publisher send the event again.
 	Actions []Action
@@ -37,28 +42,34 @@ type Action func(ctx context.Context, e *toot.Event) error
 
 // Endpoint is the http.Handler at the callback URL.
 type Endpoint struct {
-	opts Options
-	seen seen
+	opts   Options
+	seen   seen
+	intake *wire.Intake
 }
 
 // NewEndpoint returns an endpoint.
 func NewEndpoint(o Options) *Endpoint {
-	return &Endpoint{opts: o, seen: seen{byID: map[string]*record{}}}
+	return &Endpoint{opts: o, seen: seen{byID: map[string]*record{}}, intake: wire.NewIntake(4 * o.MaxEventBytes)}
 }
 
 // ServeHTTP takes an event.
 func (l *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if subtle.ConstantTimeCompare([]byte(path.Base(r.URL.Path)), []byte(l.opts.Secret)) != 1 {
+		http.NotFound(w, r)
+		return
+	}
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
-	body, ok := wire.ReadBody(w, r, wire.BodyLimits{Bytes: l.opts.MaxEventBytes, Depth: -1, Within: -1})
+	body, ok := wire.ReadBody(w, r, wire.BodyLimits{Bytes: l.opts.MaxEventBytes, Depth: -1, Within: -1, Intake: l.intake})
 	if !ok {
 		return
 	}
+	defer body.Done()
 	var event toot.Event
-	if err := json.Unmarshal(body, &event); err != nil {
+	if err := json.Unmarshal(body.Bytes, &event); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}

@@ -24,6 +24,9 @@ const (
 	// and have so many of them: they are stored in one step.
 	manyTimes = 16
 	maxMany   = 10_000
+	// perEvent is what an event takes on its way into the store, beside its
+	// payload, in bytes.
+	perEvent = 1 << 10
 	// maxKey bounds an Idempotency-Key.
 	maxKey = 255
 )
@@ -67,12 +70,12 @@ func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) {
 	}
 	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")) // what can't be read is not NDJSON
 	many := mediaType == "application/x-ndjson"
-	limit := s.opts.MaxEventBytes
-	if many {
-		limit *= manyTimes
-	}
-	body, ok := wire.ReadBody(w, r, wire.BodyLimits{Bytes: int64(limit), Depth: -1, Within: -1})
+	body, ok := wire.ReadBody(w, r, wire.BodyLimits{Bytes: s.bodyLimit(many), Depth: -1, Within: -1, Intake: s.intake})
 	if !ok {
+		return
+	}
+	defer body.Done()
+	if !s.makeRoom(w, &body) {
 		return
 	}
 	if key != "" { // each publisher's keys are its own
@@ -80,7 +83,7 @@ func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) {
 			key += "\nby " + whose
 		}
 	}
-	messages, err := s.compose(channel, key, body, many)
+	messages, err := s.compose(channel, key, body.Bytes, many)
 	if err != nil {
 		wire.Problem(w, http.StatusBadRequest, err.Error())
 		return
@@ -124,6 +127,32 @@ func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) {
 	for i := range answers {
 		_ = enc.Encode(answers[i]) // whoever asked is gone if that fails
 	}
+}
+
+// bodyLimit bounds a body; one with many events to a third of what all may take
+// together, as its events take as much again.
+func (s *Server) bodyLimit(many bool) int64 {
+	one := int64(s.opts.MaxEventBytes)
+	if !many {
+		return one
+	}
+	return max(one, min(one*manyTimes, int64(s.opts.MaxIntakeBytes)/3))
+}
+
+// makeRoom counts what the events of a body take on their way into the store,
+// or answers that there is no room for them.
+func (s *Server) makeRoom(w http.ResponseWriter, body *wire.Body) bool {
+	lines := min(bytes.Count(body.Bytes, []byte{'\n'})+1, maxMany)
+	more := len(body.Bytes) + lines*perEvent
+	switch {
+	case body.Take(more):
+		return true
+	case cap(body.Bytes)+more > s.opts.MaxIntakeBytes:
+		wire.Problem(w, http.StatusRequestEntityTooLarge, "These are more events than are taken in at once here. Nothing was published; please send fewer at a time.")
+	default:
+		wire.Full(w)
+	}
+	return false
 }
 
 // compose makes messages of a body. An error says what was expected.
@@ -192,7 +221,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		wire.Problem(w, http.StatusRequestEntityTooLarge, sentence(err))
 	default:
 		if r.Context().Err() == nil {
-			s.log.Error("can't publish", "path", r.URL.Path, "error", err)
+			s.log.Error("can't publish", "path", wire.Shorten(r.URL.Path), "error", err)
 		}
 		wire.Unavailable(w, "The store can't be reached at the moment. Nothing was published; please send it again.")
 	}

@@ -8,6 +8,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -40,6 +41,10 @@ type Options struct {
 	// ChannelPrefix and MaxEventBytes are the app's.
 	ChannelPrefix string
 	MaxEventBytes int
+	// MaxIntakeBytes bounds the memory of all that is being published at a
+	// time. 0 means 64 MiB; less than four of the largest events counts as
+	// that.
+	MaxIntakeBytes int
 	// StopTimeout bounds how long requests under way are waited for.
 	StopTimeout time.Duration
 	Logger      *slog.Logger
@@ -50,12 +55,14 @@ type Server struct {
 	app      *toot.App
 	opts     Options
 	log      *slog.Logger
+	intake   *wire.Intake
 	stopping atomic.Bool
 }
 
 // New returns a server for an app.
 func New(app *toot.App, o Options) *Server {
-	return &Server{app: app, opts: o, log: o.Logger}
+	o.MaxIntakeBytes = max(cmp.Or(o.MaxIntakeBytes, 64<<20), 4*o.MaxEventBytes)
+	return &Server{app: app, opts: o, log: o.Logger, intake: wire.NewIntake(int64(o.MaxIntakeBytes))}
 }
 
 // Handler returns the whole of the API.
