@@ -101,6 +101,9 @@ func (p *publisher) post(ctx context.Context, l *lanes.Lane, id string, body []b
 				h[name] = values
 			}
 		}
+		if hops := trace[wire.HopsHeader]; hops != nil {
+			h[wire.HopsHeader] = hops
+		}
 		if p.opts.RequireConsent {
 			h[wire.RequestOriginHeader] = []string{p.opts.Origin}
 		}

@@ -73,7 +73,8 @@ type Step struct {
 	// StepPublish leaves in it, StepDeliver finds, and sends on; what came
 	// with the request, StepReceive finds, and StepHandle finds what it left.
 	// Only Traceparent, Tracestate (W3C Trace Context) and Baggage are kept, and
-	// Baggage goes to Options.BaggageHosts only.
+	// Baggage goes to Options.BaggageHosts only. StepDeliver also finds
+	// X-Toot-Hops there, if the event has any.
 	// Without an observer, what came in is passed on to the handlers' side
 	// unchanged.
 	Header http.Header
@@ -122,7 +123,7 @@ func (c *core) beginAll(ctx context.Context, name StepName, events []*engine.Eve
 	for i, e := range events {
 		step := &Step{Name: name, EventID: e.ID, Channel: e.Channel, Header: http.Header{}}
 		_, ends[i] = c.begin(ctx, step)
-		e.Meta = wire.EncodeTrace(step.Header)
+		e.Meta = append(e.Meta, wire.EncodeTrace(step.Header)...)
 	}
 	return func(err error) {
 		result := StepResult{Outcome: OutcomeOK}

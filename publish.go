@@ -33,6 +33,11 @@ type Message struct {
 	ID string
 	// Timestamp is when the event happened, to the microsecond. Default: now.
 	Timestamp time.Time
+	// Hops is how many deliveries led to this event, for those who publish
+	// because of what was delivered to them: one more than that delivery's own
+	// (its header X-Toot-Hops, 0 without). It goes with the deliveries, so that
+	// a circle can be told and ended; toot serve does so. Default: 0.
+	Hops int
 }
 
 // Publish publishes an event on a channel, named without the app's prefix.
@@ -79,7 +84,7 @@ func (p *publisher) publish(ctx context.Context, messages []Message) ([]*Event, 
 			return nil, err
 		}
 		events[i] = e
-		item.events[i] = &engine.Event{ID: e.ID, Channel: e.Channel, Body: body}
+		item.events[i] = &engine.Event{ID: e.ID, Channel: e.Channel, Body: body, Meta: wire.EncodeHops(m.Hops)}
 	}
 	end := p.beginAll(ctx, StepPublish, item.events)
 	err := p.publishes.Do(ctx, item, &item.Waiter)

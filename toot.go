@@ -132,11 +132,12 @@ func (a *App) Run(ctx context.Context) error {
 
 	a.lanes.Start()
 	stop := a.engine.Watch(a.lanes.Wake)
-	var renewing sync.WaitGroup
-	renewing.Go(func() { a.subscriber.renew(ctx) })
+	var beside sync.WaitGroup
+	beside.Go(func() { a.subscriber.renew(ctx) })
+	beside.Go(func() { a.publisher.warnOfExcluded(ctx) })
 	<-ctx.Done()
 	stop()
-	renewing.Wait()
+	beside.Wait()
 	if cancelled := a.lanes.Drain(a.opts.DrainTimeout); cancelled > 0 {
 		return fmt.Errorf("toot: %d jobs were still running after the drain timeout of %v and were cancelled; they will be tried again", cancelled, a.opts.DrainTimeout)
 	}

@@ -12,6 +12,7 @@ import (
 //
 //	2xx                             done; with X-Toot-Unsubscribe the subscriber is removed
 //	410                             the subscriber is removed, the job buried
+//	422 with X-Toot-Hops            the event goes in a circle: the job is buried
 //	429, 503 with Retry-After       retry no sooner, and the lane waits too
 //	anything else, 3xx included     retry by the schedule
 //
@@ -30,6 +31,12 @@ func judge(status int, header http.Header, now time.Time, maxRetryAfter time.Dur
 		v.Action, v.Evidence, v.Unsubscribe = lanes.Bury, lanes.None, true
 		v.Reason = "the endpoint is gone (status 410): it was taken off the channel"
 		return v
+	case http.StatusUnprocessableEntity:
+		if _, tooFar := header[wire.HopsHeader]; tooFar {
+			v.Action, v.Evidence = lanes.Bury, lanes.None
+			v.Reason = "the event came there by too many hops, perhaps in a circle (status 422)"
+			return v
+		}
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		if d, ok := wire.RetryAfter(header.Get("Retry-After"), now); ok {
 			v.After, v.HasAfter, v.LaneWaits = min(d, maxRetryAfter), true, true

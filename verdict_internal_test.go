@@ -42,6 +42,8 @@ func TestVerdicts(t *testing.T) {
 		{"408", 408, nil, lanes.Verdict{Action: lanes.TryAgain, Evidence: lanes.Trouble}},
 		{"413", 413, nil, lanes.Verdict{Action: lanes.TryAgain, Evidence: lanes.None}},
 		{"422", 422, nil, lanes.Verdict{Action: lanes.TryAgain, Evidence: lanes.None}},
+		{"422 for its hops", 422, header("X-Toot-Hops", "3"), lanes.Verdict{Action: lanes.Bury, Evidence: lanes.None}},
+		{"hops count on a 422 only", 400, header("X-Toot-Hops", "3"), lanes.Verdict{Action: lanes.TryAgain, Evidence: lanes.None}},
 		{"429", 429, nil, lanes.Verdict{Action: lanes.TryAgain, Evidence: lanes.Trouble}},
 		{"429 in seconds", 429, header("Retry-After", "7"), lanes.Verdict{Action: lanes.TryAgain, Evidence: lanes.Trouble, After: 7 * time.Second, HasAfter: true, LaneWaits: true}},
 		{"503 in seconds", 503, header("Retry-After", " 7 "), lanes.Verdict{Action: lanes.TryAgain, Evidence: lanes.Trouble, After: 7 * time.Second, HasAfter: true, LaneWaits: true}},

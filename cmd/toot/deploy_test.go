@@ -97,10 +97,6 @@ func TestDeploySettingsExist(t *testing.T) {
 			}
 		}
 	}
-	var composition map[string]any
-	if err := yaml.Unmarshal([]byte(readFile(t, "../../deploy/compose.yaml")), &composition); err != nil {
-		t.Error(err)
-	}
 }
 
 // TestServerPageFile starts a server with the file that docs/server.md prints,

@@ -100,19 +100,14 @@ func (l *listener) run(ctx context.Context, c *command, publisher *peer.Publishe
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(socket) }()
 
-	var subscribed []string
-	for _, channel := range l.channels {
-		if _, err = publisher.Subscribe(ctx, channel, callbackURL); err != nil {
-			break
-		}
-		subscribed = append(subscribed, channel)
-	}
+	subscribed, lease, err := l.subscribe(ctx, publisher, callbackURL)
 	if err == nil {
 		fmt.Fprintf(c.err, "%s\n", c.err.Paint(ui.Dim, fmt.Sprintf("listening to %s of %s, Ctrl-C ends it", ui.Clean(strings.Join(l.channels, ", ")), publisher)))
-		select {
-		case <-ctx.Done():
-		case err = <-served:
-		}
+		err = l.stay(ctx, served, lease, func() {
+			if _, _, err := l.subscribe(ctx, publisher, callbackURL); err != nil && ctx.Err() == nil {
+				c.notes().Warn("can't subscribe again before the registration ends; will try again", "error", err)
+			}
+		})
 	}
 	return errors.Join(err, l.leave(ctx, publisher, server, subscribed, callbackURL))
 }
@@ -139,6 +134,43 @@ func (l *listener) secretURL() (callbackURL, secret string, err error) {
 		return l.callbackURL, own, nil
 	}
 	return u.JoinPath(secret).String(), secret, nil
+}
+
+// subscribe subscribes to all channels, and returns those that it could, and the
+// shortest time for which they are subscribed: 0 means for ever.
+func (l *listener) subscribe(ctx context.Context, publisher *peer.Publisher, callbackURL string) (channels []string, lease time.Duration, err error) {
+	for _, channel := range l.channels {
+		_, lasts, err := publisher.Subscribe(ctx, channel, callbackURL)
+		if err != nil {
+			return channels, lease, err
+		}
+		channels = append(channels, channel)
+		if lasts > 0 && (lease == 0 || lasts < lease) {
+			lease = lasts
+		}
+	}
+	return channels, lease, nil
+}
+
+// stay returns when ctx ends, or the server does. Meanwhile it calls renew
+// whenever a third of a lease is over.
+func (l *listener) stay(ctx context.Context, served <-chan error, lease time.Duration, renew func()) error {
+	var due <-chan time.Time
+	if lease > 0 {
+		ticker := time.NewTicker(lease / 3)
+		defer ticker.Stop()
+		due = ticker.C
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-served:
+			return err
+		case <-due:
+			renew()
+		}
+	}
 }
 
 // leave unsubscribes, while events that are on their way are still taken.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -197,4 +198,16 @@ func wantContains(t *testing.T, text string, want ...string) {
 			t.Errorf("%q is not in:\n%s", w, text)
 		}
 	}
+}
+
+// freePort finds a port that nobody listens on; somebody may take it before it
+// is used.
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().(*net.TCPAddr).Port
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	prom "github.com/prometheus/client_golang/prometheus"
@@ -32,11 +33,16 @@ func serveSettings() []config.Setting {
 		{Name: "store", Default: "sqlite:toot.db", Help: "where events are kept: " + anyengine.Help},
 		{Name: "listen", Default: "127.0.0.1:8080", Help: "the address to listen on", Check: config.Address},
 		{Name: "channel-prefix", Help: "what stands before the name of every channel that is published on"},
+		{Name: "subscription-prefixes", Help: "prefixes of channels, besides channel-prefix, on which subscribers may register, several separated by commas; * for any"},
 		{Name: "public-url", Help: "the URL at which others reach this server, for its messages", Check: config.OptionalURL},
 		{Name: "publish-auth", Secret: true, Help: "credentials for /publish: name:password or a token, several separated by commas, @FILE for one a line", Check: credentials},
 		{Name: "subscriptions-auth", Secret: true, Help: "credentials for /subscriptions", Check: credentials},
 		{Name: "metrics-auth", Secret: true, Help: "credentials for /metrics", Check: credentials},
 		{Name: "insecure", Default: "false", Switch: true, Help: "serve without credentials on more than the loopback interface"},
+		{Name: "allow-host", Help: "names under which this server may be asked, several separated by commas, while it listens on the loopback interface without credentials", Check: hosts},
+		{Name: "allow-callback", Help: "to which callback URLs events may be sent: public (addresses on the internet), hosts (shop.internal, *.internal), addresses, networks (10.0.0.0/8), several separated by commas, or any", Check: callbacks},
+		{Name: "require-consent", Default: "false", Switch: true, Help: "ask callback URLs whether they want events before any are sent; needs public-url"},
+		{Name: "registration-lease", Help: "how long a registration lasts unless it is renewed; for ever if this is not set", Check: config.OptionalSeconds},
 		{Name: "max-event-bytes", Default: "1048576", Help: "the largest event", Check: config.Count},
 		{Name: "max-intake-bytes", Default: "67108864", Help: "the most memory for requests that are being read or stored, all together, in bytes", Check: config.Count},
 		{Name: "request-timeout", Default: "15s", Help: "how long an endpoint may take to answer", Check: config.Duration},
@@ -47,6 +53,9 @@ func serveSettings() []config.Setting {
 		{Name: "dedupe", Default: "1h", Help: "how long a repeat of an event is recognised", Check: config.Duration},
 		{Name: "dead-age", Default: "4320h", Help: "how long dead letters are kept", Check: config.Duration},
 		{Name: "dead-max", Default: fmt.Sprint(engine.DefaultDeadMax), Help: "how many dead letters are kept", Check: config.Count},
+		{Name: "read-timeout", Default: "1m", Help: "how long a request may take to arrive", Check: config.Duration},
+		{Name: "write-timeout", Default: "1m", Help: "how long after that its answer may take, to be worked out and to be taken", Check: config.Duration},
+		{Name: "max-connections", Default: "4096", Help: "the most open connections to this server; more wait to be accepted", Check: config.Count},
 		{Name: "drain-timeout", Default: "25s", Help: "how long what is in flight may take when the server is stopped", Check: config.Duration},
 		{Name: "baggage-hosts", Help: "hosts of one's own, separated by commas, to which the baggage of traces goes too: shop.internal, *.internal", Check: config.Hosts},
 		{Name: "otlp-endpoint", Help: "where traces go, by OTLP over HTTP, such as http://localhost:4318; OTEL_EXPORTER_OTLP_ENDPOINT does the same", Check: config.OptionalURL},
@@ -57,6 +66,16 @@ func serveSettings() []config.Setting {
 
 func credentials(spec string) error {
 	_, err := serve.NewGuard(spec)
+	return err
+}
+
+func hosts(spec string) error {
+	_, err := serve.Hosts(spec)
+	return err
+}
+
+func callbacks(spec string) error {
+	_, err := serve.Callbacks(spec)
 	return err
 }
 
@@ -79,7 +98,7 @@ on), then a YAML file (--config). toot config check shows them all.
 SIGTERM or Ctrl-C finishes what is in flight and exits with 0; SIGHUP reads the
 files with credentials again.`,
 		Example: `  toot serve
-  toot serve --store redis://localhost --listen :8080 --publish-auth app:secret --subscriptions-auth @/etc/toot/subscribers
+  toot serve --store redis://localhost --listen :8080 --allow-callback public --config /etc/toot/toot.yaml
   curl -d '{"id":123}' http://127.0.0.1:8080/publish/users.updated.v1`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -105,8 +124,21 @@ func (c *command) runServe(ctx context.Context, v config.Values) error {
 		}
 		guards[name] = g
 	}
-	if err := refuseOpen(v, guards); err != nil {
+	local := isLoopback(v.Get("listen"))
+	if err := refuseOpen(v, guards, local); err != nil {
 		return err
+	}
+	policy, err := serve.Callbacks(v.Get("allow-callback"))
+	if err != nil {
+		return &usageError{err}
+	}
+	names, err := serve.Hosts(v.Get("allow-host"))
+	if err != nil {
+		return &usageError{err}
+	}
+	public := v.OptionalURL("public-url")
+	if v.On("require-consent") && public == nil {
+		return usagef("require-consent needs public-url: its host is the name under which callbacks are asked for their consent")
 	}
 	s, err := anyengine.Open(ctx, v.Get("store"), anyengine.Options{
 		Retention: engine.Retention{Dedupe: v.MustDuration("dedupe"), DeadAge: v.MustDuration("dead-age"), DeadMax: v.MustCount("dead-max")},
@@ -126,20 +158,28 @@ func (c *command) runServe(ctx context.Context, v config.Values) error {
 	}
 	defer endTracing()
 	metrics := prometheus.New(nil)
-	app, err := toot.New(s, &toot.Options{
-		Observer:            toot.Observers(metrics, otel.New(&otel.Options{TracerProvider: spans, Propagator: w3c})),
-		ChannelPrefix:       v.Get("channel-prefix"),
-		RequestTimeout:      v.MustDuration("request-timeout"),
-		MaxRetries:          v.MustCount("max-retries"),
-		MaxEventBytes:       v.MustCount("max-event-bytes"),
-		MaxIntakeBytes:      max(v.MustCount("max-intake-bytes")/4, 1), // for registrations
-		MaxDeliveries:       v.MustCount("max-deliveries"),
-		MaxDeliveriesPerURL: v.MustCount("max-deliveries-per-url"),
-		MaxRatePerURL:       v.MustRate("max-rate-per-url"),
-		DrainTimeout:        v.MustDuration("drain-timeout"),
-		BaggageHosts:        config.List(v.Get("baggage-hosts")),
-		Logger:              log,
-	})
+	options := &toot.Options{
+		Observer:             toot.Observers(metrics, otel.New(&otel.Options{TracerProvider: spans, Propagator: w3c})),
+		ChannelPrefix:        v.Get("channel-prefix"),
+		SubscriptionPrefixes: config.List(v.Get("subscription-prefixes")),
+		RequestTimeout:       v.MustDuration("request-timeout"),
+		MaxRetries:           v.MustCount("max-retries"),
+		MaxEventBytes:        v.MustCount("max-event-bytes"),
+		MaxIntakeBytes:       max(v.MustCount("max-intake-bytes")/4, 1), // for registrations
+		MaxDeliveries:        v.MustCount("max-deliveries"),
+		MaxDeliveriesPerURL:  v.MustCount("max-deliveries-per-url"),
+		MaxRatePerURL:        v.MustRate("max-rate-per-url"),
+		AllowCallback:        policy,
+		RequireConsent:       v.On("require-consent"),
+		RegistrationLease:    v.OptionalDuration("registration-lease"),
+		DrainTimeout:         v.MustDuration("drain-timeout"),
+		BaggageHosts:         config.List(v.Get("baggage-hosts")),
+		Logger:               log,
+	}
+	if public != nil {
+		options.Origin = public.Hostname()
+	}
+	app, err := toot.New(s, options)
 	if err != nil {
 		return &usageError{err}
 	}
@@ -157,6 +197,12 @@ func (c *command) runServe(ctx context.Context, v config.Values) error {
 		ChannelPrefix:  v.Get("channel-prefix"),
 		MaxEventBytes:  v.MustCount("max-event-bytes"),
 		MaxIntakeBytes: max(v.MustCount("max-intake-bytes")/4*3, 1),
+		PublicURL:      public,
+		CheckHost:      local && anyOpen(guards),
+		AllowHosts:     names,
+		ReadTimeout:    v.MustDuration("read-timeout"),
+		WriteTimeout:   v.MustDuration("write-timeout"),
+		MaxConnections: v.MustCount("max-connections"),
 		StopTimeout:    v.MustDuration("drain-timeout"),
 		Logger:         log,
 	})
@@ -164,11 +210,11 @@ func (c *command) runServe(ctx context.Context, v config.Values) error {
 	defer end()
 	stop := c.reloadOnHangup(guards, log, end)
 	defer stop()
-	url := v.Get("public-url")
-	if url == "" {
-		url = "http://" + listener.Addr().String()
+	said := []any{"url", "http://" + listener.Addr().String(), "store", anyengine.Redact(v.Get("store")), "version", buildVersion().Version}
+	if public != nil {
+		said = append(said, "public_url", anyengine.Redact(public.String()))
 	}
-	log.Info("serving", "url", anyengine.Redact(url), "store", anyengine.Redact(v.Get("store")), "version", buildVersion().Version)
+	log.Info("serving", said...)
 	err = server.Run(ctx, listener)
 	log.Info("stopped")
 	return err
@@ -194,25 +240,39 @@ func (c *command) serveLogger(v config.Values) *slog.Logger {
 	return c.logTo(level)
 }
 
+// isLoopback reports an address that nobody but this machine reaches.
+func isLoopback(listen string) bool {
+	host, _, _ := net.SplitHostPort(listen) // it has been checked
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
 // refuseOpen refuses to let everybody on a network publish or subscribe, or
-// read metrics, unless that is said to be meant.
-func refuseOpen(v config.Values, guards map[string]*serve.Guard) error {
-	if v.On("insecure") {
-		return nil
-	}
-	host, _, err := net.SplitHostPort(v.Get("listen"))
-	if err != nil {
-		return err
-	}
-	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+// read metrics, and to send events wherever a subscriber says, unless that is
+// said to be meant.
+func refuseOpen(v config.Values, guards map[string]*serve.Guard, local bool) error {
+	if local {
 		return nil
 	}
 	for _, name := range []string{"publish-auth", "subscriptions-auth", "metrics-auth"} {
-		if guards[name].Open() {
+		if guards[name].Open() && !v.On("insecure") {
 			return usagef("everybody who reaches %s could use it without credentials: set %s, or --insecure if that is meant", v.Get("listen"), name)
 		}
 	}
+	if strings.Trim(v.Get("allow-callback"), ", ") == "" {
+		return usagef("every subscriber could have this server send requests to whatever it reaches: set allow-callback to public, to the hosts or networks of subscribers, or to any if that is meant")
+	}
 	return nil
+}
+
+// anyOpen reports that something can be used without credentials.
+func anyOpen(guards map[string]*serve.Guard) bool {
+	for _, g := range guards {
+		if g.Open() {
+			return true
+		}
+	}
+	return false
 }
 
 // reloadOnHangup reads the files with credentials again on SIGHUP. If that says

@@ -472,8 +472,8 @@ func TestServeAsksForCredentials(t *testing.T) {
 
 func TestServeIsNotOpenToAllByAccident(t *testing.T) {
 	for _, args := range [][]string{
-		{"--listen", ":0"}, {"--listen", "0.0.0.0:0"}, {"--listen", "0.0.0.0:0", "--publish-auth", "x"}, {"--listen", "127.0.0.1"},
-		{"--listen", "[::]:0", "--publish-auth", "x", "--subscriptions-auth", "x", "--metrics-auth", ":"},
+		{"--listen", ":0"}, {"--listen", "0.0.0.0:0"}, {"--listen", "0.0.0.0:0", "--allow-callback", "any", "--publish-auth", "x"}, {"--listen", "127.0.0.1"},
+		{"--listen", "[::]:0", "--allow-callback", "any", "--publish-auth", "x", "--subscriptions-auth", "x", "--metrics-auth", ":"},
 		{"--log-level", "loud"}, {"--drain-timeout", "0s"}, {"--config", "nothere.yaml"}, {"--publish-auth", "@nothere"}, {"--store", "nonsense"},
 	} {
 		r := command(t, append([]string{"serve"}, args...)...)
@@ -482,7 +482,7 @@ func TestServeIsNotOpenToAllByAccident(t *testing.T) {
 			t.Errorf("%v: it says %q, want one line", args, r.stderr)
 		}
 	}
-	s := serve(t, "--listen", ":0", "--publish-auth", "a", "--subscriptions-auth", "b", "--metrics-auth", "c")
+	s := serve(t, "--listen", ":0", "--allow-callback", "any", "--publish-auth", "a", "--subscriptions-auth", "b", "--metrics-auth", "c")
 	s.stop()
 }
 

@@ -19,13 +19,16 @@ type subscriptionVerb struct {
 	use, short   string
 	more         string // of the description
 	done, needno string // what to say
-	do           func(*peer.Publisher, context.Context, string, string) (bool, error)
+	do           func(p *peer.Publisher, ctx context.Context, channel, callbackURL string) (changed bool, err error)
 }
 
 func (c *command) subscribe() *cobra.Command {
 	return c.subscriptionCommand(subscriptionVerb{
 		"subscribe", "Have a publisher send events to a callback URL", "", "subscribed", "was subscribed already",
-		(*peer.Publisher).Subscribe,
+		func(p *peer.Publisher, ctx context.Context, channel, callbackURL string) (bool, error) {
+			added, _, err := p.Subscribe(ctx, channel, callbackURL)
+			return added, err
+		},
 	})
 }
 

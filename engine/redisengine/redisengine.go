@@ -91,7 +91,9 @@ const maxShards = 8
 // the database, which may be left out. User and password are those of the
 // servers; the Sentinels' own are given as ?sentinel_user=…&sentinel_password=….
 // rediss+cluster and rediss+sentinel mean TLS. A password alone is given as
-// redis://:password@host. ?skip_verify=1 accepts any TLS certificate.
+// redis://:password@host, or in a file, which keeps it out of arguments and
+// environments: redis://host?password_file=/run/secrets/redis-password.
+// ?skip_verify=1 accepts any TLS certificate.
 func Open(ctx context.Context, url string, opts *Options) (*Engine, error) {
 	client, err := Connect(ctx, url)
 	if err != nil {

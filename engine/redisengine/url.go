@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -121,6 +122,13 @@ func readQuery(o *rueidis.ClientOption, query string) error {
 	for name := range values {
 		value := values.Get(name)
 		switch name {
+		case "password_file":
+			if o.Password != "" {
+				return errors.New("the URL has a password and a password_file: leave out one of them")
+			}
+			if o.Password, err = passwordIn(value); err != nil {
+				return err
+			}
 		case "sentinel_user":
 			o.Sentinel.Username = value
 		case "sentinel_password":
@@ -136,4 +144,18 @@ func readQuery(o *rueidis.ClientOption, query string) error {
 		}
 	}
 	return nil
+}
+
+// passwordIn reads a password from a file, such as a secret that is mounted into
+// a container. The end of its line is no part of it.
+func passwordIn(file string) (string, error) {
+	text, err := os.ReadFile(file) //nolint:gosec // G304: the operator names the file
+	if err != nil {
+		return "", fmt.Errorf("can't read the password_file that the URL names: %w", err)
+	}
+	password := strings.TrimRight(string(text), "\r\n")
+	if password == "" {
+		return "", errors.New("the password_file that the URL names is empty")
+	}
+	return password, nil
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +71,32 @@ func TestURLs(t *testing.T) {
 			t.Errorf("%q is no URL of a server", url)
 		} else if strings.Contains(err.Error(), "SECRET") {
 			t.Errorf("an error must not tell the password: %v", err)
+		}
+	}
+}
+
+// TestThePasswordMayBeInAFile: so that neither arguments nor environments have it.
+func TestThePasswordMayBeInAFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, text := range map[string]string{"right": "p@ss /word\n", "wrong": "hunter2", "empty": "\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := redistest.Start(t, `requirepass "p@ss /word"`)
+	e := open(t, s.URL()+"?password_file="+filepath.Join(dir, "right"), nil)
+	push(t, e, "1")
+	for _, url := range []string{
+		s.URL() + "?password_file=" + filepath.Join(dir, "wrong"),
+		s.URL() + "?password_file=" + filepath.Join(dir, "empty"),
+		s.URL() + "?password_file=" + filepath.Join(dir, "nothere"),
+		strings.Replace(s.URL(), "//", "//:hunter2@", 1) + "?password_file=" + filepath.Join(dir, "right"),
+	} {
+		if _, err := redisengine.Open(t.Context(), url, &redisengine.Options{Logger: quiet}); err == nil {
+			t.Errorf("%s must not open", url)
+		} else if strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("the password is told: %v", err)
 		}
 	}
 }

@@ -36,6 +36,9 @@ type Policy struct {
 // ErrNotAllowed is the error of a URL that a Policy does not allow.
 var ErrNotAllowed = errors.New("toot: callback URL not allowed")
 
+// errUnresolved is an ErrNotAllowed of a URL of which nobody can tell.
+var errUnresolved = fmt.Errorf("%w: its host name could not be resolved", ErrNotAllowed)
+
 // lookupTimeout bounds how long a name is resolved for at registration.
 const lookupTimeout = 5 * time.Second
 
@@ -74,7 +77,7 @@ func (p *Policy) Check(ctx context.Context, raw string) error {
 	defer cancel()
 	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil || len(addrs) == 0 {
-		return fmt.Errorf("%w: its host name could not be resolved", ErrNotAllowed)
+		return errUnresolved
 	}
 	for _, a := range addrs {
 		if !p.allowsAddr(a) {
@@ -82,6 +85,12 @@ func (p *Policy) Check(ctx context.Context, raw string) error {
 		}
 	}
 	return nil
+}
+
+// Excludes reports a callback URL that the policy is known not to allow.
+func (p *Policy) Excludes(ctx context.Context, raw string) bool {
+	err := p.Check(ctx, raw)
+	return err != nil && !errors.Is(err, errUnresolved)
 }
 
 // guard returns a transport like base that connects only where the policy

@@ -21,6 +21,17 @@ func Duration(text string) error {
 	return nil
 }
 
+// OptionalSeconds wants a duration of a second at least, or nothing.
+func OptionalSeconds(text string) error {
+	if text == "" {
+		return nil
+	}
+	if d, err := time.ParseDuration(text); err != nil || d < time.Second {
+		return fmt.Errorf("%q is no duration of a second or more, such as 24h", text)
+	}
+	return nil
+}
+
 // Count wants a whole number above zero.
 func Count(text string) error {
 	if n, err := strconv.Atoi(text); err != nil || n < 1 {
@@ -99,6 +110,28 @@ func (vs Values) MustDuration(name string) time.Duration {
 		panic(err)
 	}
 	return d
+}
+
+// OptionalDuration is the value of a setting that OptionalSeconds has checked:
+// 0 if there is none.
+func (vs Values) OptionalDuration(name string) time.Duration {
+	if vs.Get(name) == "" {
+		return 0
+	}
+	return vs.MustDuration(name)
+}
+
+// OptionalURL is the value of a setting that OptionalURL has checked: nil if
+// there is none.
+func (vs Values) OptionalURL(name string) *url.URL {
+	if vs.Get(name) == "" {
+		return nil
+	}
+	u, err := url.Parse(vs.Get(name))
+	if err != nil {
+		panic(err)
+	}
+	return u
 }
 
 // MustCount is the value of a setting that Count has checked.

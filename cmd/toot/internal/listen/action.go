@@ -10,10 +10,10 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"time"
 
-	toot "github.com/watermarkchurch/toot-go"
 	"github.com/watermarkchurch/toot-go/internal/wire"
 )
 
@@ -28,7 +28,7 @@ func Forward(target string) (Action, error) {
 		return nil, err
 	}
 	client := &http.Client{Timeout: actionTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	return func(ctx context.Context, e *toot.Event) error {
+	return func(ctx context.Context, e *Arrival) error {
 		body, err := e.MarshalJSON()
 		if err != nil {
 			return err
@@ -38,7 +38,10 @@ func Forward(target string) (Action, error) {
 			return err
 		}
 		req.Header.Set("Content-Type", "application/json")
-		req.Header.Set("User-Agent", "toot-go")
+		req.Header["User-Agent"] = wire.UserAgent // it is a delivery still, of as many hops
+		if e.Hops > 0 {
+			req.Header.Set(wire.HopsHeader, strconv.Itoa(e.Hops))
+		}
 		res, err := client.Do(req)
 		if err != nil {
 			var wrapped *url.Error
@@ -60,7 +63,7 @@ func Forward(target string) (Action, error) {
 // the event on its standard input and TOOT_CHANNEL and TOOT_EVENT_ID in its
 // environment. Anything but exit code 0 is a failure.
 func Exec(command string, stdout, stderr io.Writer) Action {
-	return func(ctx context.Context, e *toot.Event) error {
+	return func(ctx context.Context, e *Arrival) error {
 		body, err := e.MarshalJSON()
 		if err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"path"
 	"slices"
 	"sync"
@@ -38,7 +39,14 @@ type Options struct {
 }
 
 // Action does something with an event.
-type Action func(ctx context.Context, e *toot.Event) error
+type Action func(ctx context.Context, e *Arrival) error
+
+// Arrival is an event as it arrived.
+type Arrival struct {
+	toot.Event
+	// Hops is how many hops deep its delivery was: see docs/wire.md.
+	Hops int
+}
 
 // Endpoint is the http.Handler at the callback URL.
 type Endpoint struct {
@@ -58,6 +66,9 @@ func (l *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
+	if r.Method == http.MethodOptions && l.consents(w.Header(), r) {
+		return
+	}
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		w.WriteHeader(http.StatusMethodNotAllowed)
@@ -68,8 +79,9 @@ func (l *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer body.Done()
-	var event toot.Event
-	if err := json.Unmarshal(body.Bytes, &event); err != nil {
+	var event Arrival
+	event.Hops, _ = wire.DeliveryHops(r.Header)
+	if err := json.Unmarshal(body.Bytes, &event.Event); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
@@ -93,7 +105,20 @@ func (l *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (l *Endpoint) act(ctx context.Context, e *toot.Event) error {
+// consents answers a publisher that asks whether events on a channel are wanted
+// here: see docs/wire.md.
+func (l *Endpoint) consents(answer http.Header, r *http.Request) bool {
+	origin := r.Header.Get(wire.RequestOriginHeader)
+	channel, err := url.QueryUnescape(r.Header.Get(wire.ChannelHeader))
+	if origin == "" || len(origin) > wire.MaxOrigin || err != nil || !slices.Contains(l.opts.Channels, channel) {
+		return false
+	}
+	answer[wire.AllowedOriginHeader] = []string{origin}
+	answer[wire.AllowedRateHeader] = []string{"*"}
+	return true
+}
+
+func (l *Endpoint) act(ctx context.Context, e *Arrival) error {
 	for _, act := range l.opts.Actions {
 		if err := act(ctx, e); err != nil {
 			return err
@@ -105,9 +130,9 @@ func (l *Endpoint) act(ctx context.Context, e *toot.Event) error {
 // Print returns an action that calls write for one event at a time.
 func Print(write func(*toot.Event) error) Action {
 	var mu sync.Mutex
-	return func(_ context.Context, e *toot.Event) error {
+	return func(_ context.Context, e *Arrival) error {
 		mu.Lock()
 		defer mu.Unlock()
-		return write(e)
+		return write(&e.Event)
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/watermarkchurch/toot-go/internal/wire"
 )
 
 // Publisher is one that is talked to.
@@ -60,22 +62,23 @@ func (p *Publisher) subscriptions(query url.Values) string {
 	return u.String()
 }
 
-// Subscribe subscribes a callback URL and reports whether it was new.
-func (p *Publisher) Subscribe(ctx context.Context, channel, callbackURL string) (added bool, err error) {
+// Subscribe subscribes a callback URL and reports whether it was new, and for
+// how long it is subscribed unless this is done again; 0 means for ever.
+func (p *Publisher) Subscribe(ctx context.Context, channel, callbackURL string) (added bool, lease time.Duration, err error) {
 	body, err := json.Marshal(map[string]string{"callback_url": callbackURL, "channel": channel})
 	if err != nil {
-		return false, err
+		return false, 0, err
 	}
-	status, _, err := p.do(ctx, http.MethodPost, p.subscriptions(nil), body, http.Header{"Content-Type": {"application/json"}})
-	return status == http.StatusCreated, err
+	a, err := p.do(ctx, http.MethodPost, p.subscriptions(nil), body, http.Header{"Content-Type": {"application/json"}})
+	return a.status == http.StatusCreated, wire.Lease(a.header), err
 }
 
 // Unsubscribe unsubscribes a callback URL and reports whether it was
 // subscribed.
 func (p *Publisher) Unsubscribe(ctx context.Context, channel, callbackURL string) (removed bool, err error) {
 	query := url.Values{"channel": {channel}, "callback_url": {callbackURL}}
-	status, _, err := p.do(ctx, http.MethodDelete, p.subscriptions(query), nil, http.Header{})
-	if status == http.StatusNotFound {
+	a, err := p.do(ctx, http.MethodDelete, p.subscriptions(query), nil, http.Header{})
+	if a.status == http.StatusNotFound {
 		return false, nil
 	}
 	return err == nil, err
@@ -83,14 +86,14 @@ func (p *Publisher) Unsubscribe(ctx context.Context, channel, callbackURL string
 
 // Subscriptions returns the callback URLs of each channel.
 func (p *Publisher) Subscriptions(ctx context.Context) (map[string][]string, error) {
-	_, body, err := p.do(ctx, http.MethodGet, p.subscriptions(nil), nil, http.Header{"Accept": {"application/json"}})
+	a, err := p.do(ctx, http.MethodGet, p.subscriptions(nil), nil, http.Header{"Accept": {"application/json"}})
 	if err != nil {
 		return nil, err
 	}
 	var list struct {
 		Subscriptions map[string][]string `json:"subscriptions"`
 	}
-	if err := json.Unmarshal(body, &list); err != nil {
+	if err := json.Unmarshal(a.body, &list); err != nil {
 		return nil, fmt.Errorf("%s answered with something else than a list of subscriptions: is that its subscriptions service?", p)
 	}
 	return list.Subscriptions, nil
@@ -114,12 +117,12 @@ func (p *Publisher) Publish(ctx context.Context, channel, key string, payload []
 	if key != "" {
 		header.Set("Idempotency-Key", key)
 	}
-	_, body, err := p.do(ctx, http.MethodPost, u.String(), payload, header)
+	a, err := p.do(ctx, http.MethodPost, u.String(), payload, header)
 	if err != nil {
 		return nil, err
 	}
 	var events []Published
-	for dec := json.NewDecoder(bytes.NewReader(body)); dec.More(); {
+	for dec := json.NewDecoder(bytes.NewReader(a.body)); dec.More(); {
 		var e Published
 		if err := dec.Decode(&e); err != nil || e.ID == "" {
 			return nil, fmt.Errorf("%s answered with something else than events: is it toot serve?", p)
@@ -132,13 +135,21 @@ func (p *Publisher) Publish(ctx context.Context, channel, key string, payload []
 // maxAnswer bounds an answer: a publisher may have many subscriptions.
 const maxAnswer = 256 << 20
 
-func (p *Publisher) do(ctx context.Context, method, target string, body []byte, header http.Header) (status int, answer []byte, err error) {
+// answer is what a publisher answered with, as far as it is known.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// do makes a request. Answers other than 2xx are errors, too.
+func (p *Publisher) do(ctx context.Context, method, target string, body []byte, header http.Header) (answer, error) {
 	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
 	if err != nil {
-		return 0, nil, err
+		return answer{}, err
 	}
 	req.Header = header
-	req.Header.Set("User-Agent", "toot-go")
+	req.Header.Set("User-Agent", "toot") // not that of deliveries, which are counted as hops
 	if p.token != "" {
 		req.Header.Set("Authorization", "Bearer "+p.token)
 	}
@@ -149,29 +160,29 @@ func (p *Publisher) do(ctx context.Context, method, target string, body []byte, 
 			err = wrapped.Err // without the URL, which may have credentials
 		}
 		if ctx.Err() != nil {
-			return 0, nil, context.Cause(ctx)
+			return answer{}, context.Cause(ctx)
 		}
-		return 0, nil, fmt.Errorf("can't reach %s: %w: is it running, and is --publisher right?", p, err)
+		return answer{}, fmt.Errorf("can't reach %s: %w: is it running, and is --publisher right?", p, err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	answer, err = io.ReadAll(io.LimitReader(res.Body, maxAnswer))
-	if err != nil {
-		return 0, nil, fmt.Errorf("%s broke off its answer: %w", p, err)
+	a := answer{status: res.StatusCode, header: res.Header}
+	if a.body, err = io.ReadAll(io.LimitReader(res.Body, maxAnswer)); err != nil {
+		return answer{}, fmt.Errorf("%s broke off its answer: %w", p, err)
 	}
-	if res.StatusCode < 200 || res.StatusCode > 299 {
-		return res.StatusCode, answer, p.explain(res.StatusCode, answer)
+	if a.status < 200 || a.status > 299 {
+		return a, p.explain(a)
 	}
-	return res.StatusCode, answer, nil
+	return a, nil
 }
 
 // explain makes an error of an answer.
-func (p *Publisher) explain(status int, answer []byte) error {
+func (p *Publisher) explain(a answer) error {
 	var problem struct {
 		Detail string `json:"detail"`
 	}
-	_ = json.Unmarshal(answer, &problem) // others than toot serve say nothing more
+	_ = json.Unmarshal(a.body, &problem) // others than toot serve say nothing more
 	if problem.Detail != "" {
-		return fmt.Errorf("%s answered with status %d: %s", p, status, problem.Detail)
+		return fmt.Errorf("%s answered with status %d: %s", p, a.status, problem.Detail)
 	}
-	return fmt.Errorf("%s answered with status %d (%s)", p, status, http.StatusText(status))
+	return fmt.Errorf("%s answered with status %d (%s)", p, a.status, http.StatusText(a.status))
 }

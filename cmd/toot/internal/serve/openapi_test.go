@@ -44,6 +44,7 @@ func TestDescriptionHolds(t *testing.T) {
 	broken := newServer(t, "", true, 0)
 	broken.close()
 	idle := newServer(t, "", false, 0)
+	page, named := http.Header{"Sec-Fetch-Site": {"cross-site"}}, http.Header{"Host": {"toot.internal"}}
 
 	const callback = `{"callback_url":"https://app.example.org/callbacks","channel":"users"}`
 	const where = "/subscriptions?channel=users&callback_url=https%3A%2F%2Fapp.example.org%2Fcallbacks"
@@ -76,6 +77,10 @@ func TestDescriptionHolds(t *testing.T) {
 		{running, "POST", "/publish/users", packed, "1", 415},
 		{running, "POST", "/publish/" + strings.Repeat("c", 1025), nil, `1`, 422},
 		{running, "POST", "/publish/users", nil, nested, 422},
+		{running, "POST", "/publish/users", http.Header{"X-Toot-Hops": {"3"}}, "1", 202},
+		{running, "POST", "/publish/users", http.Header{"X-Toot-Hops": {"4"}}, "1", 422},
+		{running, "POST", "/publish/users", page, "1", 403},
+		{running, "POST", "/publish/users", named, "1", 421},
 		{broken, "POST", "/publish/users", nil, `1`, 503},
 		{broken, "POST", "/publish/users", http.Header{"Idempotency-Key": {"k"}}, `1`, 503},
 		{running, "POST", "/subscriptions", nil, callback, 201},
@@ -87,7 +92,11 @@ func TestDescriptionHolds(t *testing.T) {
 		{running, "POST", "/subscriptions", packed, callback, 415},
 		{running, "POST", "/subscriptions", nil, `{}`, 422},
 		{broken, "POST", "/subscriptions", nil, callback, 503},
+		{running, "POST", "/subscriptions", page, callback, 403},
+		{running, "POST", "/subscriptions", named, callback, 421},
 		{running, "GET", "/subscriptions", nil, "", 200},
+		{running, "GET", "/subscriptions", page, "", 200},
+		{running, "GET", "/subscriptions", named, "", 421},
 		{guarded, "GET", "/subscriptions", nil, "", 401},
 		{running, "GET", "/subscriptions", http.Header{"Accept": {"text/html"}}, "", 406},
 		{broken, "GET", "/subscriptions", nil, "", 503},
@@ -95,6 +104,8 @@ func TestDescriptionHolds(t *testing.T) {
 		{running, "DELETE", where, nil, "", 404},
 		{running, "DELETE", "/subscriptions?channel=users", nil, "", 400},
 		{guarded, "DELETE", where, nil, "", 401},
+		{running, "DELETE", where, page, "", 403},
+		{running, "DELETE", where, named, "", 421},
 		{broken, "DELETE", where, nil, "", 503},
 		{broken, "GET", "/healthz", nil, "", 200},
 		{running, "GET", "/readyz", nil, "", 200},
@@ -103,6 +114,10 @@ func TestDescriptionHolds(t *testing.T) {
 		{running, "GET", "/metrics", nil, "", 200},
 		{guarded, "GET", "/metrics", nil, "", 401},
 		{running, "GET", "/openapi.yaml", nil, "", 200},
+		{running, "GET", "/healthz", named, "", 421},
+		{running, "GET", "/readyz", named, "", 421},
+		{running, "GET", "/metrics", named, "", 421},
+		{running, "GET", "/openapi.yaml", named, "", 421},
 	} {
 		req, err := http.NewRequestWithContext(t.Context(), c.method, c.server.URL+c.path, strings.NewReader(c.body))
 		if err != nil {
@@ -112,6 +127,7 @@ func TestDescriptionHolds(t *testing.T) {
 		if req.Header == nil {
 			req.Header = http.Header{}
 		}
+		req.Host = req.Header.Get("Host")
 		if req.Header.Get("Content-Type") == "" && c.body != "" {
 			req.Header.Set("Content-Type", "application/json")
 		}
@@ -199,7 +215,7 @@ func sendHalf(t *testing.T, req *http.Request, ends bool) *http.Response {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	if _, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{", req.URL.Path); err != nil {
+	if _, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{", req.URL.Path); err != nil {
 		t.Fatal(err)
 	}
 	if ends {
@@ -243,7 +259,7 @@ func newServer(t *testing.T, credential string, work bool, readTimeout time.Dura
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
 		_, _ = io.WriteString(w, "# nothing\n")
 	})
-	s := New(app, Options{Publish: guard, Subscriptions: guard, Metrics: guard, MetricsHandler: metrics, Memory: store, Dedupe: time.Hour, MaxEventBytes: 1500, Logger: log})
+	s := New(app, Options{Publish: guard, Subscriptions: guard, Metrics: guard, MetricsHandler: metrics, Memory: store, Dedupe: time.Hour, MaxEventBytes: 1500, CheckHost: credential == "", Logger: log})
 	ended := make(chan error, 1)
 	ctx, cancel := context.WithCancel(context.Background())
 	if work {

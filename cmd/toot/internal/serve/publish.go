@@ -48,6 +48,9 @@ type published struct {
 // With an Idempotency-Key, the event's ID is made of the channel and the key,
 // and its timestamp is that of the first request with it, so that a repeat
 // within the dedupe window is answered alike and publishes nothing.
+//
+// A request that is itself a delivery makes events that are one hop further; it
+// may be wire.MaxHops deep, or a circle would never end.
 func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
@@ -62,6 +65,16 @@ func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) {
 	if u := toot.UserOf(r.Context()); u != nil && !u.May(s.opts.ChannelPrefix+channel) {
 		wire.Problem(w, http.StatusForbidden, "These credentials are for other channels.")
 		return
+	}
+	hops, isDelivery := wire.DeliveryHops(r.Header)
+	if hops > wire.MaxHops {
+		s.log.Warn("refused a delivery that came by too many hops, perhaps in a circle", "channel", channel, "hops", hops)
+		w.Header().Set(wire.HopsHeader, strconv.Itoa(wire.MaxHops))
+		wire.Problem(w, http.StatusUnprocessableEntity, fmt.Sprintf("This delivery is %d hops deep; at most %d are published again. Does a subscription lead in a circle? Nothing was published.", hops, wire.MaxHops))
+		return
+	}
+	if isDelivery {
+		hops++
 	}
 	key := r.Header.Get("Idempotency-Key")
 	if len(key) > maxKey {
@@ -87,6 +100,9 @@ func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		wire.Problem(w, http.StatusBadRequest, err.Error())
 		return
+	}
+	for i := range messages {
+		messages[i].Hops = hops
 	}
 	ctx := r.Context()
 	if key != "" {

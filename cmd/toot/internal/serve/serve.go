@@ -1,10 +1,12 @@
 // Package serve is the HTTP API of `toot serve`: publishing, subscribing and
 // being watched over, for apps in any language.
 //
-//	serve.go    the server: what is where, starting and stopping
-//	publish.go  POST /publish/{channel}
-//	health.go   GET /healthz, /readyz
-//	auth.go     who may do what
+//	serve.go      the server: what is where, starting and stopping
+//	publish.go    POST /publish/{channel}
+//	health.go     GET /healthz, /readyz
+//	auth.go       who may do what
+//	browsers.go   what web pages may not do
+//	callbacks.go  to which URLs events may be sent
 package serve
 
 import (
@@ -14,11 +16,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/propagation"
+	"golang.org/x/net/netutil"
 
 	toot "github.com/watermarkchurch/toot-go"
 	"github.com/watermarkchurch/toot-go/engine"
@@ -45,6 +49,19 @@ type Options struct {
 	// time. 0 means 64 MiB; less than four of the largest events counts as
 	// that.
 	MaxIntakeBytes int
+	// PublicURL is where others reach the server; nil if that is not known.
+	PublicURL *url.URL
+	// CheckHost refuses requests for hosts that are neither addresses, nor
+	// names of this machine, nor PublicURL's, nor one of AllowHosts.
+	CheckHost  bool
+	AllowHosts []string
+	// ReadTimeout bounds how long a request may take to arrive, WriteTimeout
+	// how long after that its answer may take to be worked out and to be taken.
+	// Zero: no bound.
+	ReadTimeout, WriteTimeout time.Duration
+	// MaxConnections bounds the open connections; more wait to be accepted.
+	// Zero: no bound.
+	MaxConnections int
 	// StopTimeout bounds how long requests under way are waited for.
 	StopTimeout time.Duration
 	Logger      *slog.Logger
@@ -81,7 +98,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		wire.Problem(w, http.StatusNotFound, "There is /publish/{channel}, /subscriptions, /healthz, /readyz, /metrics and /openapi.yaml.")
 	})
-	return mux
+	return s.keepPagesOut(mux)
 }
 
 // reading is for what can only be read.
@@ -110,10 +127,17 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	server := &http.Server{
 		Handler:           s.Handler(),
 		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       time.Minute,
+		ReadTimeout:       s.opts.ReadTimeout,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+	if s.opts.WriteTimeout > 0 {
+		// net/http counts from the end of the header; a body may take its time.
+		server.WriteTimeout = s.opts.ReadTimeout + s.opts.WriteTimeout
+	}
+	if s.opts.MaxConnections > 0 {
+		l = netutil.LimitListener(l, s.opts.MaxConnections)
 	}
 	// The app works a little longer than the server serves, so that what the
 	// last requests have published is on its way.
