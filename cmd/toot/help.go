@@ -97,7 +97,7 @@ var valueNames = map[string]string{
 	"channel": "CHANNEL", "channel-prefix": "PREFIX", "subscription": "CHANNEL=NAME", "queue": "QUEUE", "lane": "LANE", "kind": "KIND", "reason": "TEXT",
 	"token": "TOKEN", "key": "KEY", "publish-auth": "CREDENTIALS", "subscriptions-auth": "CREDENTIALS", "metrics-auth": "CREDENTIALS",
 	"count": "N", "events": "N", "limit": "N", "max-event-bytes": "N", "max-retries": "N", "max-deliveries": "N", "max-deliveries-per-url": "N",
-	"max-rate-per-url": "N", "dead-max": "N",
+	"max-deliveries-per-host": "N", "max-rate-per-url": "N", "dead-max": "N",
 	"request-timeout": "TIME", "drain-timeout": "TIME", "dedupe": "TIME", "dead-age": "TIME", "interval": "TIME", "since": "WHEN", "until": "WHEN",
 	"log-format": "FORMAT", "log-level": "LEVEL",
 }

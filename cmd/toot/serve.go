@@ -42,6 +42,7 @@ func serveSettings() []config.Setting {
 		{Name: "max-retries", Default: "25", Help: "how often a delivery is tried again before it goes to the dead letters", Check: config.Count},
 		{Name: "max-deliveries", Default: "2048", Help: "the most requests in flight", Check: config.Count},
 		{Name: "max-deliveries-per-url", Default: "128", Help: "the most requests in flight to one callback URL", Check: config.Count},
+		{Name: "max-deliveries-per-host", Default: "512", Help: "the most requests in flight to one host and port", Check: config.Count},
 		{Name: "max-rate-per-url", Default: "0", Help: "the most requests a second to one callback URL; 0 means any number", Check: config.Rate},
 		{Name: "dedupe", Default: "1h", Help: "how long a repeat of an event is recognised", Check: config.Duration},
 		{Name: "dead-age", Default: "4320h", Help: "how long dead letters are kept", Check: config.Duration},
@@ -125,16 +126,17 @@ func (c *command) runServe(ctx context.Context, v config.Values) error {
 	defer endTracing()
 	metrics := prometheus.New(nil)
 	app, err := toot.New(s, &toot.Options{
-		Observer:            toot.Observers(metrics, otel.New(&otel.Options{TracerProvider: spans, Propagator: w3c})),
-		ChannelPrefix:       v.Get("channel-prefix"),
-		RequestTimeout:      v.MustDuration("request-timeout"),
-		MaxRetries:          v.MustCount("max-retries"),
-		MaxEventBytes:       v.MustCount("max-event-bytes"),
-		MaxDeliveries:       v.MustCount("max-deliveries"),
-		MaxDeliveriesPerURL: v.MustCount("max-deliveries-per-url"),
-		MaxRatePerURL:       v.MustRate("max-rate-per-url"),
-		DrainTimeout:        v.MustDuration("drain-timeout"),
-		Logger:              log,
+		Observer:             toot.Observers(metrics, otel.New(&otel.Options{TracerProvider: spans, Propagator: w3c})),
+		ChannelPrefix:        v.Get("channel-prefix"),
+		RequestTimeout:       v.MustDuration("request-timeout"),
+		MaxRetries:           v.MustCount("max-retries"),
+		MaxEventBytes:        v.MustCount("max-event-bytes"),
+		MaxDeliveries:        v.MustCount("max-deliveries"),
+		MaxDeliveriesPerURL:  v.MustCount("max-deliveries-per-url"),
+		MaxDeliveriesPerHost: v.MustCount("max-deliveries-per-host"),
+		MaxRatePerURL:        v.MustRate("max-rate-per-url"),
+		DrainTimeout:         v.MustDuration("drain-timeout"),
+		Logger:               log,
 	})
 	if err != nil {
 		return &usageError{err}

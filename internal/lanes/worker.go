@@ -35,14 +35,15 @@ func (p *Pool) wantWorkerLocked() {
 // round is one try, from taking its jobs to telling what became of them. A
 // worker uses one again and again.
 type round struct {
-	lane     *Lane
-	jobs     []*Job
-	verdicts []Verdict
-	outcomes []engine.Outcome
-	wasSick  bool
-	began    time.Time
-	failures []Failure
-	effects  effects
+	lane       *Lane
+	jobs       []*Job
+	verdicts   []Verdict
+	outcomes   []engine.Outcome
+	wasSick    bool // when it began
+	tookAsSick bool // of its site
+	began      time.Time
+	failures   []Failure
+	effects    effects
 }
 
 // work tries jobs for as long as there are any that may be tried.
@@ -79,6 +80,7 @@ func (p *Pool) beginRound(r *round) (ctx context.Context, ok bool) {
 			p.mu.Lock()
 		}
 		if len(r.jobs) == 0 {
+			p.passTurnLocked(l)
 			p.makeReadyLocked(l)
 			continue
 		}
@@ -88,12 +90,13 @@ func (p *Pool) beginRound(r *round) (ctx context.Context, ok bool) {
 }
 
 func (p *Pool) beginTryLocked(l *Lane, r *round, now time.Time) {
-	if l.active == 0 {
+	if l.endpoint.active == 0 {
 		l.lastAnswer = now
 	}
 	l.active++
+	l.endpoint.active++
 	l.nextStart = now.Add(l.terms.Spacing)
-	r.lane, r.began, r.wasSick = l, now, l.health.sick()
+	r.lane, r.began, r.wasSick, r.tookAsSick = l, now, l.health.sick(), l.tookAsSick
 	if r.wasSick {
 		p.turns.busySick++
 	}
@@ -142,6 +145,7 @@ func (p *Pool) endRound(r *round) {
 	l, now := r.lane, time.Now()
 	p.mu.Lock()
 	l.active--
+	l.endpoint.active--
 	if r.wasSick {
 		p.turns.busySick--
 	}
@@ -168,7 +172,8 @@ func (p *Pool) endRound(r *round) {
 		}
 		p.settleLocked(j, r.outcomes[i], v.Follow, &r.effects)
 	}
-	p.makeReadyLocked(l)
+	p.leaveSiteLocked(l.site, r.tookAsSick)
+	p.readyAgainLocked(l)
 	p.mu.Unlock()
 	r.effects.perform(p.group)
 	if p.Ended != nil {

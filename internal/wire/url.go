@@ -3,7 +3,10 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -36,6 +39,41 @@ func CheckCallbackURL(raw string) error {
 		return fmt.Errorf("%d bytes, at most %d", len(raw), maxURLBytes)
 	}
 	return CheckHTTPURL(raw)
+}
+
+// Normalize tells where an http or https URL leads, however it is spelled:
+// endpoint is its scheme, host, port, path and query, and host its host and
+// port. User, password and fragment don't count, nor does the case of the host,
+// a default port that is named, or how the path is escaped. Both are empty for
+// what is no such URL.
+func Normalize(raw string) (endpoint, host string) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		return "", ""
+	}
+	name := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
+	if addr, err := netip.ParseAddr(name); err == nil {
+		name = addr.Unmap().String()
+	}
+	port := u.Port()
+	switch n, err := strconv.Atoi(port); {
+	case err == nil:
+		port = strconv.Itoa(n)
+	case u.Scheme == "https":
+		port = "443"
+	default:
+		port = "80"
+	}
+	host = net.JoinHostPort(name, port)
+	path := u.Path
+	if path == "" {
+		path = "/"
+	}
+	endpoint = u.Scheme + "://" + host + path
+	if u.RawQuery != "" {
+		endpoint += "?" + u.RawQuery
+	}
+	return endpoint, host
 }
 
 // RedactURL returns a URL as it may be shown: without a user, a password and
