@@ -48,7 +48,7 @@ func newSubscriber(c *core, group *lanes.Group) (*subscriber, error) {
 func (s *subscriber) handlerTerms(name string) lanes.Terms {
 	t := lanes.Terms{AtOnce: 1, Shown: name}
 	if sub := s.subscription(name); sub != nil {
-		t.AtOnce, t.Peer = sub.Concurrency, sub.trouble
+		t.AtOnce, t.Limit, t.Peer = sub.Concurrency, max(sub.Timeout, 0), sub.trouble
 	}
 	return t
 }

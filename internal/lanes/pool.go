@@ -2,6 +2,7 @@ package lanes
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -47,6 +48,9 @@ type Terms struct {
 	Quick, Probe time.Duration
 	// Spacing is the least time between the beginnings of two tries.
 	Spacing time.Duration
+	// Limit is how long a try takes at most, 0 if nobody knows: one that is still
+	// under way overdueAfter later counts as overdue.
+	Limit time.Duration
 	// Paused keeps the lane from being worked on at all.
 	Paused bool
 
@@ -203,6 +207,25 @@ func (p *Pool) Circuit(lane string) (circuit string, atOnce int) {
 		return "new", l.health.limit
 	}
 	return "closed", l.health.limit
+}
+
+// overdueAfter is the grace after which a try is overdue.
+const overdueAfter = 10 * time.Second
+
+// Overdue returns the lanes that have a try under way which should have ended
+// long ago, as they may be shown and in ascending order. It takes time in
+// proportion to the jobs that are held.
+func (p *Pool) Overdue() (shown []string) {
+	now := time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for j := p.jobs.first; j != nil; j = j.next {
+		if limit := j.lane.terms.Limit; limit > 0 && !j.began.IsZero() && now.Sub(j.began) > limit+overdueAfter {
+			shown = append(shown, j.lane.Shown())
+		}
+	}
+	slices.Sort(shown)
+	return slices.Compact(shown)
 }
 
 // Stalled reports that the pool has not been able to look for work in a while,

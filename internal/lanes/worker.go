@@ -168,7 +168,7 @@ func (p *Pool) beginTryLocked(l *Lane, r *round, now time.Time) {
 		p.turns.busySick++
 	}
 	for _, j := range r.jobs {
-		j.rested = l.rested
+		j.began, j.rested = now, l.rested
 	}
 	r.verdicts = slices.Grow(r.verdicts[:0], len(r.jobs))[:len(r.jobs)]
 	r.outcomes = slices.Grow(r.outcomes[:0], len(r.jobs))[:len(r.jobs)]
@@ -238,7 +238,7 @@ func (p *Pool) settleRoundLocked(r *round) {
 	l := r.lane
 	r.stage = telling
 	for i, j := range r.jobs {
-		j.cancel = nil
+		j.began, j.cancel = time.Time{}, nil
 		if out := &r.outcomes[i]; out.Result == engine.Release || out.Result == engine.Retry && out.After == 0 {
 			l.noteLeftInStore()
 		}
