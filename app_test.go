@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -382,6 +383,26 @@ func TestPanicsAreErrorsAndTheDeadCanBeRedriven(t *testing.T) {
 	}
 	if left := dead(); len(left) != 0 {
 		t.Errorf("left: %+v", left)
+	}
+}
+
+func TestAHandlerThatEndsItsGoroutineHasFailed(t *testing.T) {
+	n := newNode(t, toot.Options{MaxHandlers: 1, RetryDelay: quickRetries}, true)
+	var got recorder
+	n.subscribe(t, n, "a", toot.HandlerFunc(func(ctx context.Context, e *toot.Event) error {
+		if e.Attempt < 2 {
+			runtime.Goexit() // as t.FailNow does
+		}
+		return got.HandleEvent(ctx, e)
+	}))
+	for range 3 {
+		_, err := n.Publish(t.Context(), prefix+"a", nil)
+		must(t, err)
+	}
+	for _, e := range got.wait(t, 3) {
+		if e.Attempt != 2 {
+			t.Errorf("attempt %d succeeded", e.Attempt)
+		}
 	}
 }
 

@@ -92,6 +92,18 @@ func (p *publisher) post(ctx context.Context, l *lanes.Lane, id string, body []b
 		p.log.Warn("toot: can't read the signing secrets; will try again", "error", err)
 		return lanes.Verdict{Action: lanes.GiveBack, After: storeRetry}, nil
 	}
+	if len(keys.Now) > 0 {
+		if id == "" {
+			id = wire.NewEventID()
+		}
+		signedAt := now
+		ctx = outbound.WithRenewal(ctx, func(h http.Header) {
+			// The other side may have got the request before the connection broke.
+			// It is another one if it is signed at another second.
+			signedAt = signedAt.Add(time.Second)
+			signing.Sign(h, keys.Now, id, signedAt, body)
+		})
+	}
 	to := l.Peer().(*outbound.Endpoint)
 	res, err := p.client.Post(ctx, to, body, func(h http.Header) {
 		h["Content-Type"] = contentType
@@ -108,9 +120,6 @@ func (p *publisher) post(ctx context.Context, l *lanes.Lane, id string, body []b
 			h[wire.RequestOriginHeader] = []string{p.opts.Origin}
 		}
 		if len(keys.Now) > 0 {
-			if id == "" {
-				id = wire.NewEventID()
-			}
 			signing.Sign(h, keys.Now, id, now, body)
 		}
 	})

@@ -14,7 +14,8 @@ import (
 // at least once, in rare cases again for an event it has handled.
 //
 // An error makes the event be tried again by the retry schedule; see
-// [Permanent] and [RetryAfter] for other outcomes. A panic is an error. The
+// [Permanent] and [RetryAfter] for other outcomes. A panic is an error, and so is
+// the end of its goroutine (runtime.Goexit, as by testing's FailNow). The
 // context ends when the subscription's timeout is over, when the app is
 // stopped and the drain timeout is over, or when the job's lease was lost.
 type Handler interface {

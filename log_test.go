@@ -128,3 +128,35 @@ func TestRefusalsAreOneShortLine(t *testing.T) {
 		t.Errorf("stored: %+v", lanes)
 	}
 }
+
+// A handler that fails is heard of at the default level, at once and once in a
+// while, and so is that it works again.
+func TestAHandlerThatFailsIsLogged(t *testing.T) {
+	var log lockedBuffer
+	n := newNode(t, toot.Options{RetryDelay: quickRetries, Logger: slog.New(slog.NewTextHandler(&log, nil))}, true)
+	n.subscribe(t, n, "a", toot.HandlerFunc(func(_ context.Context, e *toot.Event) error {
+		if e.Attempt < 3 {
+			return errors.New("not today")
+		}
+		return nil
+	}))
+	sent, err := n.Publish(t.Context(), prefix+"a", nil)
+	must(t, err)
+	n.settled(t)
+	n.stop()
+	for line, want := range map[string][]string{
+		"handler failed":      {"level=WARN", "event=" + sent.ID, "lane=" + prefix + "a", `error="not today"`, "again_in=", "attempt=1"},
+		"handler works again": {"level=INFO", "lane=" + prefix + "a"},
+	} {
+		if c := strings.Count(log.String(), line); c != 1 {
+			t.Fatalf("%q is logged %d times:\n%s", line, c, log.String())
+		}
+		for text := range strings.Lines(log.String()) {
+			for _, word := range want {
+				if strings.Contains(text, line) && !strings.Contains(text, word) {
+					t.Errorf("no %s in %s", word, text)
+				}
+			}
+		}
+	}
+}

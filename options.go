@@ -126,12 +126,21 @@ type Options struct {
 
 	// MaxDeliveriesPerURL bounds the POSTs in flight to one callback URL. How
 	// many there are adapts: one at first, more while answers are good, fewer
-	// when they are not; more than 64 while answers come within 50 ms.
-	// Default 128.
+	// when they are not; more than 64 while answers come within 50 ms. However
+	// a URL is spelled, it counts as one: what differs in its fragment, its
+	// user, the case of its host or a default port shares one bound, and the
+	// same circuit. Default 128.
 	MaxDeliveriesPerURL int
 
-	// MaxRatePerURL bounds the POSTs to one callback URL, in requests per
-	// second and process; they are spaced evenly. Default: no bound.
+	// MaxDeliveriesPerHost bounds the POSTs in flight from this process to one
+	// host and port. URLs that fail, hang or have not answered yet never take
+	// up more than half of them, and no URL more than about a quarter. Default
+	// 512, or four times MaxDeliveriesPerURL where that is more.
+	MaxDeliveriesPerHost int
+
+	// MaxRatePerURL bounds the POSTs to one callback URL, however it is
+	// spelled, in requests per second and process; they are spaced evenly.
+	// Default: no bound.
 	MaxRatePerURL float64
 
 	// MaxHandlers bounds the handlers that run at once. Default 256.
@@ -173,6 +182,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.KeepTries, 10)
 	setDefault(&o.MaxDeliveries, 2048)
 	setDefault(&o.MaxDeliveriesPerURL, 128)
+	setDefault(&o.MaxDeliveriesPerHost, max(512, 4*o.MaxDeliveriesPerURL))
 	setDefault(&o.MaxHandlers, 256)
 	setDefault(&o.ProbeInterval, time.Minute)
 	setDefault(&o.MaxRetryAfter, time.Hour)

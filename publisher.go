@@ -50,8 +50,10 @@ func newPublisher(c *core, group *lanes.Group) (*publisher, error) {
 
 // deliveryTerms are those of a callback URL.
 func (p *publisher) deliveryTerms(callbackURL string) lanes.Terms {
+	endpoint, host := wire.Normalize(callbackURL)
 	t := lanes.Terms{
 		AtOnce: p.opts.MaxDeliveriesPerURL, Adapts: true, Quick: p.opts.RequestTimeout / 4, Probe: p.opts.ProbeInterval,
+		Endpoint: endpoint, Site: host, SiteAtOnce: p.opts.MaxDeliveriesPerHost,
 		Shown: wire.RedactURL(callbackURL), Peer: outbound.NewEndpoint(callbackURL, p.opts.BaggageHosts),
 	}
 	if rate := p.opts.MaxRatePerURL; rate > 0 {

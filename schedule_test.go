@@ -527,3 +527,29 @@ func TestEndpointsThatBeginToHangLeaveRoomForTheOthers(t *testing.T) {
 		p.stop()
 	})
 }
+
+// A handler that does not heed its context is seen by Health.
+func TestAHandlerThatDoesNotReturnIsReported(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		store, release := memengine.NewStore(), make(chan struct{})
+		p := b.launch("app", store, toot.Options{HandlerTimeout: time.Minute}, subscribes(b, toot.HandlerFunc(func(context.Context, *toot.Event) error {
+			<-release
+			return nil
+		})))
+		must2(p.engine.AddSubscriber(b.Context(), "a", "http://app/callbacks", 0))
+		p.publish(1, time.Second)
+		b.within(time.Minute, "the handler runs", func() bool { return left(b, store) == 1 })
+		if h := p.Health(b.Context()); !h.OK {
+			b.Errorf("before its timeout: %v", h)
+		}
+		time.Sleep(time.Minute + 15*time.Second)
+		if h := p.Health(b.Context()); h.OK || len(h.Hung) != 1 || !strings.Contains(h.String(), h.Hung[0]) {
+			b.Errorf("after its timeout: %v", h)
+		}
+		close(release)
+		b.empty(time.Minute, store)
+		if h := p.Health(b.Context()); !h.OK {
+			b.Errorf("once it has returned: %v", h)
+		}
+	})
+}

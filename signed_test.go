@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -409,5 +410,48 @@ func TestSignatureMiddleware(t *testing.T) {
 	fail.Store(false)
 	if status := tap.again(t, 3, nil); status != 200 {
 		t.Errorf("again after 503: %d", status)
+	}
+}
+
+// The answer to a signed request gets lost with its connection, which was used
+// before: the request is made again at once, and is no replay.
+func TestASignedRequestThatIsMadeAgainAtOnceIsNoReplay(t *testing.T) {
+	publisher := newNode(t, toot.Options{ChannelPrefix: prefix}, true)
+	subscriber := newNode(t, toot.Options{}, true)
+	var mu sync.Mutex
+	var statuses []int
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer := httptest.NewRecorder()
+		subscriber.HandlerService().ServeHTTP(answer, r)
+		mu.Lock()
+		statuses = append(statuses, answer.Code)
+		n := len(statuses)
+		mu.Unlock()
+		if n == 2 {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err == nil {
+				_ = conn.Close()
+			}
+			return
+		}
+		w.WriteHeader(answer.Code)
+	}))
+	t.Cleanup(server.Close)
+	secret := signing.NewSecret()
+	must(t, subscriber.AddSource("publisher", toot.Source{SubscriptionURL: publisher.url + "/subscriptions", ChannelPrefix: prefix, SigningSecrets: []string{secret}}))
+	var got recorder
+	must(t, subscriber.Subscribe("publisher", "a", &got))
+	publisher.add(t, prefix+"a", server.URL)
+	must(t, publisher.SetSigningSecret(t.Context(), server.URL, secret, 0))
+	for i := range 2 {
+		_, err := publisher.Publish(t.Context(), "a", i)
+		must(t, err)
+		got.wait(t, i+1)
+		publisher.settled(t)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(statuses) != 3 || slices.Contains(statuses, http.StatusUnauthorized) {
+		t.Errorf("answered %v, want 200 three times", statuses)
 	}
 }

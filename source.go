@@ -57,7 +57,8 @@ type Subscription struct {
 	Timeout time.Duration
 
 	channel    string // full name
-	overstayed error  // the cause with which a run's context ends after Timeout
+	trouble    *trouble
+	overstayed error // the cause with which a run's context ends after Timeout
 	verifier   *signing.Verifier
 }
 
@@ -126,7 +127,7 @@ func (s *subscriber) add(sub Subscription) error {
 		return fmt.Errorf("toot: subscription to %q of source %q has no handler", sub.Channel, sub.Source)
 	}
 	sub.channel = src.ChannelPrefix + sub.Channel
-	sub.verifier = src.verifier
+	sub.verifier, sub.trouble = src.verifier, &trouble{}
 	if err := checkChannel(sub.channel); err != nil {
 		return fmt.Errorf("toot: subscription to source %q: %w", sub.Source, err)
 	}

@@ -95,6 +95,10 @@ type Health struct {
 	// Stalled names the kinds of work that this process has not been able to
 	// look for in a while.
 	Stalled []string
+	// Hung names the subscriptions of which a handler has not returned, ten
+	// seconds after its timeout was over. It holds one of the MaxHandlers and of
+	// the subscription's Concurrency until the process ends.
+	Hung []string
 }
 
 // String is one line that says what is wrong, or "ok".
@@ -108,6 +112,9 @@ func (h Health) String() string {
 	}
 	if len(h.Stalled) > 0 {
 		wrong = append(wrong, "stalled: "+strings.Join(h.Stalled, ", "))
+	}
+	if len(h.Hung) > 0 {
+		wrong = append(wrong, "handlers that don't return: "+strings.Join(h.Hung, ", "))
 	}
 	if len(wrong) == 0 {
 		return "ok"
@@ -129,7 +136,8 @@ func (a *App) Health(ctx context.Context) Health {
 		for _, kind := range a.lanes.Stalled() {
 			h.Stalled = append(h.Stalled, kind.String())
 		}
+		h.Hung = a.subscriber.handlers.Overdue()
 	}
-	h.OK = h.Running && h.Store == nil && len(h.Stalled) == 0
+	h.OK = h.Running && h.Store == nil && len(h.Stalled)+len(h.Hung) == 0
 	return h
 }

@@ -39,7 +39,7 @@ func newSubscriber(c *core, group *lanes.Group) (*subscriber, error) {
 	s.callbacks = coalesce.New(lanes.FlushJobs, (*arrival).size, s.flushArrivals)
 	s.handlers = group.Add(lanes.Config{
 		Kind: engine.Handle, Lease: c.opts.lease(), Workers: c.opts.MaxHandlers, Terms: s.handlerTerms, Only: s.subscriptionNames,
-		EventBytes: c.opts.MaxEventBytes, Try: s.handle, Retry: c.retry.outcome, Ended: c.ended(engine.Handle),
+		EventBytes: c.opts.MaxEventBytes, Try: s.handle, Retry: c.retry.outcome, Ended: s.ended(),
 	})
 	return s, nil
 }
@@ -48,7 +48,7 @@ func newSubscriber(c *core, group *lanes.Group) (*subscriber, error) {
 func (s *subscriber) handlerTerms(name string) lanes.Terms {
 	t := lanes.Terms{AtOnce: 1, Shown: name}
 	if sub := s.subscription(name); sub != nil {
-		t.AtOnce = sub.Concurrency
+		t.AtOnce, t.Limit, t.Peer = sub.Concurrency, max(sub.Timeout, 0), sub.trouble
 	}
 	return t
 }

@@ -96,7 +96,7 @@ var valueNames = map[string]string{
 	"publisher": "URL", "callback-url": "URL", "public-url": "URL", "forward": "URL", "url": "URL", "redis": "URL", "otlp-endpoint": "URL",
 	"channel": "CHANNEL", "channel-prefix": "PREFIX", "subscription": "CHANNEL=NAME", "queue": "QUEUE", "lane": "LANE", "kind": "KIND", "reason": "TEXT",
 	"token": "TOKEN", "key": "KEY", "publish-auth": "CREDENTIALS", "subscriptions-auth": "CREDENTIALS", "metrics-auth": "CREDENTIALS",
-	"count": "N", "events": "N", "limit": "N", "max-event-bytes": "N", "max-intake-bytes": "N", "max-retries": "N", "max-deliveries": "N", "max-deliveries-per-url": "N",
+	"count": "N", "events": "N", "limit": "N", "max-event-bytes": "N", "max-intake-bytes": "N", "max-retries": "N", "max-deliveries": "N", "max-deliveries-per-url": "N", "max-deliveries-per-host": "N",
 	"max-rate-per-url": "N", "dead-max": "N", "max-connections": "N", "allow-host": "HOSTS", "allow-callback": "WHERE",
 	"read-timeout": "TIME", "write-timeout": "TIME", "registration-lease": "TIME", "subscription-prefixes": "PREFIXES", "prefix": "PREFIX",
 	"request-timeout": "TIME", "drain-timeout": "TIME", "dedupe": "TIME", "dead-age": "TIME", "interval": "TIME", "since": "WHEN", "until": "WHEN",

@@ -49,6 +49,7 @@ func serveSettings() []config.Setting {
 		{Name: "max-retries", Default: "25", Help: "how often a delivery is tried again before it goes to the dead letters", Check: config.Count},
 		{Name: "max-deliveries", Default: "2048", Help: "the most requests in flight", Check: config.Count},
 		{Name: "max-deliveries-per-url", Default: "128", Help: "the most requests in flight to one callback URL", Check: config.Count},
+		{Name: "max-deliveries-per-host", Default: "512", Help: "the most requests in flight to one host and port", Check: config.Count},
 		{Name: "max-rate-per-url", Default: "0", Help: "the most requests a second to one callback URL; 0 means any number", Check: config.Rate},
 		{Name: "dedupe", Default: "1h", Help: "how long a repeat of an event is recognised", Check: config.Duration},
 		{Name: "dead-age", Default: "4320h", Help: "how long dead letters are kept", Check: config.Duration},
@@ -168,6 +169,7 @@ func (c *command) runServe(ctx context.Context, v config.Values) error {
 		MaxIntakeBytes:       max(v.MustCount("max-intake-bytes")/4, 1), // for registrations
 		MaxDeliveries:        v.MustCount("max-deliveries"),
 		MaxDeliveriesPerURL:  v.MustCount("max-deliveries-per-url"),
+		MaxDeliveriesPerHost: v.MustCount("max-deliveries-per-host"),
 		MaxRatePerURL:        v.MustRate("max-rate-per-url"),
 		AllowCallback:        policy,
 		RequireConsent:       v.On("require-consent"),

@@ -121,6 +121,15 @@ func address(u *url.URL) string {
 	return net.JoinHostPort(u.Hostname(), "80")
 }
 
+type renewalKey struct{}
+
+// WithRenewal returns a context for requests whose header says something that
+// holds for one sending only: before a request is made again, renew is given a
+// copy of the header to change.
+func WithRenewal(ctx context.Context, renew func(http.Header)) context.Context {
+	return context.WithValue(ctx, renewalKey{}, renew)
+}
+
 // again returns a request with its body as it was in the beginning.
 func again(req *http.Request) (*http.Request, error) {
 	body, err := req.GetBody()
@@ -129,6 +138,10 @@ func again(req *http.Request) (*http.Request, error) {
 	}
 	fresh := *req
 	fresh.Body = body
+	if renew, ok := req.Context().Value(renewalKey{}).(func(http.Header)); ok {
+		fresh.Header = req.Header.Clone()
+		renew(fresh.Header)
+	}
 	return &fresh, nil
 }
 

@@ -169,7 +169,7 @@ func (p *Pool) limitLanesLocked(c *claim, now time.Time) (wait time.Duration) {
 			l.leftOut = true
 			continue
 		case l.isForgettable(now):
-			delete(p.lanes, name)
+			p.forgetLaneLocked(l)
 			continue
 		}
 		free := max(l.capacity()-l.held, 0)

@@ -89,6 +89,8 @@ func (p *Pool) stop() {
 	p.workers.busy += p.workers.idle // until they have noticed
 	p.workers.idle = 0
 	clear(p.lanes)
+	clear(p.endpoints)
+	clear(p.sites)
 	p.mu.Unlock()
 	p.workers.parked.Broadcast()
 }

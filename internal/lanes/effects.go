@@ -39,10 +39,11 @@ func (e *effects) perform(g *Group) {
 	for i := range e.cancelled {
 		e.cancelled[i].Cancel()
 	}
-	for _, s := range e.says {
-		g.log.LogAttrs(context.Background(), s.level, s.text, s.attrs...)
-	}
+	says := e.says
 	clear(e.settlements)
 	e.settlements = e.settlements[:0]
 	e.deferrals, e.cancelled, e.says = e.deferrals[:0], nil, nil
+	for _, s := range says { // last, as a log is somebody else's code
+		g.log.LogAttrs(context.Background(), s.level, s.text, s.attrs...)
+	}
 }

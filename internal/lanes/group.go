@@ -43,7 +43,7 @@ func NewGroup(eng engine.Engine, log *slog.Logger) *Group {
 
 // Add adds a pool; what it hands on goes to pools that are added after it.
 func (g *Group) Add(c Config) *Pool {
-	p := &Pool{Config: c, group: g, wakeups: make(chan struct{}, 1), lanes: map[string]*Lane{}}
+	p := &Pool{Config: c, group: g, wakeups: make(chan struct{}, 1), lanes: map[string]*Lane{}, endpoints: map[string]*endpoint{}, sites: map[string]*site{}}
 	p.room.eventBytes = c.EventBytes
 	p.workers.parked.L = &p.mu
 	g.pools = append(g.pools, p)

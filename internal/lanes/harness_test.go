@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -612,6 +613,7 @@ func settlingBy(do func(ctx context.Context, call func() ([]engine.Settled, erro
 type logbook struct {
 	mu    sync.Mutex
 	lines []string
+	exits atomic.Bool // it ends the goroutine of who logs
 }
 
 func (l *logbook) Enabled(context.Context, slog.Level) bool { return true }
@@ -626,6 +628,9 @@ func (l *logbook) Handle(ctx context.Context, r slog.Record) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lines = append(l.lines, line.String())
+	if l.exits.Load() {
+		runtime.Goexit()
+	}
 	return nil
 }
 

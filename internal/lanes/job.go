@@ -42,6 +42,7 @@ type Job struct {
 	ticket   engine.Ticket
 	pushed   time.Time // by this process's clock
 	leased   time.Time // when the lease was taken or last extended
+	began    time.Time // when the try under way began, zero if there is none
 	rested   int       // the lane's when the try began
 	state    jobState
 	deferred *settlement             // while settlesAfterExtending

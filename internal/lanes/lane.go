@@ -10,15 +10,18 @@ const hangsAfter = time.Second
 type Lane struct {
 	name  string
 	terms Terms
+	*endpoint
+	site *site // nil if it is in none
 
 	// What follows is guarded by the pool.
 
-	queue    queue[*Job]
-	active   int       // tries under way
-	held     int       // jobs in memory, and room reserved for more
-	hasTurn  bool      // it is among the pool's turns
-	heldBack bool      // it is among those that want more than their share
-	used     time.Time // when it was last asked for
+	queue      queue[*Job]
+	active     int         // tries under way
+	held       int         // jobs in memory, and room reserved for more
+	hasTurn    bool        // it is among the pool's turns
+	tookAsSick bool        // what it took of its site with its last turn
+	in         [lists]bool // the lists of waiting lanes that it is in
+	used       time.Time   // when it was last asked for
 
 	// waitsInStore says that jobs of the lane wait in the store, as far as
 	// known, so that new ones had better queue up behind them. leftInStore
@@ -32,7 +35,6 @@ type Lane struct {
 
 	round          int         // jobs that it takes in one try; 0: one
 	noRoundsBefore time.Time   // see refusalLasts
-	nextStart      time.Time   // no try begins before, see Terms.Spacing
 	spacing        *time.Timer // is to make it ready at nextStart
 
 	// pace is how many jobs a second were tried of late.
@@ -40,8 +42,6 @@ type Lane struct {
 	tried     int // since paceSince
 	paceSince time.Time
 
-	health     health
-	lastAnswer time.Time // when a try last ended, or the first of those under way began
 	restsUntil time.Time
 	// restWasAskedFor says that the lane's own answer asked for the rest, so
 	// that a good answer to another request does not end it.
@@ -52,14 +52,14 @@ type Lane struct {
 }
 
 func newLane(name string, terms Terms) *Lane {
-	l := &Lane{name: name}
-	l.terms.Shown, l.terms.Peer = terms.Shown, terms.Peer
+	l := &Lane{name: name, endpoint: &endpoint{}}
+	l.terms.keep(terms)
 	l.setTerms(terms)
 	return l
 }
 
 func (l *Lane) setTerms(t Terms) {
-	t.Shown, t.Peer = l.terms.Shown, l.terms.Peer
+	t.keep(l.terms)
 	t.AtOnce = max(t.AtOnce, 1)
 	l.nextStart = l.nextStart.Add(t.Spacing - l.terms.Spacing)
 	l.stopSpacing() // for another time
@@ -140,7 +140,7 @@ func (l *Lane) rests(now time.Time) bool { return now.Before(l.restsUntil) }
 
 // hangs reports a lane whose tries under way have gone unanswered for long.
 func (l *Lane) hangs(now time.Time) bool {
-	return l.terms.Adapts && l.active > 0 && now.Sub(l.lastAnswer) > hangsAfter
+	return l.terms.Adapts && l.endpoint.active > 0 && now.Sub(l.lastAnswer) > hangsAfter
 }
 
 // isForgettable reports a lane that would be made anew much as it is, or whose

@@ -312,3 +312,31 @@ func TestJobsAreListedAndTakenOffTheList(t *testing.T) {
 	same(t, "none", list(), []int(nil))
 	same(t, "first", l.first == nil, true)
 }
+
+func TestATryThatOverstaysIsOverdue(t *testing.T) {
+	inBubble(t, func(w *world) {
+		c := w.config(func(_ context.Context, t *try) Verdict {
+			if t.ids[0] != "quick" {
+				time.Sleep(time.Minute)
+			}
+			return fine
+		})
+		c.Terms = func(lane string) Terms {
+			t := Terms{AtOnce: 4, Limit: 20 * time.Second, Shown: lane}
+			if lane == "unlimited" {
+				t.Limit = 0
+			}
+			return t
+		}
+		p, pool := w.one(c)
+		w.push(p, pool, "y", "1", "2", "quick")
+		w.push(p, pool, "x", "3", "quick", "4", "5", "6", "waits")
+		w.push(p, pool, "unlimited", "7")
+		w.at(30 * time.Second)
+		same(t, "overdue within the grace", len(pool.Overdue()), 0)
+		w.at(30*time.Second + time.Millisecond)
+		same(t, "overdue", pool.Overdue(), []string{"x", "y"})
+		w.at(61 * time.Second)
+		same(t, "overdue once they have ended", len(pool.Overdue()), 0)
+	})
+}

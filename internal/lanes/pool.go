@@ -2,6 +2,7 @@ package lanes
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -47,12 +48,33 @@ type Terms struct {
 	Quick, Probe time.Duration
 	// Spacing is the least time between the beginnings of two tries.
 	Spacing time.Duration
+	// Limit is how long a try takes at most, 0 if nobody knows: one that is still
+	// under way overdueAfter later counts as overdue.
+	Limit time.Duration
 	// Paused keeps the lane from being worked on at all.
 	Paused bool
+
+	// What follows is fixed when the lane is made.
+
+	// Endpoint, unless empty, names where the lane leads. Lanes of one endpoint
+	// share what follows from its answers, AtOnce and Spacing. Their terms
+	// should be the same.
+	Endpoint string
+	// Site, unless empty, names the place that the lane leads to with others,
+	// and SiteAtOnce is how many tries of them all may be under way. No lane
+	// may have more than about a quarter of them, and lanes that have yet to
+	// show that they work have half of them at most.
+	Site       string
+	SiteAtOnce int
 	// Shown is the lane's name as it may be logged.
 	Shown string
 	// Peer is the caller's own, see Lane.Peer.
 	Peer any
+}
+
+// keep takes over from other terms what does not change.
+func (t *Terms) keep(of Terms) {
+	t.Endpoint, t.Site, t.SiteAtOnce, t.Shown, t.Peer = of.Endpoint, of.Site, of.SiteAtOnce, of.Shown, of.Peer
 }
 
 // state is what a Pool is at.
@@ -86,10 +108,12 @@ type Pool struct {
 	stopClaims context.CancelFunc
 	isQuiet    chan struct{} // closed when the state becomes quiet
 
-	lanes map[string]*Lane
-	turns turns
-	room  room
-	jobs  jobList // all that are held, for the lease keeper
+	lanes     map[string]*Lane
+	endpoints map[string]*endpoint // that lanes may share, by Terms.Endpoint
+	sites     map[string]*site     // by Terms.Site
+	turns     turns
+	room      room
+	jobs      jobList // all that are held, for the lease keeper
 
 	workers workers
 
@@ -142,6 +166,7 @@ func (p *Pool) laneLocked(name string, terms Terms) *Lane {
 	l := p.lanes[name]
 	if l == nil {
 		l = newLane(name, terms)
+		p.joinLocked(l)
 		p.lanes[name] = l
 	}
 	l.used = time.Now()
@@ -149,8 +174,7 @@ func (p *Pool) laneLocked(name string, terms Terms) *Lane {
 }
 
 // SetTerms changes the terms of a lane that is known here. Tries under way go
-// on; what waits for a lane that is paused is given back. Shown and Peer stay as
-// they were.
+// on; what waits for a lane that is paused is given back.
 func (p *Pool) SetTerms(lane string, terms Terms) {
 	var e effects
 	p.mu.Lock()
@@ -160,6 +184,7 @@ func (p *Pool) SetTerms(lane string, terms Terms) {
 			p.returnQueuedLocked(l, &e)
 		}
 		p.makeReadyLocked(l)
+		p.readyWaitingLocked(l.endpoint)
 		p.Wake()
 	}
 	p.mu.Unlock()
@@ -182,6 +207,25 @@ func (p *Pool) Circuit(lane string) (circuit string, atOnce int) {
 		return "new", l.health.limit
 	}
 	return "closed", l.health.limit
+}
+
+// overdueAfter is the grace after which a try is overdue.
+const overdueAfter = 10 * time.Second
+
+// Overdue returns the lanes that have a try under way which should have ended
+// long ago, as they may be shown and in ascending order. It takes time in
+// proportion to the jobs that are held.
+func (p *Pool) Overdue() (shown []string) {
+	now := time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for j := p.jobs.first; j != nil; j = j.next {
+		if limit := j.lane.terms.Limit; limit > 0 && !j.began.IsZero() && now.Sub(j.began) > limit+overdueAfter {
+			shown = append(shown, j.lane.Shown())
+		}
+	}
+	slices.Sort(shown)
+	return slices.Compact(shown)
 }
 
 // Stalled reports that the pool has not been able to look for work in a while,

@@ -463,7 +463,7 @@ func TestAJobThatIsStoredMakesThePoolLookIfItCouldHaveIt(t *testing.T) {
 		"more than half held": {func(l *Lane) { l.held = 9 }, 0},
 		"resting":             {func(l *Lane) { l.restsUntil = time.Now().Add(time.Minute) }, 0},
 		"paused":              {func(l *Lane) { l.terms.Paused = true }, 0},
-		"hanging":             {func(l *Lane) { l.terms.Adapts, l.active = true, 1 }, 0},
+		"hanging":             {func(l *Lane) { l.terms.Adapts, l.endpoint.active = true, 1 }, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(w *world) {
@@ -483,7 +483,7 @@ func TestAJobThatIsStoredMakesThePoolLookIfItCouldHaveIt(t *testing.T) {
 				w.push(p, pool, "x", "1")
 				same(t, "made it look", len(p.engine.requests()) > claims, test.want > 0)
 				pool.mu.Lock()
-				l.held, l.active, l.terms = before.held, before.active, before.terms
+				l.held, l.endpoint.active, l.terms = before.held, 0, before.terms
 				pool.mu.Unlock()
 			})
 		})

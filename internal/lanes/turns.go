@@ -10,21 +10,7 @@ type turns struct {
 	sickNext      bool // who is next, if both have a lane
 	busySick      int  // workers on sick lanes
 
-	// heldBack are lanes that may have no more of the workers while so few are
-	// free. The least share at which one of them was refused is heldBackAt.
-	heldBack   []*Lane
-	heldBackAt int
-}
-
-// holdBack notes a lane that wants more than its share.
-func (t *turns) holdBack(l *Lane, share int) {
-	if len(t.heldBack) == 0 || share < t.heldBackAt {
-		t.heldBackAt = share
-	}
-	if !l.heldBack {
-		l.heldBack = true
-		t.heldBack = append(t.heldBack, l)
-	}
+	heldBack heldBack // for want of workers
 }
 
 // next takes the lane whose turn it is, nil if there is none.
@@ -55,29 +41,66 @@ func (t *turns) add(l *Lane) {
 	}
 }
 
-// makeReadyLocked gives a lane a turn, if it has something to be tried, and
-// sees that there is a worker for it.
-func (p *Pool) makeReadyLocked(l *Lane) {
-	if l.hasTurn || !p.mayRunLocked(l) {
-		return
+// makeReadyLocked gives a lane a turn, if it has something to be tried and may
+// have it tried, and sees that there is a worker for it. It reports whether it
+// did.
+func (p *Pool) makeReadyLocked(l *Lane) bool {
+	if l.hasTurn || !p.mayHaveTurnLocked(l) {
+		return false
 	}
-	p.turns.add(l)
+	p.giveTurnLocked(l)
 	p.wantWorkerLocked()
+	return true
 }
 
-// mayRunLocked reports whether a worker may begin with a job of the lane now. A
-// lane's share of the workers shrinks as they become few, so that no number of
-// slow lanes can take them all.
+// mayHaveTurnLocked reports whether a lane may have a turn.
+func (p *Pool) mayHaveTurnLocked(l *Lane) bool {
+	if !p.mayRunLocked(l) {
+		return false
+	}
+	if l.endpoint.active+l.promised >= l.health.limit { // those that have a turn go first
+		l.hold(l)
+		return false
+	}
+	return l.site.admits(l)
+}
+
+// giveTurnLocked gives a turn to a lane that may have one.
+func (p *Pool) giveTurnLocked(l *Lane) {
+	l.site.take(l)
+	l.promised++
+	p.turns.add(l)
+}
+
+// passTurnLocked is for a turn that a lane had no use for. Others may have waited
+// for it.
+func (p *Pool) passTurnLocked(l *Lane) {
+	p.leaveSiteLocked(l.site, l.tookAsSick)
+	p.readyWaitingLocked(l.endpoint)
+}
+
+// mayRunLocked reports whether a worker may begin with a job of the lane now, as
+// far as its site is not concerned. A lane's share of the workers shrinks as
+// they become few, so that no number of slow lanes can take them all. Whatever
+// keeps the lane from running gives it a turn when it is over.
 func (p *Pool) mayRunLocked(l *Lane) bool {
-	if l.queue.len() == 0 || l.active >= l.health.limit || l.terms.Paused {
+	if l.queue.len() == 0 || l.terms.Paused {
+		return false
+	}
+	if l.endpoint.active >= l.health.limit {
+		l.hold(l)
 		return false
 	}
 	if share := p.share(p.workers.busy); l.active >= share {
-		p.turns.holdBack(l, share)
+		p.turns.heldBack.add(l, share)
 		return false
 	}
 	now := time.Now()
-	return !l.hangs(now) && !p.isTooSoonLocked(l, now)
+	if l.hangs(now) {
+		l.hold(l)
+		return false
+	}
+	return !p.isTooSoonLocked(l, now)
 }
 
 // share is how many tries a lane may have under way while so many workers are
@@ -88,24 +111,7 @@ func (p *Pool) share(busy int) int { return max((p.Workers-busy)/4, 1) }
 // the worker that asks. It reports whether there was one. As every worker asks
 // before it parks, no worker waits while a lane may have it.
 func (p *Pool) readyHeldBackLocked() bool {
-	t := &p.turns
-	if len(t.heldBack) == 0 || p.share(p.workers.busy) <= t.heldBackAt {
-		return false
-	}
-	waiting, least := t.heldBack, t.heldBackAt
-	t.heldBack = t.heldBack[:0]
-	for i, l := range waiting {
-		l.heldBack = false
-		if l.hasTurn || !p.mayRunLocked(l) {
-			continue
-		}
-		t.add(l)
-		if rest := waiting[i+1:]; len(rest) > 0 {
-			t.heldBack, t.heldBackAt = append(t.heldBack, rest...), least
-		}
-		return true
-	}
-	return false
+	return p.readyOneLocked(&p.turns.heldBack, p.share(p.workers.busy))
 }
 
 // isTooSoonLocked reports a lane whose last try began less than its spacing
@@ -133,8 +139,13 @@ func (p *Pool) isTooSoonLocked(l *Lane, now time.Time) bool {
 func (p *Pool) nextLaneLocked() *Lane {
 	for {
 		l := p.turns.next(p.Workers)
-		if l == nil || p.mayRunLocked(l) {
+		if l == nil {
+			return nil
+		}
+		l.promised--
+		if p.mayRunLocked(l) {
 			return l
 		}
+		p.passTurnLocked(l)
 	}
 }

@@ -368,16 +368,16 @@ func TestLanesTakeTurns(t *testing.T) {
 }
 
 func TestLanesAreHeldBackOnceAndAtTheLeastShare(t *testing.T) {
-	var ts turns
+	var h heldBack
 	a, b := &Lane{name: "a"}, &Lane{name: "b"}
 	for i, test := range []struct {
 		lane           *Lane
 		share, at, all int
 	}{{a, 3, 3, 1}, {b, 2, 2, 2}, {a, 5, 2, 2}, {a, 1, 1, 2}} {
-		ts.holdBack(test.lane, test.share)
-		same(t, fmt.Sprint("share and lanes after ", i+1), []int{ts.heldBackAt, len(ts.heldBack)}, []int{test.at, test.all})
+		h.add(test.lane, test.share)
+		same(t, fmt.Sprint("share and lanes after ", i+1), []int{h.share, len(h.lanes)}, []int{test.at, test.all})
 	}
-	ts.heldBack = nil
-	ts.holdBack(&Lane{}, 9)
-	same(t, "share of the first", ts.heldBackAt, 9)
+	h.lanes = nil
+	h.add(&Lane{}, 9)
+	same(t, "share of the first", h.share, 9)
 }

@@ -35,26 +35,88 @@ func (p *Pool) wantWorkerLocked() {
 // round is one try, from taking its jobs to telling what became of them. A
 // worker uses one again and again.
 type round struct {
-	lane     *Lane
-	jobs     []*Job
-	verdicts []Verdict
-	outcomes []engine.Outcome
-	wasSick  bool
-	began    time.Time
-	failures []Failure
-	effects  effects
+	stage      stage
+	lane       *Lane
+	jobs       []*Job
+	verdicts   []Verdict
+	outcomes   []engine.Outcome
+	wasSick    bool // when it began
+	tookAsSick bool // of its site
+	began      time.Time
+	failures   []Failure
+	effects    effects
 }
 
+// stage is what a round is at: who calls somebody else's code notes it before,
+// as that code may end the goroutine (runtime.Goexit, by which testing's FailNow
+// leaves a test).
+type stage uint8
+
+const (
+	beginning stage = iota // takes jobs
+	trying                 // Config.Try
+	deciding               // Config.Retry
+	telling                // the log, Config.Ended
+)
+
+const (
+	// wasEnded is why a try failed that ended its goroutine.
+	wasEnded = "it ended its goroutine (runtime.Goexit, which testing's FailNow calls)"
+	// undecidedRetry is when a job is tried again if the policy ended its
+	// goroutine instead of deciding.
+	undecidedRetry = time.Minute
+)
+
 // work tries jobs for as long as there are any that may be tried.
-func (p *Pool) work() {
-	var r round
+func (p *Pool) work() { p.workOn(new(round)) }
+
+// workOn is work, from a round on that another goroutine began. Should this one
+// be ended from inside, it has a successor.
+func (p *Pool) workOn(r *round) {
+	ended := true
+	defer func() {
+		if v := recover(); v != nil {
+			panic(v) // is no end, but the process's
+		}
+		if ended {
+			p.loops.Go(func() { p.workOn(r) })
+		}
+	}()
+	p.resumeRound(r)
 	for {
-		ctx, ok := p.beginRound(&r)
+		ctx, ok := p.beginRound(r)
 		if !ok {
+			ended = false
 			return
 		}
 		p.Try(ctx, r.lane, r.jobs, r.verdicts)
-		p.endRound(&r)
+		p.endRound(r)
+	}
+}
+
+// resumeRound ends a round whose goroutine was ended: what was called failed.
+func (p *Pool) resumeRound(r *round) {
+	switch r.stage {
+	case trying:
+		for i := range r.verdicts {
+			if v := &r.verdicts[i]; v.Action == 0 {
+				v.Action, v.Reason = TryAgain, wasEnded
+			}
+		}
+		p.endRound(r)
+	case deciding:
+		for i, f := range r.failures {
+			if out := &r.outcomes[i]; out.Result == 0 {
+				*out = engine.Outcome{Result: engine.Retry, Attempt: f.Attempt + 1, History: f.History, After: undecidedRetry}
+			}
+		}
+		r.failures = nil
+		p.mu.Lock()
+		p.settleRoundLocked(r)
+		p.mu.Unlock()
+		p.tellRound(r)
+	case telling:
+		r.clear()
 	}
 }
 
@@ -62,43 +124,51 @@ func (p *Pool) work() {
 // returns the context for it. ok is false if the worker is not needed any more.
 func (p *Pool) beginRound(r *round) (ctx context.Context, ok bool) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	for {
-		l := p.nextLaneLocked()
-		if l == nil {
-			if !p.readyHeldBackLocked() && !p.parkLocked() {
-				return nil, false
+		if len(r.jobs) == 0 {
+			r.lane = p.nextLaneLocked()
+			if r.lane == nil {
+				if !p.readyHeldBackLocked() && !p.parkLocked() {
+					p.mu.Unlock()
+					return nil, false
+				}
+				continue
 			}
-			continue
+			r.jobs = p.stillOursLocked(r.lane, r.lane.nextRound(r.jobs, p.RoundBytes), time.Now(), &r.effects)
+			if len(r.jobs) == 0 {
+				p.passTurnLocked(r.lane)
+				p.makeReadyLocked(r.lane)
+			}
 		}
-		now := time.Now()
-		r.jobs = p.stillOursLocked(l, l.nextRound(r.jobs[:0], p.RoundBytes), now, &r.effects)
 		if !r.effects.isEmpty() {
 			p.mu.Unlock()
 			r.effects.perform(p.group)
 			p.mu.Lock()
 		}
 		if len(r.jobs) == 0 {
-			p.makeReadyLocked(l)
 			continue
 		}
-		p.beginTryLocked(l, r, now)
-		return p.ctx, true
+		p.beginTryLocked(r.lane, r, time.Now())
+		ctx = p.ctx
+		p.mu.Unlock()
+		return ctx, true
 	}
 }
 
 func (p *Pool) beginTryLocked(l *Lane, r *round, now time.Time) {
-	if l.active == 0 {
+	r.stage = trying
+	if l.endpoint.active == 0 {
 		l.lastAnswer = now
 	}
 	l.active++
+	l.endpoint.active++
 	l.nextStart = now.Add(l.terms.Spacing)
-	r.lane, r.began, r.wasSick = l, now, l.health.sick()
+	r.began, r.wasSick, r.tookAsSick = now, l.health.sick(), l.tookAsSick
 	if r.wasSick {
 		p.turns.busySick++
 	}
 	for _, j := range r.jobs {
-		j.rested = l.rested
+		j.began, j.rested = now, l.rested
 	}
 	r.verdicts = slices.Grow(r.verdicts[:0], len(r.jobs))[:len(r.jobs)]
 	r.outcomes = slices.Grow(r.outcomes[:0], len(r.jobs))[:len(r.jobs)]
@@ -142,6 +212,7 @@ func (p *Pool) endRound(r *round) {
 	l, now := r.lane, time.Now()
 	p.mu.Lock()
 	l.active--
+	l.endpoint.active--
 	if r.wasSick {
 		p.turns.busySick--
 	}
@@ -152,12 +223,22 @@ func (p *Pool) endRound(r *round) {
 	}
 	if failed := p.concludeLocked(r, now); failed {
 		// The policy is asked without the lock, for it is somebody else's code.
+		r.stage = deciding
 		p.mu.Unlock()
 		p.askPolicy(r)
 		p.mu.Lock()
 	}
+	p.settleRoundLocked(r)
+	p.mu.Unlock()
+	p.tellRound(r)
+}
+
+// settleRoundLocked has the outcomes of a round stored, and lets the lane go on.
+func (p *Pool) settleRoundLocked(r *round) {
+	l := r.lane
+	r.stage = telling
 	for i, j := range r.jobs {
-		j.cancel = nil
+		j.began, j.cancel = time.Time{}, nil
 		if out := &r.outcomes[i]; out.Result == engine.Release || out.Result == engine.Retry && out.After == 0 {
 			l.noteLeftInStore()
 		}
@@ -168,13 +249,23 @@ func (p *Pool) endRound(r *round) {
 		}
 		p.settleLocked(j, r.outcomes[i], v.Follow, &r.effects)
 	}
-	p.makeReadyLocked(l)
-	p.mu.Unlock()
+	p.leaveSiteLocked(l.site, r.tookAsSick)
+	p.readyAgainLocked(l)
+}
+
+// tellRound tells others what became of a round.
+func (p *Pool) tellRound(r *round) {
 	r.effects.perform(p.group)
 	if p.Ended != nil {
-		p.Ended(l, r.jobs, r.verdicts, r.outcomes)
+		p.Ended(r.lane, r.jobs, r.verdicts, r.outcomes)
 	}
+	r.clear()
+}
+
+// clear makes a round ready for the next try.
+func (r *round) clear() {
 	clear(r.jobs)
 	clear(r.verdicts)
 	clear(r.outcomes)
+	r.jobs, r.stage = r.jobs[:0], beginning
 }

@@ -152,6 +152,14 @@ func (c *Client) Post(ctx context.Context, to *Endpoint, body []byte, setHeader 
 	return a, nil
 }
 
+// WithRenewal returns a context for a Post whose header says something that holds
+// for one sending only. Should the request have to be made again at once, as its
+// connection turned out to be closed, renew is given a copy of the header to
+// change before.
+func WithRenewal(ctx context.Context, renew func(http.Header)) context.Context {
+	return h1.WithRenewal(ctx, renew)
+}
+
 // send does what the http.Client's Do would. As no redirect is ever followed,
 // its transport can do it at much less cost, unless there are cookies to keep.
 func (c *Client) send(req *http.Request) (*http.Response, error) {

@@ -3,8 +3,11 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -97,6 +100,41 @@ func CheckCallbackURL(raw string) error {
 // notURL stands for what is no URL where one is shown: nobody knows what in it is
 // secret.
 const notURL = "(not a URL)"
+
+// Normalize tells where an http or https URL leads, however it is spelled:
+// endpoint is its scheme, host, port, path and query, and host its host and
+// port. User, password and fragment don't count, nor does the case of the host,
+// a default port that is named, or how the path is escaped. Both are empty for
+// what is no such URL.
+func Normalize(raw string) (endpoint, host string) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		return "", ""
+	}
+	name := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
+	if addr, err := netip.ParseAddr(name); err == nil {
+		name = addr.Unmap().String()
+	}
+	port := u.Port()
+	switch n, err := strconv.Atoi(port); {
+	case err == nil:
+		port = strconv.Itoa(n)
+	case u.Scheme == "https":
+		port = "443"
+	default:
+		port = "80"
+	}
+	host = net.JoinHostPort(name, port)
+	path := u.Path
+	if path == "" {
+		path = "/"
+	}
+	endpoint = u.Scheme + "://" + host + path
+	if u.RawQuery != "" {
+		endpoint += "?" + u.RawQuery
+	}
+	return endpoint, host
+}
 
 // RedactURL returns a URL as it may be shown: without a user, a password and
 // the values of its query, any of which may be secret. For what is no URL it
