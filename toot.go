@@ -29,11 +29,12 @@ type App struct {
 
 // core is what both halves of an App stand on.
 type core struct {
-	engine engine.Engine
-	opts   Options
-	log    *slog.Logger
-	retry  retryPolicy
-	calls  calls
+	engine  engine.Engine
+	opts    Options
+	log     *slog.Logger
+	retry   retryPolicy
+	calls   calls
+	trouble storeTrouble
 }
 
 // New returns an App that keeps what must not be lost in eng, which the

@@ -50,6 +50,7 @@ type Engine struct {
 	window     string // Retention.Dedupe, for scripts
 
 	calls    gate
+	outage   outage
 	watch    watcher
 	channels channelTable
 	lanes    laneNames
