@@ -75,6 +75,7 @@ type run struct {
 	stores    int // times that the store was killed
 
 	troubles    map[string]int // how often, by name
+	timeline    []string
 	standstills []standstill
 }
 
@@ -140,6 +141,11 @@ func (r *run) round(ctx context.Context) error {
 	return r.killSome()
 }
 
+// note keeps what is about to happen, and when, for a run that fails.
+func (r *run) note(format string, args ...any) {
+	r.timeline = append(r.timeline, time.Now().Format("15:04:05.000 ")+fmt.Sprintf(format, args...))
+}
+
 // killSome kills something and starts it again.
 func (r *run) killSome() error {
 	victims := []string{roles[r.rnd.IntN(len(roles))]}
@@ -151,6 +157,7 @@ func (r *run) killSome() error {
 	case n < 6 && r.KillStore != nil:
 		victims = nil
 		r.stores++
+		r.note("the store is killed")
 		r.KillStore()
 	}
 	victims = slices.Compact(slices.Sorted(slices.Values(victims)))
@@ -194,6 +201,7 @@ func (r *run) start(role string) error {
 		close(p.gone)
 	}()
 	r.processes[role] = p
+	r.note("%s is started", p.name)
 	return nil
 }
 
@@ -206,6 +214,7 @@ func (r *run) kill(role string) error {
 		return fmt.Errorf("%s ended by itself: %v", p.name, p.cmd.ProcessState)
 	default:
 	}
+	r.note("%s is killed", p.name)
 	r.killed[p.name] = time.Now()
 	_ = p.cmd.Process.Kill()
 	<-p.gone

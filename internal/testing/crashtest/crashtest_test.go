@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,6 +53,7 @@ func TestNothingIsLostWhateverProcessDies(t *testing.T) {
 				t.Error(e)
 			}
 			if !report.OK() {
+				t.Log(strings.Join(report.Timeline, "\n"))
 				t.Errorf("with seed %d: %d events lost, %d callbacks lost, %d runs of handlers too many", *seed, report.Lost, report.LostCallbacks, report.Unexplained)
 			}
 			if report.Events == 0 || report.Kills == 0 || len(report.Troubles) == 0 {

@@ -74,6 +74,7 @@ type Report struct {
 	// the death of its process, for which it did not get into the store.
 	Unrecorded time.Duration
 	Examples   []string // of what went wrong
+	Timeline   []string // what happened, and when
 }
 
 // OK reports whether everything that is promised was kept.
@@ -112,7 +113,7 @@ type life struct {
 
 // reconcile compares the ledgers.
 func reconcile(r *run) (Report, error) {
-	report := Report{Seed: r.Seed, Rounds: r.rounds, Kills: len(r.killed), StoreKills: r.stores, Troubles: r.troubles}
+	report := Report{Seed: r.Seed, Rounds: r.rounds, Kills: len(r.killed), StoreKills: r.stores, Troubles: r.troubles, Timeline: r.timeline}
 	acks, accepts := map[string]bool{}, map[string]bool{}
 	arrivals := map[string]int{}
 	lives := map[string][]*life{} // by subscription and event
@@ -192,7 +193,8 @@ func (r *run) explain(report *Report, what string, runs []*life) {
 			switch {
 			case excuse == "":
 				report.Unexplained++
-				report.example("%s was run by %s (%s) and again by %s, %v after the first began", what, earlier.process, earlier.result, later.process, later.begun.Sub(earlier.begun))
+				report.example("%s was run by %s (%s) at %s and again by %s, %v after the first began",
+					what, earlier.process, earlier.result, earlier.begun.Format("15:04:05.000"), later.process, later.begun.Sub(earlier.begun))
 			case earlier.result == handled:
 				repeats = true
 				report.Repeats = append(report.Repeats, fmt.Sprintf("%s: by %s, %s; and by %s", what, earlier.process, excuse, later.process))

@@ -42,6 +42,7 @@ const (
 // pause stops a process where it stands, for some time.
 func (r *run) pause(role string, d time.Duration) error {
 	p := r.processes[role]
+	r.note("%s is stopped for %v", p.name, d)
 	s := standstill{processes: map[string]bool{p.name: true}, from: time.Now()}
 	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		return fmt.Errorf("%s: %w", p.name, err)
@@ -65,10 +66,14 @@ func (r *run) pause(role string, d time.Duration) error {
 // suffer lets something happen that is no kill.
 func (r *run) suffer(ctx context.Context, t Trouble) error {
 	r.troubles[t.Name]++
+	r.note("one of the %s begins", t.Name)
 	t.Begin()
 	d := time.Duration(100+r.rnd.IntN(1400)) * time.Millisecond
 	if t.End != nil {
-		defer t.End()
+		defer func() {
+			r.note("it ends")
+			t.End()
+		}()
 	}
 	select {
 	case <-time.After(d):
@@ -89,6 +94,7 @@ func (r *run) look(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	r.note("%v of %s", args, store)
 	cmd := exec.CommandContext(ctx, r.Command, append(args, "--store", store)...)
 	var said bytes.Buffer
 	cmd.Stderr = &said
