@@ -1,7 +1,7 @@
 # make demo   the main job on the embedded engine, to be watched
 # make test   everything, with the race detector; installs what it needs
 # make lint   gofmt, go vet and golangci-lint
-# make crash  kills processes for ROUNDS rounds on each kind of store, counts what is lost
+# make crash  kills processes for ROUNDS rounds on each kind of store, with bad networks and clocks, counts what is lost
 # make long   the tests on Redis at full length: 200,000 events, a million jobs, 30 s outages
 # make bench  how fast it is, beside the raw net/http limit; BENCH adds flags
 # make bench-quick   the same in under a minute, less exactly
@@ -47,7 +47,8 @@ isolation:
 	@go test -c -o $(TOOLS)/isolation ./internal/testing/isolation
 	@$(TOOLS)/isolation -test.run 'TestIsolation|TestABacklog' -full
 
-# The tests start real redis-servers; the race detector needs a C compiler.
+# The tests start real redis-servers and ask promtool about the alerts; the race
+# detector needs a C compiler.
 setup:
 	@scripts/setup
 

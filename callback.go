@@ -87,13 +87,13 @@ func (s *subscriber) serveCallback(w http.ResponseWriter, r *http.Request) {
 	}
 	item := &arrival{Waiter: coalesce.NewWaiter()}
 	item.add(&engine.Event{ID: id, Channel: channel, Body: body, Meta: wire.EncodeTrace(step.Header)}, subscriptions)
-	if err := s.callbacks.Do(ctx, item, &item.Waiter); err != nil {
+	if err := s.trouble.explain(s.callbacks.Do(ctx, item, &item.Waiter)); err != nil {
 		signed.failed()
 		end(StepResult{Outcome: OutcomeFailed, Reason: err.Error()})
-		if r.Context().Err() == nil {
+		if r.Context().Err() == nil && !errors.Is(err, ErrBusy) { // those that wait have more to say
 			s.log.Error("toot: can't store an incoming event; its publisher will send it again", "event", wire.Shorten(id), "channel", channel, "error", err)
 		}
-		unavailable(w)
+		notStored(w, err)
 		return
 	}
 	end(StepResult{Outcome: OutcomeOK})
@@ -136,10 +136,12 @@ func (item *arrival) add(e *engine.Event, subscriptions []*Subscription) {
 
 func (item *arrival) size() int { return len(item.events) }
 
+func (item *arrival) bytes() int { return bytesOf(item.events) }
+
 // flushArrivals stores what several callbacks brought in one step. Where the
 // store finds something that it can't take, each is seen to by itself.
 func (s *subscriber) flushArrivals(items []*arrival) {
-	ctx, cancel := context.WithTimeout(context.Background(), engineTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
 	all := s.storeArrivals(ctx, items)
 	for _, item := range items {
@@ -147,7 +149,7 @@ func (s *subscriber) flushArrivals(items []*arrival) {
 		if len(items) > 1 && errors.Is(err, engine.ErrInvalid) { // perhaps because of another
 			err = s.storeArrivals(ctx, []*arrival{item})
 		}
-		item.Finish(err)
+		item.Finish(s.trouble.note(err))
 	}
 }
 
@@ -182,13 +184,15 @@ func (s *subscriber) serveBatch(w http.ResponseWriter, r *http.Request, body []b
 	item, answer := s.sortBatch(elements, signed)
 	ends := s.beginAll(r.Context(), StepReceive, item.events)
 	if len(item.events) > 0 {
-		err = s.callbacks.Do(r.Context(), item, &item.Waiter)
+		err = s.trouble.explain(s.callbacks.Do(r.Context(), item, &item.Waiter))
 	}
 	ends(err)
 	if err != nil {
 		signed.failed()
-		s.log.Error("toot: can't store incoming events; their publisher will send them again", "events", len(item.events), "error", err)
-		unavailable(w)
+		if !errors.Is(err, ErrBusy) {
+			s.log.Error("toot: can't store incoming events; their publisher will send them again", "events", len(item.events), "error", err)
+		}
+		notStored(w, err)
 		return
 	}
 	if len(answer.Results) == 0 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/watermarkchurch/toot-go/engine"
 	"github.com/watermarkchurch/toot-go/internal/lanes"
 )
 
@@ -32,6 +33,14 @@ var (
 	// ErrUnsupported is returned where the engine can't do what was asked,
 	// such as listing dead letters.
 	ErrUnsupported = errors.New("toot: not supported by this engine")
+	// ErrBusy is returned, at once, while 10,000 calls or 64 MiB of events
+	// wait for a store that does not keep up. Nothing is published then.
+	ErrBusy = errors.New("toot: too many calls are waiting for the store; try again later")
+	// ErrUncertain is what errors wrap of calls of which it is not known
+	// whether they took effect: the store was asked, but its answer was lost
+	// or did not come in time. An event may safely be published again under
+	// its ID (Message.ID): whoever has it by then does not get it twice.
+	ErrUncertain = engine.ErrUncertain
 	// ErrLeaseLost is the cause (context.Cause) with which a handler's
 	// context ends when its job was taken over by another worker, because
 	// this one could not extend its lease in time.

@@ -45,21 +45,24 @@ type Message struct {
 //
 // When it returns nil, the event is durable and every subscriber of that
 // moment will get it. The error is one of ErrInvalidChannel, ErrInvalidID,
-// ErrInvalidPayload, ErrTooLarge, ErrClosed, the context's, or the engine's;
-// nothing is published then, save that a call cut short by its context or by
-// an engine that failed half-way may yet take effect.
+// ErrInvalidPayload, ErrTooLarge, ErrClosed, ErrBusy, the context's, or the
+// engine's. Nothing is published then, unless the error is an ErrUncertain: of
+// such an event it is not known, and it is returned with the error, so that it
+// can be published again under its ID.
+//
+// It returns within five seconds, or when ctx ends.
 func (a *App) Publish(ctx context.Context, channel string, payload any) (*Event, error) {
 	events, err := a.PublishAll(ctx, Message{Channel: channel, Payload: payload})
-	if err != nil {
+	if len(events) == 0 {
 		return nil, err
 	}
-	return events[0], nil
+	return events[0], err
 }
 
 // PublishAll publishes events in one step: all of them, or none on an error.
-// The events are returned in order. With an engine that is spread over
-// shards, a step that fails half-way may have published some; publishing the
-// same messages again, with IDs of their own, mends that.
+// The events are returned in order. An error that is an ErrUncertain may mean
+// that some were published, and comes with the events; publishing the same
+// messages again, with the same IDs, mends that.
 func (a *App) PublishAll(ctx context.Context, messages ...Message) ([]*Event, error) {
 	if err := a.calls.enter(); err != nil {
 		return nil, err
@@ -87,12 +90,23 @@ func (p *publisher) publish(ctx context.Context, messages []Message) ([]*Event, 
 		item.events[i] = &engine.Event{ID: e.ID, Channel: e.Channel, Body: body, Meta: wire.EncodeHops(m.Hops)}
 	}
 	end := p.beginAll(ctx, StepPublish, item.events)
-	err := p.publishes.Do(ctx, item, &item.Waiter)
+	err := p.trouble.explain(p.publishes.Do(ctx, item, &item.Waiter))
 	end(err)
-	if err != nil {
-		return nil, fmt.Errorf("toot: publish on %q: %w", events[0].Channel, err)
+	switch {
+	case err == nil:
+		return events, nil
+	case errors.Is(err, ErrUncertain):
+		return events, fmt.Errorf("toot: publish on %q: it is not known whether this was published; it is safe to publish it again under the same ID (%s): %w", events[0].Channel, shownIDs(events), err)
 	}
-	return events, nil
+	return nil, fmt.Errorf("toot: publish on %q: nothing was published: %w", events[0].Channel, err)
+}
+
+// shownIDs are the IDs of events for an error.
+func shownIDs(events []*Event) string {
+	if n := len(events); n > 1 {
+		return fmt.Sprintf("%s and %d more", events[0].ID, n-1)
+	}
+	return events[0].ID
 }
 
 // compose makes the event of a message, and its bytes on the wire, which are
@@ -148,10 +162,12 @@ type publication struct {
 
 func (p *publication) size() int { return len(p.events) }
 
+func (p *publication) bytes() int { return bytesOf(p.events) }
+
 // flushPublications writes what several calls publish in one step. Where the
 // store finds something that it can't take, each call is seen to by itself.
 func (p *publisher) flushPublications(items []*publication) {
-	ctx, cancel := context.WithTimeout(context.Background(), engineTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
 	failed := p.storeAll(ctx, items)
 	for _, item := range items {
@@ -159,7 +175,7 @@ func (p *publisher) flushPublications(items []*publication) {
 		if len(items) > 1 && errors.Is(err, engine.ErrInvalid) { // perhaps because of another
 			err = p.storeAll(ctx, []*publication{item}).of(item)
 		}
-		item.Finish(err)
+		item.Finish(p.trouble.note(err))
 	}
 }
 
@@ -205,7 +221,7 @@ func (p *publisher) storeAll(ctx context.Context, items []*publication) failures
 		}
 	}
 	var push lanes.Push
-	p.addAll(&push, items, known, failed)
+	some := p.addAll(&push, items, known, failed)
 	now, err := push.Store(ctx, p.engine, unsure, inlineFanOut)
 	if err != nil {
 		return allFailed(known, err)
@@ -214,7 +230,9 @@ func (p *publisher) storeAll(ctx context.Context, items []*publication) failures
 	for i, channel := range unsure {
 		switch a := now[i]; {
 		case a.Err != nil:
-			failed[channel] = a.Err
+			if failed[channel] = a.Err; some {
+				failed[channel] = uncertain(a.Err) // those that were known have got theirs
+			}
 		default:
 			missing := p.registry.Note(channel, known[channel], a)
 			if len(missing) > 0 || a.More {
@@ -229,20 +247,24 @@ func (p *publisher) storeAll(ctx context.Context, items []*publication) failures
 	p.addAll(&rest, items, missed, failed)
 	if _, err := rest.Store(ctx, p.engine, nil, 0); err != nil {
 		for channel := range missed {
-			failed[channel] = err
+			if failed[channel] = err; some {
+				failed[channel] = uncertain(err)
+			}
 		}
 	}
 	return failed
 }
 
-// addAll adds the jobs for the given audiences.
-func (p *publisher) addAll(push *lanes.Push, items []*publication, to map[string]engine.Audience, failed failures) {
+// addAll adds the jobs for the given audiences, and reports whether there are
+// any.
+func (p *publisher) addAll(push *lanes.Push, items []*publication, to map[string]engine.Audience, failed failures) (some bool) {
 	for _, item := range items {
 		if len(failed) > 0 && failed.of(item) != nil {
 			continue // all of a publication's events, or none
 		}
 		for _, e := range item.events {
 			audience := to[e.Channel]
+			some = some || audience.More || len(audience.CallbackURLs) > 0
 			if audience.More {
 				push.Add(p.fanOuts, e, e.Channel)
 				continue
@@ -252,6 +274,7 @@ func (p *publisher) addAll(push *lanes.Push, items []*publication, to map[string
 			}
 		}
 	}
+	return some
 }
 
 func allFailed(channels map[string]engine.Audience, err error) failures {

@@ -36,6 +36,7 @@ func newPublisher(c *core, group *lanes.Group) (*publisher, error) {
 		return nil, err
 	}
 	p.publishes = coalesce.New(lanes.FlushJobs, (*publication).size, p.flushPublications)
+	p.publishes.Limit(storeLimits((*publication).bytes))
 	p.fanOuts = group.Add(lanes.Config{
 		Kind: engine.FanOut, Lease: engineTimeout + lanes.LeaseMargin, Workers: maxFanOuts,
 		Terms:      func(channel string) lanes.Terms { return lanes.Terms{AtOnce: 2, Shown: channel} },

@@ -1,6 +1,7 @@
 package toot
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -33,6 +34,18 @@ func busy(w http.ResponseWriter) {
 // unavailable answers that nothing was stored and that it may be sent again.
 func unavailable(w http.ResponseWriter) {
 	wire.Unavailable(w, "The store can't be reached at the moment. Nothing was stored; please send it again.")
+}
+
+// notStored answers that events could not be stored, or that this is not known.
+func notStored(w http.ResponseWriter, err error) {
+	switch {
+	case errors.Is(err, ErrBusy):
+		wire.Unavailable(w, "Too many requests are waiting for the store here. Nothing was stored; please send it again later.")
+	case errors.Is(err, ErrUncertain):
+		wire.Unavailable(w, "The store's answer did not arrive, so that it is not known whether this was stored. Please send it again: what was stored is recognised by its ID.")
+	default:
+		unavailable(w)
+	}
 }
 
 // checkChannel returns an ErrInvalidChannel for what is no channel's full name.

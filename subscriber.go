@@ -37,6 +37,7 @@ func newSubscriber(c *core, group *lanes.Group) (*subscriber, error) {
 	}
 	s.renewals.noted = make(chan struct{}, 1)
 	s.callbacks = coalesce.New(lanes.FlushJobs, (*arrival).size, s.flushArrivals)
+	s.callbacks.Limit(storeLimits((*arrival).bytes))
 	s.handlers = group.Add(lanes.Config{
 		Kind: engine.Handle, Lease: c.opts.lease(), Workers: c.opts.MaxHandlers, Terms: s.handlerTerms, Only: s.subscriptionNames,
 		EventBytes: c.opts.MaxEventBytes, Try: s.handle, Retry: c.retry.outcome, Ended: s.ended(),

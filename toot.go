@@ -30,12 +30,13 @@ type App struct {
 
 // core is what both halves of an App stand on.
 type core struct {
-	engine engine.Engine
-	opts   Options
-	log    *slog.Logger
-	retry  retryPolicy
-	calls  calls
-	intake *wire.Intake // nil: no bound
+	engine  engine.Engine
+	opts    Options
+	log     *slog.Logger
+	retry   retryPolicy
+	calls   calls
+	intake  *wire.Intake // nil: no bound
+	trouble storeTrouble
 }
 
 // New returns an App that keeps what must not be lost in eng, which the

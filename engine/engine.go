@@ -32,6 +32,9 @@ var (
 	// ErrInvalid is returned for a request that no store could carry out,
 	// such as a job without a lane. Trying again does not help.
 	ErrInvalid = errors.New("engine: invalid request")
+	// ErrUncertain is what an error wraps if the call may have taken effect
+	// all the same, wholly or in part: the store's answer was lost.
+	ErrUncertain = errors.New("engine: it is not known whether the call took effect")
 )
 
 // Engine is a durable store of subscribers and jobs.
@@ -40,7 +43,8 @@ var (
 // store can be shared, by many processes. When a method that writes returns
 // nil, what it wrote survives the death of the process, and of the machine as
 // far as the store's own configuration promises it. When it returns an error,
-// nothing of the call is visible, except where the method says otherwise.
+// nothing of the call is visible, except where the method says otherwise or
+// the error wraps ErrUncertain.
 //
 // What is invalid is the same for every engine: what the Validate methods and
 // functions of this package refuse, which engines call before anything else of
@@ -88,8 +92,8 @@ type Engine interface {
 	// repeat a Push whose outcome is unknown.
 	//
 	// An engine that is split into shards, or that cuts large calls, is atomic
-	// for all the jobs of one event; on an error it may have stored the jobs
-	// of other events. A channel whose subscribers can't be read has an error
+	// for all the jobs of one event; on an error that wraps ErrUncertain it may
+	// have stored the jobs of other events. A channel whose subscribers can't be read has an error
 	// of its own in the result, and stops neither the jobs nor the others.
 	Push(ctx context.Context, req PushRequest) (PushResult, error)
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -78,6 +79,61 @@ func TestDeployAsksForMetricsThatExist(t *testing.T) {
 				t.Errorf("%s asks for toot_%s, which nobody measures", where, name)
 			}
 		}
+	}
+}
+
+// TestAlertsFireWhenTheyShould has Prometheus's tool play what deploy/alerts_test.yaml
+// says, which also holds what the dashboard asks to say "Ready".
+func TestAlertsFireWhenTheyShould(t *testing.T) {
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("promtool is not installed: run scripts/setup")
+		}
+		t.Skip("promtool is not installed: run scripts/setup")
+	}
+	if out, err := exec.CommandContext(t.Context(), promtool, "test", "rules", "../../deploy/alerts_test.yaml").CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	tests := readFile(t, "../../deploy/alerts_test.yaml")
+	for _, m := range regexp.MustCompile(`- alert: (\w+)`).FindAllStringSubmatch(readFile(t, "../../deploy/alerts.yaml"), -1) {
+		if !regexp.MustCompile(`alertname: ` + m[1] + `\b[^\n]*\n +eval_time: \w+\n +exp_alerts`).MatchString(tests) {
+			t.Errorf("no test has %s fire", m[1])
+		}
+	}
+}
+
+// TestReadyIsRed: the dashboard shows in red that a process is not ready, and
+// asks for it as alerts_test.yaml does.
+func TestReadyIsRed(t *testing.T) {
+	var dashboard struct {
+		Panels []struct {
+			Title       string
+			FieldConfig struct {
+				Defaults struct {
+					Thresholds struct {
+						Steps []struct {
+							Color string
+							Value *float64
+						}
+					}
+				}
+			}
+			Options struct{ ColorMode string }
+			Targets []struct{ Expr string }
+		}
+	}
+	if err := json.Unmarshal([]byte(readFile(t, "../../deploy/grafana.json")), &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	ready := dashboard.Panels[0]
+	steps := ready.FieldConfig.Defaults.Thresholds.Steps
+	if ready.Title != "Ready" || len(steps) != 2 || steps[0].Color != "red" || steps[0].Value != nil || steps[1].Color != "green" || *steps[1].Value != 1 {
+		t.Errorf("the panel is %+v", ready)
+	}
+	asked := "expr: " + strings.ReplaceAll(ready.Targets[0].Expr, "$instance", ".*") + "\n"
+	if strings.Count(readFile(t, "../../deploy/alerts_test.yaml"), asked) < 3 {
+		t.Errorf("alerts_test.yaml does not say what comes of %s", asked)
 	}
 }
 

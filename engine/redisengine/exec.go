@@ -3,21 +3,9 @@ package redisengine
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"strconv"
-	"strings"
 	"sync"
-	"time"
-
-	"github.com/redis/rueidis"
-
-	"github.com/watermarkchurch/toot-go/engine"
 )
-
-// patience is how long a call goes on through an outage before its error
-// reaches the caller, if the context allows it: a restart, say.
-const patience = 5 * time.Second
 
 // The first two arguments of a script on a queue are filled in by exec: the time
 // that it expects, and how much later it may be.
@@ -95,91 +83,6 @@ func lateness(late int64) string {
 		return "2000000"
 	}
 	return strconv.FormatInt(late, 10)
-}
-
-// call is try for a call that is not one of a shard's.
-func (e *Engine) call(ctx context.Context, f func(context.Context) error) error {
-	if err := e.calls.enter(); err != nil {
-		return err
-	}
-	defer e.calls.calls.Done()
-	return e.try(ctx, f)
-}
-
-// try calls f until it succeeds, fails for good, or the outage lasts.
-//
-// It repeats f even if it is not known whether the server has carried it out:
-// a Push or an Add again is a no-op, an outcome again is a stale ticket, and
-// jobs of a Claim whose answer was lost come back when the lease ends.
-func (e *Engine) try(ctx context.Context, f func(context.Context) error) error {
-	var until time.Time
-	pause := 5 * time.Millisecond
-	for {
-		err := f(ctx)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("redisengine: %w", context.Cause(ctx))
-		}
-		if until.IsZero() {
-			until = time.Now().Add(patience)
-		}
-		if !passing(err) || time.Now().Add(pause).After(until) {
-			return describe(err)
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-		}
-		pause = min(2*pause, 250*time.Millisecond)
-	}
-}
-
-// passing tells whether an error is likely to be over soon.
-func passing(err error) bool {
-	var redisErr *rueidis.RedisError
-	if !errors.As(err, &redisErr) {
-		return !errors.Is(err, rueidis.ErrClosing) && !rueidis.IsParseErr(err) && !errors.Is(err, engine.ErrInvalid)
-	}
-	for code := range outages {
-		if strings.HasPrefix(redisErr.Error(), code) {
-			return true
-		}
-	}
-	return false
-}
-
-// outages are the error codes of servers that are not able to work just now.
-var outages = map[string]string{
-	"LOADING":     "it is loading its data after a start",
-	"READONLY":    "it is a replica; after a failover this should pass",
-	"BUSY":        "a script of somebody's is keeping it busy",
-	"MASTERDOWN":  "it is a replica that has lost its master",
-	"NOREPLICAS":  "it has too few replicas to be allowed to write",
-	"CLUSTERDOWN": "a part of the cluster is down",
-	"TRYAGAIN":    "a part of the cluster is being moved",
-	"UNBLOCKED":   "its role has changed",
-}
-
-// hopeless are those that somebody has to see to.
-var hopeless = map[string]string{
-	"OOM":     "it is out of memory (maxmemory)",
-	"MISCONF": "it can't write to its disk",
-	"NOPERM":  "the user lacks a permission, see docs/operating.md",
-	"NOAUTH":  "it wants a password",
-}
-
-func describe(err error) error {
-	text := err.Error()
-	for _, codes := range []map[string]string{outages, hopeless} {
-		for code, meaning := range codes {
-			if strings.HasPrefix(text, code) {
-				return fmt.Errorf("redisengine: the server refuses: %s: %w", meaning, err)
-			}
-		}
-	}
-	return fmt.Errorf("redisengine: %w", err)
 }
 
 // onShards calls f for each of the shards, all at the same time, and returns

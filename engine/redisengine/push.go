@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/watermarkchurch/toot-go/engine"
 )
@@ -25,11 +26,13 @@ func (e *Engine) Push(ctx context.Context, req engine.PushRequest) (engine.PushR
 		result.Audiences = make([]engine.Audience, len(req.Channels))
 		e.ask(ctx, &req, batches, result.Audiences, &asking)
 	}
+	var stored atomic.Bool // something of it
 	err := onShards(e.shards, func(s *shard) error {
 		for _, b := range batches[s.number] {
 			if err := e.push(ctx, b, result.Tickets); err != nil {
 				return err
 			}
+			stored.Store(true)
 		}
 		return nil
 	})
@@ -40,7 +43,7 @@ func (e *Engine) Push(ctx context.Context, req engine.PushRequest) (engine.PushR
 		}
 	}
 	if err != nil {
-		return engine.PushResult{}, err
+		return engine.PushResult{}, mark(stored.Load(), err)
 	}
 	var waiting wakeups
 	for i := range req.Jobs {

@@ -58,6 +58,7 @@ type Engine struct {
 	window     string // Retention.Dedupe, for scripts
 
 	calls    gate
+	outage   outage
 	watch    watcher
 	channels channelTable
 	names    names

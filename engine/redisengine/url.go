@@ -83,6 +83,7 @@ func defaults() rueidis.ClientOption {
 		ConnWriteTimeout:  5 * time.Second,
 		PipelineMultiplex: -1, // one connection, so that batches keep each other company
 		DisableCache:      true,
+		DisableRetry:      true, // it has no end for what only reads; see try
 	}
 	o.Sentinel.Dialer = o.Dialer
 	o.Sentinel.TopologyRefreshInterval = 5 * time.Second

@@ -18,7 +18,7 @@ func eachJump(t *testing.T, f func(t *testing.T, clock *fakeClock, a, b *Engine,
 	for _, d := range jumps {
 		t.Run(d.String(), func(t *testing.T) {
 			clock, file := newFakeClock(), tempFile(t)
-			opts := &Options{Retention: engine.Retention{Dedupe: time.Hour}, time: clock.read}
+			opts := &Options{Retention: engine.Retention{Dedupe: time.Hour}, Time: clock.read}
 			a, b := open(t, file, opts), open(t, file, opts)
 			f(t, clock, a, b, func() {
 				a.clock.now()
@@ -197,7 +197,7 @@ func TestAFileThatWasClosedForADay(t *testing.T) {
 	for _, c := range []struct{ wall, passed time.Duration }{{24 * time.Hour, 24 * time.Hour}, {-24 * time.Hour, 0}} {
 		t.Run(c.wall.String(), func(t *testing.T) {
 			clock, file := newFakeClock(), tempFile(t)
-			e, err := Open(file, &Options{time: clock.read})
+			e, err := Open(file, &Options{Time: clock.read})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -207,7 +207,7 @@ func TestAFileThatWasClosedForADay(t *testing.T) {
 				t.Fatal(err)
 			}
 			clock.jump(c.wall) // another process: its monotonic time says nothing
-			e = open(t, file, &Options{time: clock.read})
+			e = open(t, file, &Options{Time: clock.read})
 			got := time.Duration(e.clock.now()-before) * time.Microsecond
 			if d := got - c.passed; d < -10*time.Second || d > 10*time.Second {
 				t.Errorf("the clock went on by %v, want about %v", got, c.passed)
@@ -224,7 +224,7 @@ func TestAFileThatWasClosedForADay(t *testing.T) {
 // file after it.
 func TestAnIdleProcessTakesAJumpUp(t *testing.T) {
 	clock, file := newFakeClock(), tempFile(t)
-	a := open(t, file, &Options{time: clock.read})
+	a := open(t, file, &Options{Time: clock.read})
 	defer a.Watch(func(engine.Kind) {})() // as every app does
 	push(t, a, newJobs("running", 1, testLane, time.Minute))
 	clock.jump(time.Hour)
@@ -242,7 +242,7 @@ func TestAnIdleProcessTakesAJumpUp(t *testing.T) {
 			break
 		}
 	}
-	b := open(t, file, &Options{time: clock.read})
+	b := open(t, file, &Options{Time: clock.read})
 	if ids, _ := claimIDs(t, b, time.Minute); ids != nil {
 		t.Error("a job that is being worked on runs again")
 	}
@@ -274,7 +274,7 @@ func TestAJumpOutlivesATransactionThatFails(t *testing.T) {
 func TestProcessesThatSeeDifferentJumpsAgree(t *testing.T) {
 	for _, step := range []time.Duration{-6 * time.Second, 6 * time.Second} {
 		clock, file := newFakeClock(), tempFile(t)
-		busy, rare := open(t, file, &Options{time: clock.read}), open(t, file, &Options{time: clock.read})
+		busy, rare := open(t, file, &Options{Time: clock.read}), open(t, file, &Options{Time: clock.read})
 		push(t, busy, newJobs("a", 1, testLane, 0))
 		push(t, rare, newJobs("b", 1, testLane, 0))
 		for i := range 20 {

@@ -71,7 +71,7 @@ func anyCall(t *testing.T, e *Engine) { inWriter(t, e, func(*writer) error { ret
 
 func TestCountsAreWrittenNowAndThen(t *testing.T) {
 	clock, file := newFakeClock(), tempFile(t)
-	opts := &Options{time: clock.read}
+	opts := &Options{Time: clock.read}
 	a, b := open(t, file, opts), open(t, file, opts)
 	push(t, a, newJobs("a", 10, testLane, 0))
 	push(t, a, newJobs("b", 10, testLane, 0))
@@ -104,7 +104,7 @@ func TestCountsAreWrittenNowAndThen(t *testing.T) {
 
 func TestWhatADeadProcessOwedIsCounted(t *testing.T) {
 	clock, file := newFakeClock(), tempFile(t)
-	opts := &Options{time: clock.read}
+	opts := &Options{Time: clock.read}
 	a, b := open(t, file, opts), open(t, file, opts)
 	push(t, a, newJobs("a", 10, testLane, 0))
 	// a dies, as far as b can see: it has not written what it owes.
@@ -131,7 +131,7 @@ func TestWhatAKilledProcessOwedIsCountedByTheNext(t *testing.T) {
 
 func TestPagesOfLanes(t *testing.T) {
 	clock := newFakeClock()
-	e := open(t, tempFile(t), &Options{time: clock.read})
+	e := open(t, tempFile(t), &Options{Time: clock.read})
 	ctx := t.Context()
 	var want []string
 	for _, kind := range []engine.Kind{engine.FanOut, engine.Deliver, engine.Handle} {

@@ -15,7 +15,7 @@ func (w *WallTime) Set(by time.Duration) { w.ahead.Add(int64(by)) }
 // Use has an engine go by it.
 func (w *WallTime) Use(o *Options) {
 	start := time.Now()
-	o.time = func() (wall time.Time, mono time.Duration) {
+	o.Time = func() (wall time.Time, mono time.Duration) {
 		now := time.Now()
 		return now.Add(time.Duration(w.ahead.Load())), now.Sub(start)
 	}

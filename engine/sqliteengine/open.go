@@ -42,9 +42,12 @@ type Options struct {
 	// back from a process that died. Default: nobody.
 	Logger *slog.Logger
 
-	// time is wall time, and a time that goes on evenly; for tests.
-	time func() (wall time.Time, mono time.Duration)
-	vfs  func() (*sqlite.VFS, error) // for tests; default: sqlite.Gathering
+	// Time is for tests that set the clock: it returns wall time, and a time
+	// that goes on evenly. It may be called concurrently. Default: the
+	// machine's.
+	Time func() (wall time.Time, monotonic time.Duration)
+
+	vfs func() (*sqlite.VFS, error) // for tests; default: sqlite.Gathering
 }
 
 // Engine is an engine.Engine on one SQLite file, with dead letters and
@@ -108,7 +111,7 @@ func Open(path string, opts *Options) (*Engine, error) {
 		path:   path,
 		retain: opts.Retention.WithDefaults(),
 		log:    opts.Logger,
-		clock:  newClock(opts.time),
+		clock:  newClock(opts.Time),
 	}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)

@@ -9,7 +9,7 @@ import (
 
 func TestAJobIsRememberedForOneToTwoWindows(t *testing.T) {
 	clock := newFakeClock()
-	e := open(t, tempFile(t), &Options{Retention: engine.Retention{Dedupe: time.Hour}, time: clock.read})
+	e := open(t, tempFile(t), &Options{Retention: engine.Retention{Dedupe: time.Hour}, Time: clock.read})
 	for step := range 30 {
 		// A generation begins with this job, the others come at any time
 		// after that.
@@ -31,7 +31,7 @@ func TestAJobIsRememberedForOneToTwoWindows(t *testing.T) {
 
 func TestAJobThatWaitsIsRememberedAsLongAsItWaits(t *testing.T) {
 	clock := newFakeClock()
-	e := open(t, tempFile(t), &Options{Retention: engine.Retention{Dedupe: time.Hour}, time: clock.read})
+	e := open(t, tempFile(t), &Options{Retention: engine.Retention{Dedupe: time.Hour}, Time: clock.read})
 	// More than a transaction looks at, so that the walk has several steps.
 	jobs := newJobs("job", 3*carryChunk, testLane, 0)
 	for i := range jobs {
@@ -85,7 +85,7 @@ func finishWalk(t *testing.T, e *Engine) {
 
 func TestWhatIsForgottenTakesNoRoom(t *testing.T) {
 	clock := newFakeClock()
-	e := open(t, tempFile(t), &Options{Retention: engine.Retention{Dedupe: time.Hour}, time: clock.read})
+	e := open(t, tempFile(t), &Options{Retention: engine.Retention{Dedupe: time.Hour}, Time: clock.read})
 	settleAll(t, e, push(t, e, newJobs("job", 100, testLane, time.Minute)), engine.Outcome{Result: engine.Done})
 	keep := engine.Lane{Kind: engine.Handle, Name: "keep"}
 	push(t, e, newJobs("keep", 1, keep, 100*time.Hour))

@@ -156,7 +156,7 @@ func TestWhateverIsDoneTheFileAddsUp(t *testing.T) {
 
 func TestExtendSpendsTheTicketEvenIfTheLeaseEndsAtTheSameTime(t *testing.T) {
 	clock := newFakeClock()
-	e := open(t, tempFile(t), &Options{time: clock.read})
+	e := open(t, tempFile(t), &Options{Time: clock.read})
 	old := push(t, e, newJobs("a", 3, testLane, time.Minute))
 	settled, err := e.Settle(t.Context(), []engine.Outcome{
 		{Ticket: old[0], Result: engine.Extend, After: time.Minute},
@@ -178,7 +178,7 @@ func TestExtendSpendsTheTicketEvenIfTheLeaseEndsAtTheSameTime(t *testing.T) {
 
 func TestALeaseThatEndsIsFoundInALaneWithoutOtherJobs(t *testing.T) {
 	clock := newFakeClock()
-	e := open(t, tempFile(t), &Options{time: clock.read})
+	e := open(t, tempFile(t), &Options{Time: clock.read})
 	push(t, e, newJobs("a", 3, testLane, time.Minute))
 	req := engine.ClaimRequest{Kind: engine.Deliver, Max: 10, MaxPerLane: 10, Lease: time.Minute}
 	res, err := e.Claim(t.Context(), req)

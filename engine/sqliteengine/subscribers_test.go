@@ -22,7 +22,7 @@ func addSubscriber(t *testing.T, e *Engine, channel, url string, lease time.Dura
 
 func TestRegistrationsEndInEveryMemory(t *testing.T) {
 	clock, file := newFakeClock(), tempFile(t)
-	opts := &Options{time: clock.read}
+	opts := &Options{Time: clock.read}
 	a, b := open(t, file, opts), open(t, file, opts)
 	both := func(want int) {
 		t.Helper()
@@ -58,7 +58,7 @@ func TestRegistrationsEndInEveryMemory(t *testing.T) {
 
 func TestAudiencesOfManyAreCut(t *testing.T) {
 	clock, file := newFakeClock(), tempFile(t)
-	opts := &Options{time: clock.read}
+	opts := &Options{Time: clock.read}
 	a, b := open(t, file, opts), open(t, file, opts)
 	for i := range 5 {
 		addSubscriber(t, a, "channel", fmt.Sprint("https://example.org/", i), time.Duration(i+1)*time.Minute)
@@ -141,7 +141,7 @@ func TestAChannelThatCannotBeReadStopsNoJob(t *testing.T) {
 
 func TestAnAnswerToAnOlderRequestDoesNotRemove(t *testing.T) {
 	clock := newFakeClock()
-	e := open(t, tempFile(t), &Options{time: clock.read})
+	e := open(t, tempFile(t), &Options{Time: clock.read})
 	remove := func(olderThan time.Duration) bool {
 		t.Helper()
 		removed, err := e.RemoveSubscriber(t.Context(), "channel", "https://example.org/", olderThan)
@@ -166,7 +166,7 @@ func TestAnAnswerToAnOlderRequestDoesNotRemove(t *testing.T) {
 // What has ended is deleted without anybody asking.
 func TestWhatHasEndedTakesNoRoom(t *testing.T) {
 	clock := newFakeClock()
-	e := open(t, tempFile(t), &Options{time: clock.read})
+	e := open(t, tempFile(t), &Options{Time: clock.read})
 	ctx := t.Context()
 	rows := func() (n int64) {
 		t.Helper()
@@ -200,7 +200,7 @@ func TestWhatHasEndedTakesNoRoom(t *testing.T) {
 
 func TestMuchThatEndsTakesNoRoomEither(t *testing.T) {
 	clock := newFakeClock()
-	e := open(t, tempFile(t), &Options{time: clock.read})
+	e := open(t, tempFile(t), &Options{Time: clock.read})
 	inWriter(t, e, func(w *writer) error {
 		_, err := w.c.run("INSERT INTO memory SELECT 'key' || i, 'value', ?1 FROM nums", w.end(time.Minute))
 		return err

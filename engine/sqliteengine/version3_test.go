@@ -31,7 +31,7 @@ func openVersion3(t *testing.T) (*Engine, *fakeClock) {
 	}
 	clock := newFakeClock()
 	clock.wall = time.Date(2026, 1, 2, 4, 1, 5, 0, time.UTC)
-	return open(t, file, &Options{time: clock.read}), clock
+	return open(t, file, &Options{Time: clock.read}), clock
 }
 
 func oldJob(id, url string) engine.Job {

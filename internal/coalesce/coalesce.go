@@ -4,7 +4,6 @@
 package coalesce
 
 import (
-	"context"
 	"runtime"
 	"sync"
 )
@@ -12,9 +11,11 @@ import (
 // Batcher gathers items and flushes them together, one flush at a time. Its
 // methods may be called concurrently.
 type Batcher[T comparable] struct {
-	flush func(items []T)
-	size  func(item T) int
-	most  int
+	flush  func(items []T)
+	size   func(item T) int
+	most   int
+	limits Limits[T]
+	room   room
 
 	mu       sync.Mutex
 	pending  []T
@@ -24,7 +25,8 @@ type Batcher[T comparable] struct {
 }
 
 // New returns a Batcher. The sizes of the items of one flush add up to no more
-// than most, unless it is a single item. flush must not keep the slice.
+// than most, unless it is a single item. flush must not keep the slice. Items
+// whose Do has given up before their flush began are left out.
 func New[T comparable](most int, size func(T) int, flush func([]T)) *Batcher[T] {
 	return &Batcher[T]{flush: flush, size: size, most: most}
 }
@@ -61,11 +63,31 @@ func (b *Batcher[T]) loop() {
 		b.mu.Unlock()
 		for rest := items; len(rest) > 0; {
 			n := b.fits(rest)
-			b.flush(rest[:n])
+			b.flushWaiting(rest[:n])
 			rest = rest[n:]
 		}
 		clear(items)
 		b.spare = items
+	}
+}
+
+// flushWaiting flushes those of the items that nobody has given up.
+func (b *Batcher[T]) flushWaiting(items []T) {
+	n := 0
+	for _, item := range items {
+		if w, ok := any(item).(waiting); ok && !w.begin() {
+			b.free(item)
+			continue
+		}
+		items[n] = item
+		n++
+	}
+	if n == 0 {
+		return
+	}
+	b.flush(items[:n])
+	for _, item := range items[:n] {
+		b.free(item)
 	}
 }
 
@@ -81,55 +103,5 @@ func (b *Batcher[T]) fits(items []T) int {
 	return len(items)
 }
 
-// withdraw takes out an item that no flush has begun with, and reports whether
-// it did.
-func (b *Batcher[T]) withdraw(item T) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for i, p := range b.pending {
-		if p == item {
-			b.pending = append(b.pending[:i], b.pending[i+1:]...)
-			return true
-		}
-	}
-	return false
-}
-
 // Wait returns when nothing is pending and no flush is under way.
 func (b *Batcher[T]) Wait() { b.idle.Wait() }
-
-// Do submits an item and waits until its flush has called Finish of the item's
-// Waiter, or until ctx ends. An item that no flush has begun with by then is
-// taken back; one that is being flushed may yet take effect.
-func (b *Batcher[T]) Do(ctx context.Context, item T, w *Waiter) error {
-	b.Submit(item)
-	select {
-	case <-w.done:
-		return w.err
-	case <-ctx.Done():
-	}
-	if b.withdraw(item) {
-		return context.Cause(ctx)
-	}
-	select {
-	case <-w.done:
-		return w.err
-	default:
-		return context.Cause(ctx)
-	}
-}
-
-// Waiter is embedded in items whose submitter waits for the result.
-type Waiter struct {
-	done chan struct{}
-	err  error
-}
-
-// NewWaiter returns a Waiter for one item.
-func NewWaiter() Waiter { return Waiter{done: make(chan struct{})} }
-
-// Finish gives the result to whoever waits. It is called once.
-func (w *Waiter) Finish(err error) {
-	w.err = err
-	close(w.done)
-}

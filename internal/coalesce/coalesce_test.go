@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/watermarkchurch/toot-go/internal/coalesce"
 )
@@ -118,7 +119,7 @@ func TestACancelledItemIsTakenBackBeforeItsFlush(t *testing.T) {
 		synctest.Wait()
 		b.Submit(newItem("c"))
 		cancel(why)
-		if err := <-result; !errors.Is(err, why) {
+		if err := <-result; !errors.Is(err, why) || errors.Is(err, coalesce.ErrBegun) {
 			t.Errorf("Do returned %v, want the context's cause", err)
 		}
 		close(r.proceed)
@@ -139,8 +140,8 @@ func TestACancelledItemThatIsBeingFlushedIsNotTakenBack(t *testing.T) {
 		}()
 		synctest.Wait()
 		cancel()
-		if err := <-result; !errors.Is(err, context.Canceled) {
-			t.Errorf("Do returned %v, want context.Canceled", err)
+		if err := <-result; !errors.Is(err, context.Canceled) || !errors.Is(err, coalesce.ErrBegun) {
+			t.Errorf("Do returned %v, want context.Canceled and ErrBegun", err)
 		}
 		close(r.proceed)
 		b.Wait()
@@ -155,6 +156,92 @@ func TestTheFlushTellsItsResult(t *testing.T) {
 		i := newItem("a")
 		if err := b.Do(t.Context(), i, &i.Waiter); !errors.Is(err, r.err) {
 			t.Errorf("Do returned %v, want %v", err, r.err)
+		}
+	})
+}
+
+func TestDoWaitsNoLongerThanItsPatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &recorder{proceed: make(chan struct{})}
+		b := batcher(1, r)
+		b.Limit(coalesce.Limits[*item]{Patience: 5 * time.Second})
+		began := time.Now()
+		results := make(chan error, 3)
+		for range 3 { // one is flushed, the others wait behind it
+			go func() {
+				i := newItem("x")
+				results <- b.Do(t.Context(), i, &i.Waiter)
+			}()
+		}
+		begun := 0
+		for range 3 {
+			err := <-results
+			if !errors.Is(err, coalesce.ErrNoAnswer) {
+				t.Errorf("Do returned %v, want ErrNoAnswer", err)
+			}
+			if errors.Is(err, coalesce.ErrBegun) {
+				begun++
+			}
+		}
+		if took := time.Since(began); took != 5*time.Second {
+			t.Errorf("Do waited for %v", took)
+		}
+		close(r.proceed)
+		b.Wait()
+		if len(r.flushes) != 1 || begun != 1 {
+			t.Errorf("%d items were flushed, and of %d it was said that they may yet take effect; want one", len(r.flushes), begun)
+		}
+	})
+}
+
+func TestWhatWaitsIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &recorder{proceed: make(chan struct{})}
+		b := batcher(100, r)
+		b.Limit(coalesce.Limits[*item]{Items: 3, Bytes: 10, BytesOf: func(i *item) int { return i.size }})
+		results := make(chan error, 10)
+		do := func(size int) {
+			i := newItem("x")
+			i.size = size
+			go func() { results <- b.Do(t.Context(), i, &i.Waiter) }()
+			synctest.Wait()
+		}
+		refused := func(what string) {
+			t.Helper()
+			select {
+			case err := <-results:
+				if !errors.Is(err, coalesce.ErrFull) {
+					t.Errorf("%s: Do returned %v, want ErrFull", what, err)
+				}
+			default:
+				t.Errorf("%s: it waits", what)
+			}
+		}
+		do(50) // alone, it may be as large as it likes
+		do(1)
+		refused("too many bytes")
+		close(r.proceed)
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+		b.Wait()
+		r.proceed = make(chan struct{})
+		for range 3 {
+			do(2)
+		}
+		do(1)
+		refused("too many items")
+		close(r.proceed)
+		b.Wait()
+		for range 3 {
+			if err := <-results; err != nil {
+				t.Error(err)
+			}
+		}
+		do(10) // all room is free again
+		b.Wait()
+		if err := <-results; err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -13,12 +13,14 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/watermarkchurch/toot-go"
 	"github.com/watermarkchurch/toot-go/engine/anyengine"
+	"github.com/watermarkchurch/toot-go/engine/sqliteengine"
 )
 
 const (
@@ -26,6 +28,7 @@ const (
 	envStore  = "TOOT_CRASHTEST_STORE"
 	envPort   = "TOOT_CRASHTEST_PORT"
 	envLedger = "TOOT_CRASHTEST_LEDGER"
+	envClock  = "TOOT_CRASHTEST_CLOCK"
 
 	channel = "things.happened"
 )
@@ -55,10 +58,11 @@ func play(role string) error {
 		return unlessStopped(ctx, err)
 	}
 	defer func() { _ = eng.Close() }()
+	book.write(opened, "store")
 	url := "http://" + net.JoinHostPort("127.0.0.1", os.Getenv(envPort)) + "/callbacks"
 	app, err := toot.New(eng, &toot.Options{
 		CallbackURL:    url,
-		RequestTimeout: 5 * time.Second, // half of a lease, which is to outlast what a busy machine stalls
+		RequestTimeout: leaseSpan / 2, // leases are to outlast what a busy machine stalls
 		MaxRetries:     10_000,
 		RetryDelay:     func(int) time.Duration { return 50 * time.Millisecond },
 		ProbeInterval:  300 * time.Millisecond,
@@ -70,7 +74,7 @@ func play(role string) error {
 	var others sync.WaitGroup
 	switch role {
 	case publisher:
-		if _, err := eng.AddSubscriber(ctx, channel, url, 0); err != nil {
+		if err := register(ctx, eng, url); err != nil {
 			return unlessStopped(ctx, err)
 		}
 		for range 3 {
@@ -105,9 +109,31 @@ func unlessStopped(ctx context.Context, err error) error {
 // openStore keeps trying while the store's server is being started again.
 func openStore(ctx context.Context) (anyengine.Store, error) {
 	for end := time.Now().Add(patience / 2); ; time.Sleep(50 * time.Millisecond) {
-		eng, err := anyengine.Open(ctx, os.Getenv(envStore), anyengine.Options{})
+		eng, err := openOnce(ctx, os.Getenv(envStore))
 		if err == nil || ctx.Err() != nil || time.Now().After(end) {
 			return eng, err
+		}
+	}
+}
+
+// openOnce opens a store, with the clock of the run where that is the process's.
+func openOnce(ctx context.Context, name string) (anyengine.Store, error) {
+	path, isFile := strings.CutPrefix(name, "sqlite:")
+	if clock := os.Getenv(envClock); isFile && clock != "" {
+		time, err := wallTime(clock)
+		if err != nil {
+			return nil, err
+		}
+		return sqliteengine.Open(path, &sqliteengine.Options{Time: time})
+	}
+	return anyengine.Open(ctx, name, anyengine.Options{})
+}
+
+// register makes the subscriber one, in spite of a network that fails.
+func register(ctx context.Context, eng anyengine.Store, url string) error {
+	for end := time.Now().Add(patience / 2); ; time.Sleep(50 * time.Millisecond) {
+		if _, err := eng.AddSubscriber(ctx, channel, url, 0); err == nil || ctx.Err() != nil || time.Now().After(end) {
+			return err
 		}
 	}
 }

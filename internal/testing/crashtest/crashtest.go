@@ -1,5 +1,7 @@
 // Package crashtest kills the processes of a publisher and a subscriber at
-// random moments and starts them again, and then accounts for every event.
+// random moments and starts them again, stops them for a while, has the command
+// look at their stores, lets the network and the clock fail, and then accounts
+// for every event.
 //
 // Two processes publish and deliver on the publisher's store, two take in and
 // handle on the subscriber's. Each writes down what it does in a file of its
@@ -7,6 +9,7 @@
 package crashtest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -30,8 +33,18 @@ type Config struct {
 	// Published and Received name the stores of the publisher and of the
 	// subscriber, as anyengine.Open takes them.
 	Published, Received string
-	Rounds              int    // in each of which something is killed
+	Rounds              int    // in each of which something is killed, or other trouble happens
 	Seed                uint64 // of all that is random here; the processes' timing is not
+	// SharesLock says that a process that stands still may keep others from
+	// the store.
+	SharesLock bool
+	// Clock, unless empty, is a file that says how far the wall clock of the
+	// processes is ahead, see SetClock. SQLite's only.
+	Clock string
+	// Command is the program toot, which looks at the stores.
+	Command string
+	// Troubles are what else happens in some of the rounds.
+	Troubles []Trouble
 	// KillStore, if not nil, kills the server of the stores and starts it
 	// again. It is done in some of the rounds.
 	KillStore func()
@@ -61,7 +74,14 @@ type run struct {
 	killed    map[string]time.Time // processes by name
 	rounds    int
 	stores    int // times that the store was killed
+
+	troubles    map[string]int // how often, by name
+	timeline    []string
+	standstills []standstill
 }
+
+// receives tells on which of the two stores a role works.
+func receives(role string) bool { return role == subscriber || role == handler }
 
 // process is one life of a role.
 type process struct {
@@ -75,7 +95,7 @@ type process struct {
 func Run(ctx context.Context, c Config) (Report, error) {
 	r := &run{
 		Config: c, rnd: rand.New(rand.NewPCG(c.Seed, 1)),
-		processes: map[string]*process{}, killed: map[string]time.Time{},
+		processes: map[string]*process{}, killed: map[string]time.Time{}, troubles: map[string]int{},
 	}
 	defer r.killAll()
 	var err error
@@ -98,7 +118,7 @@ func Run(ctx context.Context, c Config) (Report, error) {
 	return reconcile(r)
 }
 
-// round kills something and starts it again.
+// round kills something and starts it again, or lets something else happen.
 func (r *run) round(ctx context.Context) error {
 	select {
 	case <-time.After(time.Duration(20+r.rnd.IntN(380)) * time.Millisecond):
@@ -106,6 +126,29 @@ func (r *run) round(ctx context.Context) error {
 		return ctx.Err()
 	}
 	r.rounds++
+	if r.rounds == r.Rounds/2 {
+		r.troubles[longStop]++
+		return r.pause(handler, leaseSpan+2*time.Second)
+	}
+	switch n := r.rnd.IntN(8); {
+	case n < 2 && len(r.Troubles) > 0:
+		return r.suffer(ctx, r.Troubles[r.rnd.IntN(len(r.Troubles))])
+	case n == 2:
+		r.troubles[shortStop]++
+		return r.pause(roles[r.rnd.IntN(len(roles))], time.Duration(r.rnd.IntN(2000))*time.Millisecond)
+	case n == 3:
+		return r.look(ctx)
+	}
+	return r.killSome()
+}
+
+// note keeps what is about to happen, and when, for a run that fails.
+func (r *run) note(format string, args ...any) {
+	r.timeline = append(r.timeline, time.Now().Format("15:04:05.000 ")+fmt.Sprintf(format, args...))
+}
+
+// killSome kills something and starts it again.
+func (r *run) killSome() error {
 	victims := []string{roles[r.rnd.IntN(len(roles))]}
 	switch n := r.rnd.IntN(20); {
 	case n == 0: // the power fails
@@ -115,6 +158,7 @@ func (r *run) round(ctx context.Context) error {
 	case n < 6 && r.KillStore != nil:
 		victims = nil
 		r.stores++
+		r.note("the store is killed")
 		r.KillStore()
 	}
 	victims = slices.Compact(slices.Sorted(slices.Values(victims)))
@@ -142,12 +186,12 @@ func (r *run) start(role string) error {
 	r.started++
 	p := &process{name: fmt.Sprintf("%s-%d", role, r.started), gone: make(chan struct{})}
 	eventsStore := r.Published
-	if role == subscriber || role == handler {
+	if receives(role) {
 		eventsStore = r.Received
 	}
 	p.cmd = exec.Command(self)
 	p.cmd.Env = append(os.Environ(), envRole+"="+role, envStore+"="+eventsStore,
-		envPort+"="+strconv.Itoa(r.port), envLedger+"="+r.ledger(p.name))
+		envPort+"="+strconv.Itoa(r.port), envLedger+"="+r.ledger(p.name), envClock+"="+r.Clock)
 	p.cmd.Stdout, p.cmd.Stderr = r.Log, r.Log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
@@ -158,6 +202,7 @@ func (r *run) start(role string) error {
 		close(p.gone)
 	}()
 	r.processes[role] = p
+	r.note("%s is started", p.name)
 	return nil
 }
 
@@ -170,6 +215,7 @@ func (r *run) kill(role string) error {
 		return fmt.Errorf("%s ended by itself: %v", p.name, p.cmd.ProcessState)
 	default:
 	}
+	r.note("%s is killed", p.name)
 	r.killed[p.name] = time.Now()
 	_ = p.cmd.Process.Kill()
 	<-p.gone
@@ -199,10 +245,13 @@ func (r *run) finish(ctx context.Context) error {
 }
 
 // waitForEvent returns when the publisher that runs now has published.
-func (r *run) waitForEvent() error {
-	p := r.processes[publisher]
+func (r *run) waitForEvent() error { return r.waitFor(publisher, acknowledged) }
+
+// waitFor returns when a process has written something into its ledger.
+func (r *run) waitFor(role string, what entry) error {
+	p := r.processes[role]
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		if book, _ := os.ReadFile(r.ledger(p.name)); len(book) > 0 {
+		if book, _ := os.ReadFile(r.ledger(p.name)); bytes.Contains(book, []byte(what+" ")) {
 			return nil
 		}
 		select {
@@ -211,7 +260,7 @@ func (r *run) waitForEvent() error {
 		default:
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("%s does not publish", p.name)
+			return fmt.Errorf("%s has never %s anything", p.name, what)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package crashtest
 import (
 	"bufio"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,7 @@ import (
 type entry string
 
 const (
+	opened       entry = "opened"       // the process has opened its store
 	acknowledged entry = "acknowledged" // Publish returned nil
 	received     entry = "received"     // a callback came in
 	accepted     entry = "accepted"     // and was answered 200
@@ -56,12 +58,16 @@ type Report struct {
 	Events        int // that were acknowledged
 	Lost          int // of those, not handled by each subscription
 	LostCallbacks int // answered 200, but not handled by each subscription
+	// Troubles is how often other things happened, by name.
+	Troubles map[string]int
 	// SeenTwice counts further arrivals of an event at the endpoint, and
-	// HandledTwice further runs of a handler that had succeeded before.
+	// HandledTwice further runs of a handler that had succeeded before, each
+	// with its reason in Repeats.
 	SeenTwice    int
 	HandledTwice int
-	// Unexplained are those of HandledTwice for which the death of the
-	// process that ran the handler before is no excuse.
+	Repeats      []string
+	// Unexplained are runs beside or after another one for which neither the
+	// death of that one's process nor the end of its lease is an excuse.
 	Unexplained int
 	// CutShort counts runs of handlers that their process did not survive.
 	CutShort int
@@ -69,18 +75,34 @@ type Report struct {
 	// the death of its process, for which it did not get into the store.
 	Unrecorded time.Duration
 	Examples   []string // of what went wrong
+	Timeline   []string // what happened, and when
 }
 
 // OK reports whether everything that is promised was kept.
 func (r Report) OK() bool { return r.Lost == 0 && r.LostCallbacks == 0 && r.Unexplained == 0 }
 
-// Header and the result of String are lines of one table.
-const Header = "store   rounds  kills  events  lost  callbacks lost  duplicates seen by the endpoint  by handlers  of those unexplained  handlers cut short  unrecorded for  seed"
+// maxShown is how many of Report.Repeats are shown.
+const maxShown = 50
 
-// Line is a line of the table below Header.
-func (r Report) Line(store string) string {
-	return fmt.Sprintf("%-6s  %6d  %5d  %6d  %4d  %14d  %31d  %11d  %20d  %18d  %14v  %d",
-		store, r.Rounds, r.Kills+r.StoreKills, r.Events, r.Lost, r.LostCallbacks, r.SeenTwice, r.HandledTwice, r.Unexplained, r.CutShort, r.Unrecorded.Round(time.Millisecond), r.Seed)
+// String tells what happened and what came of it, in lines of names and counts.
+func (r Report) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "  what happened    %d rounds (seed %d), %d kills of processes, %d of the store", r.Rounds, r.Seed, r.Kills, r.StoreKills)
+	for _, name := range slices.Sorted(maps.Keys(r.Troubles)) {
+		fmt.Fprintf(&b, ", %d %s", r.Troubles[name], name)
+	}
+	fmt.Fprintf(&b, "\n  events           %d acknowledged, %d lost; %d callbacks lost\n", r.Events, r.Lost, r.LostCallbacks)
+	fmt.Fprintf(&b, "  more than once   %d seen by the endpoint, %d handled, %d of these unexplained\n", r.SeenTwice, r.HandledTwice, r.Unexplained)
+	fmt.Fprintf(&b, "  runs cut short   %d; a success was unrecorded for %v at most\n", r.CutShort, r.Unrecorded.Round(time.Millisecond))
+	slices.Sort(r.Repeats)
+	for i, repeat := range r.Repeats {
+		if i == maxShown {
+			fmt.Fprintf(&b, "    and %d more\n", len(r.Repeats)-i)
+			break
+		}
+		fmt.Fprintf(&b, "    %s\n", repeat)
+	}
+	return b.String()
 }
 
 // life is one run of a handler.
@@ -92,7 +114,7 @@ type life struct {
 
 // reconcile compares the ledgers.
 func reconcile(r *run) (Report, error) {
-	report := Report{Seed: r.Seed, Rounds: r.rounds, Kills: len(r.killed), StoreKills: r.stores}
+	report := Report{Seed: r.Seed, Rounds: r.rounds, Kills: len(r.killed), StoreKills: r.stores, Troubles: r.troubles, Timeline: r.timeline}
 	acks, accepts := map[string]bool{}, map[string]bool{}
 	arrivals := map[string]int{}
 	lives := map[string][]*life{} // by subscription and event
@@ -158,8 +180,8 @@ func reconcile(r *run) (Report, error) {
 }
 
 // explain looks for runs of a handler that followed one which had succeeded,
-// or which was still under way. Only the death of that one's process, before
-// the other began, is an excuse.
+// or which was still under way. There are two excuses: that one's process died,
+// or stood still for longer than its lease, before the other began.
 func (r *run) explain(report *Report, what string, runs []*life) {
 	slices.SortFunc(runs, func(a, b *life) int { return a.begun.Compare(b.begun) })
 	for i, later := range runs {
@@ -168,20 +190,40 @@ func (r *run) explain(report *Report, what string, runs []*life) {
 			if earlier.result == failed && earlier.end.Before(later.begun) {
 				continue
 			}
-			repeats = repeats || earlier.result == handled
-			death, killed := r.killed[earlier.process]
+			excuse := r.excuse(earlier, later)
 			switch {
-			case !killed || death.After(later.begun):
+			case excuse == "":
 				report.Unexplained++
-				report.example("%s was run by %s (%s) and again by %s, %v after the first began", what, earlier.process, earlier.result, later.process, later.begun.Sub(earlier.begun))
+				report.example("%s was run by %s (%s) at %s and again by %s, %v after the first began",
+					what, earlier.process, earlier.result, earlier.begun.Format("15:04:05.000"), later.process, later.begun.Sub(earlier.begun))
 			case earlier.result == handled:
-				report.Unrecorded = max(report.Unrecorded, death.Sub(earlier.end))
+				repeats = true
+				report.Repeats = append(report.Repeats, fmt.Sprintf("%s: by %s, %s; and by %s", what, earlier.process, excuse, later.process))
+				if death, killed := r.killed[earlier.process]; killed && death.Before(later.begun) {
+					report.Unrecorded = max(report.Unrecorded, death.Sub(earlier.end))
+				}
 			}
 		}
 		if repeats {
 			report.HandledTwice++
 		}
 	}
+}
+
+// excuse is why a run may follow another one, empty if there is no reason.
+func (r *run) excuse(earlier, later *life) string {
+	if death, killed := r.killed[earlier.process]; killed && death.Before(later.begun) {
+		if earlier.result == handled {
+			return fmt.Sprintf("which was killed %v after the handler had ended", death.Sub(earlier.end).Round(time.Microsecond))
+		}
+		return "which was killed"
+	}
+	for _, s := range r.standstills {
+		if s.excuses(earlier.process, later.begun) {
+			return fmt.Sprintf("whose lease ran out: it stood still for %v", s.to.Sub(s.from).Round(time.Millisecond))
+		}
+	}
+	return ""
 }
 
 func (r *Report) example(format string, args ...any) {

@@ -174,6 +174,9 @@ func (e *Engine) run(ctx context.Context, c Call, call func() error) error {
 	if e.Crashed() {
 		return ErrCrashed
 	}
+	if f.Late && f.Err != nil {
+		return fmt.Errorf("%w: %w", f.Err, engine.ErrUncertain)
+	}
 	if f.Err != nil || f.Late {
 		return f.Err
 	}

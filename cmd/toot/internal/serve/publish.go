@@ -29,6 +29,8 @@ const (
 	perEvent = 1 << 10
 	// maxKey bounds an Idempotency-Key.
 	maxKey = 255
+	// rememberTimeout is how long the store may take to remember one.
+	rememberTimeout = 5 * time.Second
 )
 
 // keySpace is the name space of the event IDs made of Idempotency-Keys.
@@ -108,7 +110,7 @@ func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) {
 	if key != "" {
 		at, err := s.firstAsked(ctx, s.idOf(channel, key))
 		if err != nil {
-			s.refuse(w, r, err)
+			s.unavailable(w, r, err, "The store can't be reached at the moment. Nothing was published; please send it again.")
 			return
 		}
 		for i := range messages {
@@ -219,6 +221,8 @@ func (s *Server) idOf(channel, key string) string {
 // ID. It is written down before anything is published, so that whatever comes
 // in between, the death of the process included, a repeat finds it.
 func (s *Server) firstAsked(ctx context.Context, id string) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, rememberTimeout)
+	defer cancel()
 	now := time.Now().UTC().Format(time.RFC3339Nano)
 	// Engines know a job again for up to twice the window.
 	kept, err := s.opts.Memory.Remember(ctx, "asked:"+id, []byte(now), 2*s.opts.Dedupe+time.Minute)
@@ -228,17 +232,30 @@ func (s *Server) firstAsked(ctx context.Context, id string) (time.Time, error) {
 	return time.Parse(time.RFC3339Nano, string(kept))
 }
 
-// refuse answers that nothing was published, and why.
+// refuse answers why something was not published, or that this is not known.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case errors.Is(err, toot.ErrInvalidChannel), errors.Is(err, toot.ErrInvalidPayload):
 		wire.Problem(w, http.StatusUnprocessableEntity, sentence(err))
 	case errors.Is(err, toot.ErrTooLarge):
 		wire.Problem(w, http.StatusRequestEntityTooLarge, sentence(err))
-	default:
-		if r.Context().Err() == nil {
-			s.log.Error("can't publish", "path", wire.Shorten(r.URL.Path), "error", err)
+	case errors.Is(err, toot.ErrBusy): // those that wait have more to say in the log
+		wire.Unavailable(w, "Too many requests are waiting for the store. Nothing was published; please send it again later.")
+	case errors.Is(err, toot.ErrUncertain):
+		again := "Sent again, it may be published twice; an Idempotency-Key prevents that."
+		if r.Header.Get("Idempotency-Key") != "" {
+			again = "Please send it again with the same Idempotency-Key: it is not published twice."
 		}
-		wire.Unavailable(w, "The store can't be reached at the moment. Nothing was published; please send it again.")
+		s.unavailable(w, r, err, "The store's answer did not arrive, so that it is not known whether this was published. "+again)
+	default:
+		s.unavailable(w, r, err, "The store can't be reached at the moment. Nothing was published; please send it again.")
 	}
+}
+
+// unavailable answers with 503, and logs why.
+func (s *Server) unavailable(w http.ResponseWriter, r *http.Request, err error, detail string) {
+	if r.Context().Err() == nil {
+		s.log.Error("can't publish", "path", wire.Shorten(r.URL.Path), "error", err)
+	}
+	wire.Unavailable(w, detail)
 }
