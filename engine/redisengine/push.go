@@ -72,7 +72,7 @@ func (e *Engine) push(ctx context.Context, b *batch, tickets []engine.Ticket) er
 	buffer := takeArgs()
 	defer buffer.giveBack()
 	args := reserve(buffer.args)
-	args = append(args, e.watch.channel, e.watch.sender, e.window, strconv.Itoa(len(b.asked)), b.most)
+	args = append(args, e.watch.channel, e.watch.sender, defaultDedupe, strconv.Itoa(len(b.asked)), b.most)
 	args = append(args, strconv.FormatInt(b.stamp, 10))
 	args = b.lanes.appendArgs(args)
 	args = b.appendArgs(args, false)

@@ -33,6 +33,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -43,8 +44,9 @@ import (
 
 // Options are what Open can be told. The zero value is fine.
 type Options struct {
-	// Retention is how long to remember what is over. Zero fields mean the
-	// defaults of package engine.
+	// Retention is how long the file is to remember what is over. Zero fields
+	// leave what the file has; the others are written into it with the first
+	// Claim, see engine.Retention.
 	Retention engine.Retention
 	// Logger is told what an operator may want to know, such as jobs taken
 	// back from a process that died. Default: nobody.
@@ -58,8 +60,8 @@ type Options struct {
 // Engine is an engine.Engine on one SQLite file, with dead letters and
 // inspection. Its methods may be called concurrently.
 type Engine struct {
-	path   string // absolute, without symbolic links
-	retain engine.Retention
+	path   string           // absolute, without symbolic links
+	wanted engine.Retention // see retain
 	log    *slog.Logger
 	clock  *clock
 	salt   [saltSize]byte // see identity
@@ -75,6 +77,8 @@ type Engine struct {
 	running sync.WaitGroup // the goroutines of writer and hints
 	closing sync.Once
 	closed  error
+
+	retained atomic.Bool // what is wanted has been written
 }
 
 var (
@@ -84,6 +88,7 @@ var (
 	_ engine.Credentials = (*Engine)(nil)
 	_ engine.Attributes  = (*Engine)(nil)
 	_ engine.Memory      = (*Engine)(nil)
+	_ engine.Retainer    = (*Engine)(nil)
 )
 
 var (
@@ -117,7 +122,7 @@ func Open(path string, opts *Options) (*Engine, error) {
 	}
 	e := &Engine{
 		path:   path,
-		retain: opts.Retention.WithDefaults(),
+		wanted: opts.Retention,
 		log:    opts.Logger,
 		clock:  newClock(opts.time),
 	}

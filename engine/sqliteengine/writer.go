@@ -31,6 +31,7 @@ type writer struct {
 	aged    int64 // when dead letters were last trimmed by age
 
 	stateKnown bool // whether the following are as the row of state says
+	retention  engine.Retention
 	seen       seenState
 	audiences  audiences
 	time       clockRow
