@@ -43,9 +43,9 @@ func serveSettings() []config.Setting {
 		{Name: "max-deliveries", Default: "2048", Help: "the most requests in flight", Check: config.Count},
 		{Name: "max-deliveries-per-url", Default: "128", Help: "the most requests in flight to one callback URL", Check: config.Count},
 		{Name: "max-rate-per-url", Default: "0", Help: "the most requests a second to one callback URL; 0 means any number", Check: config.Rate},
-		{Name: "dedupe", Default: "1h", Help: "how long a repeat of an event is recognised", Check: config.Duration},
-		{Name: "dead-age", Default: "4320h", Help: "how long dead letters are kept", Check: config.Duration},
-		{Name: "dead-max", Default: fmt.Sprint(engine.DefaultDeadMax), Help: "how many dead letters are kept", Check: config.Count},
+		{Name: "dedupe", Help: "how long a repeat of an event is recognised, from now on; default: as the store has it, at first 1h", Check: config.Optional(config.Duration)},
+		{Name: "dead-age", Help: "how long dead letters are kept, from now on; default: as the store has it, at first 4320h", Check: config.Optional(config.Duration)},
+		{Name: "dead-max", Help: "how many dead letters are kept, from now on; default: as the store has it, at first 10000", Check: config.Optional(config.Count)},
 		{Name: "drain-timeout", Default: "25s", Help: "how long what is in flight may take when the server is stopped", Check: config.Duration},
 		{Name: "otlp-endpoint", Help: "where traces go, by OTLP over HTTP, such as http://localhost:4318; OTEL_EXPORTER_OTLP_ENDPOINT does the same", Check: config.OptionalURL},
 		{Name: "log-format", Default: "text", Help: "text (laid out on a terminal) or json", Check: config.OneOf("text", "json")},
@@ -106,10 +106,8 @@ func (c *command) runServe(ctx context.Context, v config.Values) error {
 	if err := refuseOpen(v, guards); err != nil {
 		return err
 	}
-	s, err := anyengine.Open(ctx, v.Get("store"), anyengine.Options{
-		Retention: engine.Retention{Dedupe: v.MustDuration("dedupe"), DeadAge: v.MustDuration("dead-age"), DeadMax: v.MustCount("dead-max")},
-		Logger:    log,
-	})
+	wanted := engine.Retention{Dedupe: v.MustDuration("dedupe"), DeadAge: v.MustDuration("dead-age"), DeadMax: v.MustCount("dead-max")}
+	s, err := anyengine.Open(ctx, v.Get("store"), anyengine.Options{Retention: wanted, Logger: log})
 	if err != nil {
 		return err
 	}
@@ -118,6 +116,10 @@ func (c *command) runServe(ctx context.Context, v config.Values) error {
 			log.Error("can't close the store", "error", err)
 		}
 	}()
+	kept, err := s.Retention(ctx)
+	if err != nil {
+		return err
+	}
 	spans, endTracing, err := newTracing(ctx, v.Get("otlp-endpoint"), log)
 	if err != nil {
 		return err
@@ -149,7 +151,7 @@ func (c *command) runServe(ctx context.Context, v config.Values) error {
 		MetricsHandler: metricsHandler(app, metrics),
 		Propagator:     w3c,
 		Memory:         s,
-		Dedupe:         v.MustDuration("dedupe"),
+		Dedupe:         kept.With(wanted).Dedupe,
 		ChannelPrefix:  v.Get("channel-prefix"),
 		MaxEventBytes:  v.MustCount("max-event-bytes"),
 		StopTimeout:    v.MustDuration("drain-timeout"),

@@ -25,6 +25,7 @@ type Store interface {
 	engine.DeadLetters
 	engine.Inspector
 	engine.Memory
+	engine.Retainer
 }
 
 // Options say how to open a store.
@@ -34,7 +35,8 @@ type Options struct {
 	Existing bool
 	// Namespace is used on Redis unless the name of the store has one.
 	Namespace string
-	// Retention is how long the store remembers what is over.
+	// Retention is how long the store is to remember what is over. Zero fields
+	// leave what it has, see engine.Retention.
 	Retention engine.Retention
 	Logger    *slog.Logger
 }
