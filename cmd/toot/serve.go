@@ -51,9 +51,9 @@ func serveSettings() []config.Setting {
 		{Name: "max-deliveries-per-url", Default: "128", Help: "the most requests in flight to one callback URL", Check: config.Count},
 		{Name: "max-deliveries-per-host", Default: "512", Help: "the most requests in flight to one host and port", Check: config.Count},
 		{Name: "max-rate-per-url", Default: "0", Help: "the most requests a second to one callback URL; 0 means any number", Check: config.Rate},
-		{Name: "dedupe", Default: "1h", Help: "how long a repeat of an event is recognised", Check: config.Duration},
-		{Name: "dead-age", Default: "4320h", Help: "how long dead letters are kept", Check: config.Duration},
-		{Name: "dead-max", Default: fmt.Sprint(engine.DefaultDeadMax), Help: "how many dead letters are kept", Check: config.Count},
+		{Name: "dedupe", Help: "how long a repeat of an event is recognised, from now on; default: as the store has it, at first 1h", Check: config.Optional(config.Duration)},
+		{Name: "dead-age", Help: "how long dead letters are kept, from now on; default: as the store has it, at first 4320h", Check: config.Optional(config.Duration)},
+		{Name: "dead-max", Help: "how many dead letters are kept, from now on; default: as the store has it, at first 10000", Check: config.Optional(config.Count)},
 		{Name: "read-timeout", Default: "1m", Help: "how long a request may take to arrive", Check: config.Duration},
 		{Name: "write-timeout", Default: "1m", Help: "how long after that its answer may take, to be worked out and to be taken", Check: config.Duration},
 		{Name: "max-connections", Default: "4096", Help: "the most open connections to this server; more wait to be accepted", Check: config.Count},
@@ -141,10 +141,8 @@ func (c *command) runServe(ctx context.Context, v config.Values) error {
 	if v.On("require-consent") && public == nil {
 		return usagef("require-consent needs public-url: its host is the name under which callbacks are asked for their consent")
 	}
-	s, err := anyengine.Open(ctx, v.Get("store"), anyengine.Options{
-		Retention: engine.Retention{Dedupe: v.MustDuration("dedupe"), DeadAge: v.MustDuration("dead-age"), DeadMax: v.MustCount("dead-max")},
-		Logger:    log,
-	})
+	wanted := engine.Retention{Dedupe: v.MustDuration("dedupe"), DeadAge: v.MustDuration("dead-age"), DeadMax: v.MustCount("dead-max")}
+	s, err := anyengine.Open(ctx, v.Get("store"), anyengine.Options{Retention: wanted, Logger: log})
 	if err != nil {
 		return err
 	}
@@ -153,6 +151,10 @@ func (c *command) runServe(ctx context.Context, v config.Values) error {
 			log.Error("can't close the store", "error", err)
 		}
 	}()
+	kept, err := s.Retention(ctx)
+	if err != nil {
+		return err
+	}
 	spans, endTracing, err := newTracing(ctx, v.Get("otlp-endpoint"), log)
 	if err != nil {
 		return err
@@ -195,7 +197,7 @@ func (c *command) runServe(ctx context.Context, v config.Values) error {
 		MetricsHandler: metricsHandler(app, metrics),
 		Propagator:     w3c,
 		Memory:         s,
-		Dedupe:         v.MustDuration("dedupe"),
+		Dedupe:         kept.With(wanted).Dedupe,
 		ChannelPrefix:  v.Get("channel-prefix"),
 		MaxEventBytes:  v.MustCount("max-event-bytes"),
 		MaxIntakeBytes: max(v.MustCount("max-intake-bytes")/4*3, 1),

@@ -5,17 +5,14 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"math"
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/watermarkchurch/toot-go/cmd/toot/internal/sidekiq"
 	"github.com/watermarkchurch/toot-go/cmd/toot/internal/ui"
-	"github.com/watermarkchurch/toot-go/engine"
 	"github.com/watermarkchurch/toot-go/engine/anyengine"
 )
 
@@ -113,10 +110,6 @@ func (o *sidekiqImport) subscriptionsTo(channel string) []string {
 	return []string{name}
 }
 
-// remembering keeps whatever the app's own settings keep: they alone decide
-// what is forgotten, and when.
-var remembering = engine.Retention{Dedupe: 365 * 24 * time.Hour, DeadAge: 100 * 365 * 24 * time.Hour, DeadMax: math.MaxInt32}
-
 func (c *command) runImport(ctx context.Context, o *sidekiqImport) error {
 	client, err := anyengine.Client(ctx, o.redis)
 	if err != nil {
@@ -129,7 +122,7 @@ func (c *command) runImport(ctx context.Context, o *sidekiqImport) error {
 	}
 	var to anyengine.Store
 	if !o.dryRun { // opening it would write to it
-		to, err = anyengine.Open(ctx, o.store, anyengine.Options{Existing: true, Retention: remembering, Logger: c.logger()})
+		to, err = anyengine.Open(ctx, o.store, anyengine.Options{Existing: true, Logger: c.logger()})
 		if err != nil {
 			return err
 		}

@@ -26,6 +26,7 @@ type Store interface {
 	engine.DeadLetters
 	engine.Inspector
 	engine.Memory
+	engine.Retainer
 }
 
 // Options say how to open a store.
@@ -37,7 +38,8 @@ type Options struct {
 	// store has them, see redisengine.Options.
 	Namespace      string
 	RedisNamespace string
-	// Retention is how long the store remembers what is over.
+	// Retention is how long the store is to remember what is over. Zero fields
+	// leave what it has, see engine.Retention.
 	Retention engine.Retention
 	Logger    *slog.Logger
 }

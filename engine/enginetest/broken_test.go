@@ -252,6 +252,7 @@ type calls struct {
 	attributes       func(ctx context.Context, group string) (map[string]engine.Attribute, error)
 	swapAttribute    func(ctx context.Context, group, name string, old, value []byte, keep time.Duration) (bool, error)
 	remember         func(ctx context.Context, key string, value []byte, d time.Duration) ([]byte, error)
+	retention        func(ctx context.Context) (engine.Retention, error)
 }
 
 func callsOf(e *memengine.Engine) calls {
@@ -261,6 +262,7 @@ func callsOf(e *memengine.Engine) calls {
 		e.Dead, e.Redrive, e.Discard, e.Lanes, e.LanePage,
 		e.Credential, e.Usernames, e.PutCredential, e.RemoveCredential,
 		e.Attribute, e.Attributes, e.SwapAttribute, e.Remember,
+		e.Retention,
 	}
 }
 
@@ -379,4 +381,9 @@ func (b *broken) SwapAttribute(ctx context.Context, group, name string, old, val
 
 func (b *broken) Remember(ctx context.Context, key string, value []byte, d time.Duration) ([]byte, error) {
 	return b.remember(ctx, key, value, d)
+}
+
+func (b *broken) Retention(ctx context.Context) (engine.Retention, error) {
+	defer b.lock()()
+	return b.retention(ctx)
 }

@@ -63,6 +63,9 @@ func (c *client) methods(ticket engine.Ticket, dead string) map[string]func(cont
 			return err
 		}
 	}
+	if k, ok := c.Engine.(engine.Retainer); ok {
+		m["Retention"] = func(ctx context.Context) error { _, err := k.Retention(ctx); return err }
+	}
 	if k, ok := c.Engine.(engine.Memory); ok {
 		m["Remember"] = func(ctx context.Context) error {
 			_, err := k.Remember(ctx, "key", []byte("value"), time.Hour)

@@ -70,18 +70,19 @@ type Harness struct {
 
 	// NoDeadLetters and the others say that the engine does not implement
 	// engine.DeadLetters, engine.Inspector, engine.Credentials,
-	// engine.Attributes or engine.Memory. Otherwise it has to.
+	// engine.Attributes, engine.Memory or engine.Retainer. Otherwise it has to.
 	NoDeadLetters bool
 	NoInspector   bool
 	NoCredentials bool
 	NoAttributes  bool
 	NoMemory      bool
+	NoRetainer    bool
 }
 
 // Opener opens an engine on one store. Each call gives another engine on the
 // same store, as another process would have it; also after the ones before
-// were closed. Zero fields of the retention mean the defaults. The engines
-// that are open on a store at the same time are all given the same retention.
+// were closed. Zero fields of the retention leave what the store has, the others
+// are written with the first Claim.
 type Opener func(r engine.Retention) (engine.Engine, error)
 
 // Run runs the suite. Its subtests are parallel and mostly wait: twenty to forty
@@ -137,6 +138,7 @@ const (
 	credentials
 	attributes
 	memory
+	retainer
 )
 
 // groups are in the order in which a new engine is best made to pass them.
@@ -164,6 +166,7 @@ var groups = []group{
 	{"Credentials", credentialChecks},
 	{"Attributes", attributeChecks},
 	{"Memory", memoryChecks},
+	{"Retention", retentionChecks},
 	{"Invalid", invalidChecks},
 	{"Ping", pingChecks},
 	{"Context", contextChecks},
@@ -191,6 +194,8 @@ func (h Harness) lacks(n needs) string {
 		return "the harness says that the engine has no Attributes"
 	case n&memory != 0 && h.NoMemory:
 		return "the harness says that the engine has no Memory"
+	case n&retainer != 0 && h.NoRetainer:
+		return "the harness says that the engine has no Retainer"
 	}
 	return ""
 }
@@ -237,7 +242,18 @@ func newEnv(t testing.TB, h Harness, patience time.Duration) *env {
 // open opens one more engine on the check's store.
 func (e *env) open() *client { e.Helper(); return e.openWith(engine.Retention{}) }
 
+// openWith opens an engine as an app that runs has it: it has claimed.
 func (e *env) openWith(r engine.Retention) *client {
+	e.Helper()
+	c := e.openAndLook(r)
+	if r != (engine.Retention{}) {
+		c.runs()
+	}
+	return c
+}
+
+// openAndLook opens an engine that has claimed nothing yet.
+func (e *env) openAndLook(r engine.Retention) *client {
 	e.Helper()
 	eng, err := e.store(r)
 	if err != nil {

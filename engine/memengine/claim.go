@@ -15,6 +15,7 @@ func (e *Engine) Claim(ctx context.Context, req engine.ClaimRequest) (engine.Cla
 		return engine.ClaimResult{}, err
 	}
 	defer end()
+	e.retain()
 	now := time.Now()
 	lanes := e.s.open(req, now)
 	res := engine.ClaimResult{Next: -1}

@@ -17,7 +17,7 @@ func (e *Engine) graves() []*job {
 	all := slices.SortedFunc(maps.Values(e.s.dead), func(a, b *job) int { return b.buried - a.buried })
 	kept := all[:0]
 	for i, j := range all {
-		if i >= e.r.DeadMax || now.Sub(j.buriedAt) > e.r.DeadAge {
+		if i >= e.s.retention.DeadMax || now.Sub(j.buriedAt) > e.s.retention.DeadAge {
 			delete(e.s.dead, j.deadID)
 			continue
 		}

@@ -13,8 +13,8 @@ import (
 // Engine is one process's view of a store. It implements the optional
 // interfaces of package engine, too.
 type Engine struct {
-	s *Store
-	r engine.Retention
+	s      *Store
+	wanted engine.Retention // what is to be written with the first Claim; guarded by s.mu
 
 	calls    sync.RWMutex // held for writing by Close
 	closed   bool
@@ -28,6 +28,7 @@ var (
 	_ engine.Credentials = (*Engine)(nil)
 	_ engine.Attributes  = (*Engine)(nil)
 	_ engine.Memory      = (*Engine)(nil)
+	_ engine.Retainer    = (*Engine)(nil)
 )
 
 // begin starts a call, for which the store is locked, unless the request was

@@ -54,7 +54,7 @@ func (e *Engine) add(pushed engine.Job, ev *engine.Event, events copies) engine.
 	}
 	now := time.Now()
 	if at, over := e.s.over[id]; over {
-		if now.Sub(at) < e.r.Dedupe {
+		if now.Sub(at) < e.s.retention.Dedupe {
 			return ""
 		}
 		delete(e.s.over, id)

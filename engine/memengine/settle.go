@@ -49,9 +49,9 @@ func (e *Engine) apply(j *job, o engine.Outcome) (extended engine.Ticket) {
 	now := time.Now()
 	switch o.Result {
 	case engine.Done:
-		e.s.finish(j, e.r.Dedupe)
+		e.s.finish(j, e.s.retention.Dedupe)
 	case engine.Bury:
-		e.s.finish(j, e.r.Dedupe)
+		e.s.finish(j, e.s.retention.Dedupe)
 		j.attempt, j.history, j.reason = o.Attempt, slices.Clone(o.History), o.Reason
 		j.buried, j.buriedAt = e.s.number(), now
 		j.deadID = fmt.Sprintf("dead-%d", j.buried)

@@ -24,6 +24,8 @@ type Store struct {
 	proofs   map[proofKey][]byte
 	attrs    map[attributeKey]attribute
 	memory   map[string]remembered
+
+	retention engine.Retention
 }
 
 // NewStore returns an empty store.
@@ -39,13 +41,15 @@ func NewStore() *Store {
 		proofs:   map[proofKey][]byte{},
 		attrs:    map[attributeKey]attribute{},
 		memory:   map[string]remembered{},
+
+		retention: engine.Retention{}.WithDefaults(),
 	}
 }
 
-// Open opens an engine on the store. Zero fields of the retention mean the
-// defaults; engines that are open at the same time should be given the same.
+// Open opens an engine on the store. Zero fields of the retention leave what the
+// store has; the others are written into it with the first Claim.
 func (s *Store) Open(r engine.Retention) *Engine {
-	return &Engine{s: s, r: r.WithDefaults(), watching: map[*watcher]bool{}}
+	return &Engine{s: s, wanted: r, watching: map[*watcher]bool{}}
 }
 
 // New returns an engine on a store of its own, with the default retention.

@@ -22,6 +22,9 @@ func (e *Engine) Claim(ctx context.Context, req engine.ClaimRequest) (engine.Cla
 	if err := req.Validate(); err != nil {
 		return engine.ClaimResult{}, err
 	}
+	if err := e.retain(ctx); err != nil {
+		return engine.ClaimResult{}, err
+	}
 	if req.Only != nil && len(req.Only) == 0 {
 		return engine.ClaimResult{Next: -1}, nil
 	}
@@ -35,7 +38,7 @@ func (e *Engine) Claim(ctx context.Context, req engine.ClaimRequest) (engine.Cla
 	return e.claimFromMany(ctx, queues, &req)
 }
 
-func claimArgs(s *shard, req *engine.ClaimRequest, window string, look bool) []string {
+func claimArgs(s *shard, req *engine.ClaimRequest, look bool) []string {
 	args := reserve(make([]string, 0, 12+2*len(req.Limits)+len(req.Only)))
 	args = append(args,
 		s.lanePrefix(req.Kind), strconv.Itoa(int(req.Kind)), strconv.Itoa(req.Max), strconv.Itoa(req.MaxPerLane),
@@ -49,12 +52,12 @@ func claimArgs(s *shard, req *engine.ClaimRequest, window string, look bool) []s
 		args = append(args, strconv.Itoa(len(req.Only)))
 		args = append(args, req.Only...)
 	}
-	return append(args, window)
+	return append(args, defaultDedupe)
 }
 
 // claim claims from one shard. due has the scores that the jobs had before.
 func (e *Engine) claim(ctx context.Context, s *shard, req *engine.ClaimRequest) (res engine.ClaimResult, due []int64, err error) {
-	r, err := e.execSoon(ctx, s, claimScript, nil, claimArgs(s, req, e.window, false))
+	r, err := e.execSoon(ctx, s, claimScript, nil, claimArgs(s, req, false))
 	if err != nil {
 		return res, nil, err
 	}

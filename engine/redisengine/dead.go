@@ -335,12 +335,13 @@ func (e *Engine) removeDeadOf(ctx context.Context, s *shard, letters []deadLette
 	return int(n), r.err
 }
 
-// deadMax is the limit for scripts. Over several shards it is kept by trimDead.
+// deadMax is the limit for scripts where the store has none. Over several shards
+// it is kept by trimDead.
 func (e *Engine) deadMax() string {
 	if len(e.queues) > 1 {
 		return "1e300"
 	}
-	return strconv.Itoa(e.retention.DeadMax)
+	return strconv.Itoa(engine.DefaultDeadMax)
 }
 
 // queueTime is a queue's time, and by how much it is ahead of its server's.
@@ -355,7 +356,7 @@ func (q queueTime) wall(stamp int64) time.Time { return time.UnixMicro(stamp - q
 func (e *Engine) forgetDead(ctx context.Context) ([]queueTime, error) {
 	times := make([]queueTime, len(e.queues))
 	err := onShards(e.queues, func(s *shard) error {
-		r, err := e.exec(ctx, s, trimScript, nil, append(reserve(nil), micros(e.retention.DeadAge)))
+		r, err := e.exec(ctx, s, trimScript, nil, append(reserve(nil), defaultDeadAge))
 		if err != nil {
 			return err
 		}
@@ -367,8 +368,12 @@ func (e *Engine) forgetDead(ctx context.Context) ([]queueTime, error) {
 
 // trimDead removes the oldest dead letters of all shards beyond DeadMax.
 func (e *Engine) trimDead(ctx context.Context) error {
+	kept, err := e.readRetention(ctx)
+	if err != nil {
+		return err
+	}
 	counts := make([]int64, len(e.queues))
-	err := onShards(e.queues, func(s *shard) error {
+	err = onShards(e.queues, func(s *shard) error {
 		return e.try(ctx, func(ctx context.Context) (err error) {
 			counts[s.number], err = e.client.Do(ctx, e.client.B().Zcard().Key(s.dead).Build()).AsInt64()
 			return err
@@ -377,7 +382,7 @@ func (e *Engine) trimDead(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	over := -int64(e.retention.DeadMax)
+	over := -int64(kept.DeadMax)
 	for _, n := range counts {
 		over += n
 	}

@@ -159,7 +159,7 @@ func inOrder(found []engine.ClaimResult, dues [][]int64) []engine.Claimed {
 
 // look asks a shard what a claim would find there.
 func (e *Engine) look(ctx context.Context, s *shard, req *engine.ClaimRequest) ([]offer, time.Duration, error) {
-	r, err := e.execSoon(ctx, s, claimScript, nil, claimArgs(s, req, e.window, true))
+	r, err := e.execSoon(ctx, s, claimScript, nil, claimArgs(s, req, true))
 	if err != nil {
 		return nil, 0, err
 	}

@@ -21,7 +21,7 @@ func (b *batch) hasPast() bool {
 
 // appendPastHead appends what lua/past.lua wants before the jobs.
 func (e *Engine) appendPastHead(args []string) []string {
-	return append(args, e.watch.channel, e.watch.sender, e.window, e.deadMax(), micros(e.retention.DeadAge))
+	return append(args, e.watch.channel, e.watch.sender, defaultDedupe, e.deadMax(), defaultDeadAge)
 }
 
 // appendPast appends what it wants to know of those with a past behind the jobs.

@@ -80,7 +80,7 @@ func (e *Engine) push(ctx context.Context, b *batch, tickets []engine.Ticket) er
 		script = pastScript
 		args = e.appendPastHead(args)
 	} else {
-		args = append(args, e.watch.channel, e.watch.sender, e.window, strconv.Itoa(len(b.asked)), b.most)
+		args = append(args, e.watch.channel, e.watch.sender, defaultDedupe, strconv.Itoa(len(b.asked)), b.most)
 	}
 	args = append(args, strconv.FormatInt(b.stamp, 10))
 	args = b.lanes.appendArgs(args)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -37,7 +38,9 @@ type Options struct {
 	// number of its masters, at most 8.
 	Shards int
 
-	// Retention is how long finished and dead jobs are remembered.
+	// Retention is how long the store is to remember finished and dead jobs.
+	// Zero fields leave what the store has; the others are written into it with
+	// the first Claim, see engine.Retention.
 	Retention engine.Retention
 
 	// Logger is told of outages and of server settings under which
@@ -52,10 +55,10 @@ type Engine struct {
 	namespace  string
 	shared     string // what keys start with that are shared with Ruby apps
 	shards     []*shard
-	queues     []*shard // the shards, and behind them the queues of format 1
-	retention  engine.Retention
+	queues     []*shard         // the shards, and behind them the queues of format 1
+	wanted     engine.Retention // see retain
+	retained   atomic.Bool      // what is wanted has been written
 	log        *slog.Logger
-	window     string // Retention.Dedupe, for scripts
 
 	calls    gate
 	outage   outage
@@ -72,6 +75,7 @@ var (
 	_ engine.Credentials = (*Engine)(nil)
 	_ engine.Attributes  = (*Engine)(nil)
 	_ engine.Memory      = (*Engine)(nil)
+	_ engine.Retainer    = (*Engine)(nil)
 
 	_ engine.ChannelNames = (*Engine)(nil)
 )
@@ -183,7 +187,7 @@ func newEngine(ctx context.Context, client rueidis.Client, opts *Options) (*Engi
 	e := &Engine{
 		client:    client,
 		namespace: opts.Namespace,
-		retention: opts.Retention.WithDefaults(),
+		wanted:    opts.Retention,
 		log:       opts.Logger,
 	}
 	if e.namespace == "" {
@@ -198,7 +202,6 @@ func newEngine(ctx context.Context, client rueidis.Client, opts *Options) (*Engi
 	if e.log == nil {
 		e.log = slog.Default()
 	}
-	e.window = strconv.FormatInt(max(e.retention.Dedupe.Microseconds(), 1), 10)
 	e.channels.namespace = e.namespace
 	if opts.RedisNamespace != "" {
 		e.shared = strings.TrimSuffix(opts.RedisNamespace, ":") + ":"

@@ -35,6 +35,7 @@ var (
 	laneScript   = onQueue(allowOOM, 6, "lane")
 	pageScript   = onQueue(allowOOM, 2, "lanepage")
 	trimScript   = onQueue(allowOOM, 2, "trim")
+	retainScript = onQueue(allowOOM, 2, "retain")
 	timeScript   = onQueue(allowOOM, 2, "time")
 	clockScript  = onQueue(allowOOM, 3, "clock")
 )

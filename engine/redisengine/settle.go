@@ -56,7 +56,7 @@ func (e *Engine) settle(ctx context.Context, s *settlement, outcomes []engine.Ou
 	buffer := takeArgs()
 	defer buffer.giveBack()
 	w := settleArgs{args: reserve(buffer.args), outcomes: outcomes}
-	w.args = append(w.args, e.watch.channel, e.watch.sender, e.window, e.deadMax(), micros(e.retention.DeadAge))
+	w.args = append(w.args, e.watch.channel, e.watch.sender, defaultDedupe, e.deadMax(), defaultDeadAge)
 	w.write(s)
 	buffer.args = w.args
 	exec, script := e.exec, settleScript

@@ -48,7 +48,10 @@ func (e *Engine) Claim(ctx context.Context, req engine.ClaimRequest) (engine.Cla
 			c.only[name] = true
 		}
 	}
-	if err := e.do(ctx, "claim", &op{weight: min(req.Max, bulk), run: c.run, probe: c.probe}); err != nil {
+	if err := e.retain(ctx); err != nil {
+		return engine.ClaimResult{}, err
+	}
+	if err := e.do(ctx, "claim", &op{weight: min(req.Max, bulk), anyway: true, run: c.run, probe: c.probe}); err != nil {
 		return engine.ClaimResult{}, err
 	}
 	return c.result(e), nil

@@ -49,14 +49,14 @@ func (w *writer) trimDead(added int) error {
 		w.dead += added
 	}
 	if w.now-w.aged >= ageEvery.Microseconds() || w.now < w.aged {
-		n, err := w.c.run("DELETE FROM dead WHERE at < ?1", w.now-w.e.retain.DeadAge.Microseconds())
+		n, err := w.c.run("DELETE FROM dead WHERE at < ?1", w.now-w.retention.DeadAge.Microseconds())
 		if err != nil {
 			return err
 		}
 		w.dead -= n
 		w.aged = w.now
 	}
-	if over := w.dead - w.e.retain.DeadMax; over > 0 {
+	if over := w.dead - w.retention.DeadMax; over > 0 {
 		n, err := w.c.run("DELETE FROM dead WHERE seq IN (SELECT seq FROM dead ORDER BY seq LIMIT ?1)", over)
 		if err != nil {
 			return err
@@ -87,8 +87,12 @@ func (e *Engine) readDead(ctx context.Context, c *conn, q engine.DeadQuery) ([]e
 	if q.Max == 0 {
 		q.Max = 100
 	}
+	kept, err := readRetention(c)
+	if err != nil {
+		return nil, err
+	}
 	now := e.clock.now()
-	from, until := now-e.retain.DeadAge.Microseconds(), int64(math.MaxInt64)
+	from, until := now-kept.DeadAge.Microseconds(), int64(math.MaxInt64)
 	if !q.Since.IsZero() {
 		from = max(from, e.clock.fromWall(q.Since))
 	}

@@ -12,7 +12,7 @@ func (e *Engine) Defer(ctx context.Context, key engine.Lane, d time.Duration) er
 	if err := key.Validate(); err != nil {
 		return err
 	}
-	return e.do(ctx, "defer", &op{run: func(w *writer) error {
+	return e.do(ctx, "defer", &op{anyway: true, run: func(w *writer) error {
 		l, err := w.findLane(key)
 		if err != nil || l == nil && d <= 0 {
 			return err

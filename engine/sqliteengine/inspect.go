@@ -38,14 +38,15 @@ func (e *Engine) read(ctx context.Context, name string, f func(c *conn) error) e
 	return e.explain(name, f(r.c))
 }
 
-func (r *reader) close() error {
+// close closes the connection, see Engine.release.
+func (r *reader) close(leaveLog bool) error {
 	if r.c == nil {
 		return nil
 	}
 	r.free <- struct{}{}
 	defer func() { <-r.free }()
 	r.closed = true
-	return r.c.close()
+	return closeConn(r.c, leaveLog)
 }
 
 // Lanes implements engine.Inspector.

@@ -16,7 +16,7 @@ func (e *Engine) LanePage(ctx context.Context, q engine.LaneQuery) ([]engine.Lan
 	if q.Max == 0 {
 		q.Max = 100
 	}
-	err := e.do(ctx, "lanes", &op{run: (*writer).settleCounts, probe: (*writer).countsSettled})
+	err := e.do(ctx, "lanes", &op{anyway: true, run: (*writer).settleCounts, probe: (*writer).countsSettled})
 	if err != nil && !sqlite.HasCode(err, sqlite.Full) { // when it is full, who looks wants to know of what
 		return nil, err
 	}

@@ -1,11 +1,19 @@
 // Package sqliteengine keeps toot's subscribers and jobs in one SQLite file,
 // in the process itself: no server, no cgo.
 //
-// Several processes of one machine may open the same file. What a method
-// wrote when it returned survives the loss of power (WAL mode, synchronous
-// FULL). Beside the file lie "-wal" and "-shm" of SQLite's and an empty
-// "-lock" that tells whether anybody else has it open; a network file system
-// is no place for them.
+// Several processes of one machine may open the same file, by whichever path.
+// What a method wrote when it returned survives the loss of power (WAL mode,
+// synchronous FULL). Beside the file lie "-wal" and "-shm" of SQLite's and an
+// empty "-lock" that tells whether anybody else has it open; a network file
+// system is no place for them.
+//
+// A new file has mode 0600. What lies beside a file has its owner, its group and
+// its mode.
+//
+// If one of these files is removed or replaced while an engine has it open,
+// methods that take something in (Push, AddSubscriber and so on) and Ping fail
+// within a second, until it is back; the log has one error. Claim and Settle go
+// on, for what was taken in before, unless another log lies there.
 //
 // Times are by a clock of the file's own that no jump of wall time moves, as
 // package engine has it. A file of an older version is upgraded when it is
@@ -25,6 +33,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -35,8 +44,9 @@ import (
 
 // Options are what Open can be told. The zero value is fine.
 type Options struct {
-	// Retention is how long to remember what is over. Zero fields mean the
-	// defaults of package engine.
+	// Retention is how long the file is to remember what is over. Zero fields
+	// leave what the file has; the others are written into it with the first
+	// Claim, see engine.Retention.
 	Retention engine.Retention
 	// Logger is told what an operator may want to know, such as jobs taken
 	// back from a process that died. Default: nobody.
@@ -53,12 +63,13 @@ type Options struct {
 // Engine is an engine.Engine on one SQLite file, with dead letters and
 // inspection. Its methods may be called concurrently.
 type Engine struct {
-	path   string
-	retain engine.Retention
+	path   string           // absolute, without symbolic links
+	wanted engine.Retention // see retain
 	log    *slog.Logger
 	clock  *clock
 	salt   [saltSize]byte // see identity
 	lock   *flock.Flock
+	laid   laid
 	vfs    *sqlite.VFS // nil: SQLite's own
 
 	queue   queue
@@ -69,6 +80,8 @@ type Engine struct {
 	running sync.WaitGroup // the goroutines of writer and hints
 	closing sync.Once
 	closed  error
+
+	retained atomic.Bool // what is wanted has been written
 }
 
 var (
@@ -78,6 +91,7 @@ var (
 	_ engine.Credentials = (*Engine)(nil)
 	_ engine.Attributes  = (*Engine)(nil)
 	_ engine.Memory      = (*Engine)(nil)
+	_ engine.Retainer    = (*Engine)(nil)
 )
 
 var (
@@ -102,14 +116,16 @@ const (
 // Open opens the file, or creates it; its folder must exist. opts may be nil.
 //
 // If nobody else has the file open, jobs leased by a process that died are due
-// at once: their owner will not come back for them.
+// at once: their owner will not come back for them. It is an error if somebody
+// has it open by another path that is no symbolic link, or if it, or its log,
+// was removed under a process that still runs.
 func Open(path string, opts *Options) (*Engine, error) {
 	if opts == nil {
 		opts = &Options{}
 	}
 	e := &Engine{
 		path:   path,
-		retain: opts.Retention.WithDefaults(),
+		wanted: opts.Retention,
 		log:    opts.Logger,
 		clock:  newClock(opts.Time),
 	}
@@ -139,9 +155,10 @@ func (e *Engine) open(vfs func() (*sqlite.VFS, error)) error {
 		return err
 	}
 	e.path = path
-	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
-		return fmt.Errorf("the folder %s does not exist: create it", filepath.Dir(path))
+	if path, err = resolve(path); err != nil {
+		return err
 	}
+	e.path = path
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return errors.New("it is a folder: name a file")
 	}
@@ -182,30 +199,19 @@ func (e *Engine) open(vfs func() (*sqlite.VFS, error)) error {
 	if orphans > 0 {
 		e.log.Info("took back jobs of a process that died", "file", e.path, "jobs", orphans)
 	}
+	if err := e.laid.note(e.path); err != nil {
+		return err
+	}
+	file := e.laid.files[""]
+	shareLog(e.path, file)
+	if openToAll(file) {
+		e.log.Warn("every user of the machine can read the store, or change it: take that from the mode of the file; what lies beside it follows when it is opened next", "file", e.path, "mode", file.Mode())
+	}
 	// From here on the writer waits for locks itself, see begin.
 	write.busyTimeout(0)
 	// The lock becomes shared only now: who finds it exclusive waits, so that
 	// nobody's fresh lease is taken for an orphan.
 	return e.lock.RLock()
-}
-
-// enter takes the lock file and reports whether nobody else holds it, in
-// which case the lock is exclusive.
-//
-// Turning it into a shared one later is not atomic, and somebody who opens
-// the file in between believes to be alone too. That does no harm: this
-// engine has not leased anything before Open returns, and Open does not
-// return before the other one has finished.
-func (e *Engine) enter() (alone bool, err error) {
-	e.lock = flock.New(e.path + "-lock")
-	alone, err = e.lock.TryLock()
-	if err != nil {
-		return false, fmt.Errorf("the lock file beside it cannot be opened: %w", err)
-	}
-	if alone {
-		return true, nil
-	}
-	return false, e.lock.RLock()
 }
 
 // connect opens a connection. Pages are checkpointed by the writer's commits.
@@ -233,19 +239,28 @@ func (e *Engine) Close() error {
 	e.closing.Do(func() {
 		e.queue.close()
 		e.hints.close()
+		close(e.laid.stop)
 		e.running.Wait()
 		e.closed = errors.Join(e.explain("close", e.writer.leave()), e.release())
+		e.laid.gone.Store(nil) // what is closed says that it is
 	})
 	return e.closed
 }
 
 // release closes whatever open has opened. The last connection to a file
-// that closes checkpoints it.
+// that closes checkpoints it and removes the log, by its name: where another
+// log lies by now, it must not. (Where the database file has gone, SQLite does
+// not do it.)
 func (e *Engine) release() error {
 	var errs []error
-	errs = append(errs, e.subs.close(), e.reads.close())
+	leaveLog := false
+	if e.laid.files != nil {
+		gone := e.laid.compare()
+		leaveLog = gone != nil && gone.shared
+	}
+	errs = append(errs, e.subs.close(leaveLog), e.reads.close(leaveLog))
 	if e.writer != nil {
-		errs = append(errs, e.writer.c.close())
+		errs = append(errs, closeConn(e.writer.c, leaveLog))
 	}
 	if e.lock != nil {
 		errs = append(errs, e.lock.Close())
@@ -254,6 +269,13 @@ func (e *Engine) release() error {
 		return e.explain("close", err)
 	}
 	return nil
+}
+
+func closeConn(c *conn, leaveLog bool) error {
+	if leaveLog {
+		c.LeaveLog()
+	}
+	return c.close()
 }
 
 // explain turns an error into a sentence that names the file and says what

@@ -19,6 +19,8 @@ type op struct {
 	probe func(w *writer) (answered bool, err error)
 	// weight is about how many rows it writes.
 	weight int
+	// anyway is whether it is done even when the files are gone, see intact.go.
+	anyway bool
 
 	state atomic.Int32 // opQueued, …
 	done  chan struct{}
@@ -105,6 +107,9 @@ func (q *queue) take(ops []*op) (_ []*op, more bool) {
 func (e *Engine) do(ctx context.Context, name string, o *op) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if err := e.laid.refuses(o.anyway); err != nil {
+		return e.explain(name, err)
 	}
 	o.done = make(chan struct{})
 	o.weight++

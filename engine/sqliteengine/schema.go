@@ -170,8 +170,8 @@ func prepareFile(c *conn) error {
 	}
 	switch {
 	case app == 0 && version == 0 && tables == 0:
-		sql := fmt.Sprintf("%s; %s; PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
-			schema, strings.Join(upgrades, ";"), applicationID, schemaVersion)
+		sql := fmt.Sprintf("%s; %s; %s; PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
+			schema, strings.Join(upgrades, ";"), retentionTable, applicationID, schemaVersion)
 		return c.exec(sql)
 	case app != applicationID:
 		return errForeign
@@ -182,8 +182,8 @@ func prepareFile(c *conn) error {
 	case version < schemaVersion:
 		// All steps are one transaction: the file is of one version or the
 		// other.
-		sql := fmt.Sprintf("%s; PRAGMA user_version = %d; COMMIT", strings.Join(upgrades[version-1:], ";"), schemaVersion)
+		sql := fmt.Sprintf("%s; %s; PRAGMA user_version = %d; COMMIT", strings.Join(upgrades[version-1:], ";"), retentionTable, schemaVersion)
 		return c.exec(sql)
 	}
-	return nil
+	return c.exec(retentionTable + "; COMMIT")
 }

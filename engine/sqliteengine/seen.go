@@ -32,7 +32,7 @@ type seenState struct {
 // carryChunk is how many jobs a transaction looks at for carrying.
 const carryChunk = 2000
 
-func (w *writer) window() int64 { return max(1, w.e.retain.Dedupe.Microseconds()) }
+func (w *writer) window() int64 { return max(1, w.retention.Dedupe.Microseconds()) }
 
 // untilRotation is how long there is nothing to rotate or carry.
 func (w *writer) untilRotation(now int64) time.Duration {

@@ -28,7 +28,7 @@ func (e *Engine) Settle(ctx context.Context, outcomes []engine.Outcome) ([]engin
 		return nil, err
 	}
 	s := newSettlement(e, outcomes)
-	if err := e.do(ctx, "settle", &op{weight: len(outcomes) + 2*len(s.follow.jobs), run: s.run}); err != nil {
+	if err := e.do(ctx, "settle", &op{weight: len(outcomes) + 2*len(s.follow.jobs), anyway: true, run: s.run}); err != nil {
 		return nil, err
 	}
 	return s.results(), nil

@@ -22,6 +22,9 @@ func (w *writer) readState() error {
 	w.audiences.valid(q.int(9))
 	w.time = clockRow{offset: q.int(10), jumps: q.int(11), at: q.int(12)}
 	w.counts.valid(q.int(13))
+	if w.retention, err = readRetention(w.c); err != nil {
+		return err
+	}
 	w.stateKnown = true
 	return nil
 }

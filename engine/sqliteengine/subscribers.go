@@ -110,14 +110,15 @@ func (s *subscriberCache) get(channel string, now int64) ([]string, error) {
 	return found.urls, nil
 }
 
-func (s *subscriberCache) close() error {
+// close closes the connection, see Engine.release.
+func (s *subscriberCache) close(leaveLog bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
 	if s.c == nil {
 		return nil
 	}
-	return s.c.close()
+	return closeConn(s.c, leaveLog)
 }
 
 // Channels implements engine.Engine.

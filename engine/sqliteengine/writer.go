@@ -31,6 +31,7 @@ type writer struct {
 	aged    int64 // when dead letters were last trimmed by age
 
 	stateKnown bool // whether the following are as the row of state says
+	retention  engine.Retention
 	seen       seenState
 	audiences  audiences
 	time       clockRow
@@ -76,6 +77,8 @@ func (e *Engine) start() {
 	e.queue.wake = make(chan struct{}, 1)
 	e.hints.start(&e.running, e.queue.signal)
 	e.running.Go(e.writer.loop)
+	e.laid.stop = make(chan struct{})
+	e.running.Go(e.compareFiles)
 }
 
 // pollOthers is how often an idle writer with watchers looks for what other
@@ -124,7 +127,7 @@ func (w *writer) idle() {
 		_ = w.refresh()
 		w.hint()
 	}
-	if w.untilDuty() <= 0 {
+	if w.untilDuty() <= 0 && w.e.laid.refuses(true) == nil {
 		// An empty transaction: its beginning and end do what is due.
 		if err := w.transact(nil); err != nil {
 			w.e.log.Warn("housekeeping failed and is tried again", "file", w.e.path, "error", err)
@@ -241,6 +244,9 @@ func (w *writer) transact(ops []*op) error {
 // begin takes the write lock. It polls for it at short intervals: SQLite's
 // own waiting backs off to 100 ms, and a busy neighbour would get all turns.
 func (w *writer) begin() error {
+	if err := w.e.laid.refuses(true); err != nil {
+		return err
+	}
 	deadline := time.Now().Add(busyTimeout)
 	for {
 		_, err := w.c.run("BEGIN IMMEDIATE")

@@ -7,7 +7,8 @@
 --   | 1 only to look, 0 to claim                                             |
 --   | the number of limits, then lane and limit of each                      |
 --   | -1, or the number of lanes that are asked for, then their names        |
---   | the dedupe window, for the old to be forgotten where nothing is pushed |
+--   | the dedupe window where the store has none: the old is forgotten       |
+--   |   though nothing is pushed                                             |
 --
 --   | part of the answer                                                     |
 --   | the time                                                               |

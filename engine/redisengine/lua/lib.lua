@@ -7,7 +7,9 @@
 --   META     hash    clock: the last time stamp given out; offset, noted: see
 --                    below; turn, since: which of the two SEEN hashes is in
 --                    use, and since when; wait1..3: somebody sleeps until
---                    then; told1..3: when a hint was last sent (see finish)
+--                    then; told1..3: when a hint was last sent (see finish);
+--                    dedupe, dead_age, dead_max: how long what is over is
+--                    remembered
 --   EVENTS   hash    event key -> 8 bytes (when it was pushed) .. the event
 --   REFS     hash    event key -> number of jobs, where it is not 1
 --   RECORDS  hash    job key .. lane code -> what is not plain about a job
@@ -56,7 +58,7 @@ local pack, fields = struct.pack, struct.unpack
 local JUMP, NOTE_EVERY = 10e6, 2e6
 local time = call('TIME')
 local now = time[1] * 1e6 + time[2]
-local meta = call('HMGET', META, 'clock', 'turn', 'since', 'wait1', 'wait2', 'wait3', 'told1', 'told2', 'told3', 'offset', 'noted')
+local meta = call('HMGET', META, 'clock', 'turn', 'since', 'wait1', 'wait2', 'wait3', 'told1', 'told2', 'told3', 'offset', 'noted', 'dedupe', 'dead_age', 'dead_max')
 local clock = tonumber(meta[1] or 0)
 if ARGV[1] ~= '' then
   now = now + (meta[10] or 0)
@@ -236,8 +238,10 @@ local function unrefer(list, first, last)
 end
 
 -- rotate sees to it that what was pushed is remembered for one to two windows,
--- and returns the hash in use and the one before.
-local function rotate(window)
+-- and returns the hash in use and the one before. The window is the store's, or
+-- the default that is given.
+local function rotate(default)
+  local window = tonumber(meta[12] or default)
   local turn, since = tonumber(meta[2] or 1), tonumber(meta[3] or 0)
   local over = floor((now - since) / window)
   if over >= 1 then
@@ -254,8 +258,14 @@ local function rotate(window)
   return SEEN[turn], SEEN[3 - turn]
 end
 
--- trim removes dead letters beyond those that are kept.
+-- trim removes dead letters beyond those that are kept. The limits are the
+-- store's, or the defaults that are given; if most is UNLIMITED it stays so.
+local UNLIMITED = 1e300
 local function trim(most, age)
+  age = tonumber(meta[13] or age)
+  if most < UNLIMITED then
+    most = tonumber(meta[14] or most)
+  end
   local old = call('ZRANGE', DEAD, '-inf', '(' .. format('%d', now - age), 'BYSCORE', 'LIMIT', 0, 200)
   local over = call('ZCARD', DEAD) - #old - most
   if over > 0 then

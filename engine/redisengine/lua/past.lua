@@ -2,8 +2,8 @@
 --
 --   | argument                                                               |
 --   | channel and sender of hints                                            |
---   | the dedupe window                                                      |
---   | how many dead letters are kept, and how long                           |
+--   | the dedupe window where the store has none                             |
+--   | how many dead letters are kept, and how long, where it does not say    |
 --   | the jobs, as lua/store.lua reads them; those with a past wait for the  |
 --   |   time of its Retry, or not at all                                     |
 --   | the number of jobs with a past, then for each                          |

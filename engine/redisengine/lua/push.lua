@@ -2,7 +2,7 @@
 --
 --   | argument                                                               |
 --   | channel and sender of hints                                            |
---   | the dedupe window                                                      |
+--   | the dedupe window where the store has none                             |
 --   | the number of channels that are asked about; their keys come behind    |
 --   |   those of the lanes, as lua/audience.lua takes them                   |
 --   | up to how many subscribers are listed                                  |

@@ -2,8 +2,8 @@
 --
 --   | argument                                                               |
 --   | channel and sender of hints                                            |
---   | the dedupe window                                                      |
---   | how many dead letters are kept, and how long                           |
+--   | the dedupe window where the store has none                             |
+--   | how many dead letters are kept, and how long, where it does not say    |
 --   | 1 if there are follow-up jobs, else 0                                  |
 --   | the number of lanes, then kind, name and code of each                  |
 --   | the number of groups, then the lane (from 0) and the size of each      |

@@ -2,8 +2,8 @@
 -- all queues by the caller.
 --
 --   | argument                                                               |
---   | for how long they are kept                                             |
+--   | for how long they are kept where the store does not say                |
 --
 -- The answer is the time, and by how much it is ahead of the server's.
-trim(math.huge, tonumber(ARGV[3]))
+trim(UNLIMITED, tonumber(ARGV[3]))
 return {format('%d', now), format('%d', now - (time[1] * 1e6 + time[2]))}

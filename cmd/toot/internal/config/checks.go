@@ -103,8 +103,22 @@ func OptionalURL(text string) error {
 	return nil
 }
 
-// MustDuration is the value of a setting that Duration has checked.
+// Optional wants what check wants, or nothing.
+func Optional(check func(string) error) func(string) error {
+	return func(text string) error {
+		if text == "" {
+			return nil
+		}
+		return check(text)
+	}
+}
+
+// MustDuration is the value of a setting that Duration has checked; 0 if it may
+// be empty, and is.
 func (vs Values) MustDuration(name string) time.Duration {
+	if vs.Get(name) == "" {
+		return 0
+	}
 	d, err := time.ParseDuration(vs.Get(name))
 	if err != nil {
 		panic(err)
@@ -134,8 +148,12 @@ func (vs Values) OptionalURL(name string) *url.URL {
 	return u
 }
 
-// MustCount is the value of a setting that Count has checked.
+// MustCount is the value of a setting that Count has checked; 0 if it may be
+// empty, and is.
 func (vs Values) MustCount(name string) int {
+	if vs.Get(name) == "" {
+		return 0
+	}
 	n, err := strconv.Atoi(vs.Get(name))
 	if err != nil {
 		panic(err)

@@ -96,6 +96,13 @@ func (c *Conn) Close() error {
 	return err
 }
 
+// LeaveLog has Close leave the log and its index as they are, by whoever they
+// were made. Otherwise the last connection to a file that closes copies the log
+// to the file, and removes both by their names.
+func (c *Conn) LeaveLog() {
+	_ = c.configure(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1) // never fails
+}
+
 // Interrupt makes the statement that runs now end with code Interrupt. Any
 // goroutine may call it, at any time.
 func (c *Conn) Interrupt() {
