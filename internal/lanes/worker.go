@@ -162,7 +162,7 @@ func (p *Pool) endRound(r *round) {
 			l.noteLeftInStore()
 		}
 		v := &r.verdicts[i]
-		if v.Action != Finish {
+		if v.Action != Finish && v.Action != GoOn {
 			r.effects.cancelled = append(r.effects.cancelled, v.Follow)
 			v.Follow = Push{}
 		}
