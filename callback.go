@@ -18,20 +18,21 @@ import (
 // Options.CallbackURL. It answers 200 once the event is durable, one job for
 // each subscription to its channel; Run does the handling.
 //
-// An event on a channel without a subscription is answered with 200 and the
-// header X-Toot-Unsubscribe, upon which the publisher stops sending. An OPTIONS
-// request that asks whether events are wanted (WebHook-Request-Origin) is
-// answered for the channels that are subscribed to.
+// Events are taken in for the subscriptions of all processes that share the
+// store, such as those of another release of the app; the processes that have
+// the subscription handle them. One that must be signed is answered with 503 by
+// a process that does not have the secrets.
+//
+// An event on a channel without a subscription in any process is answered with
+// 200 and the header X-Toot-Unsubscribe, upon which the publisher stops sending.
+// An OPTIONS request that asks whether events are wanted
+// (WebHook-Request-Origin) is answered for the channels that are subscribed to.
 func (a *App) HandlerService() http.Handler {
 	return http.HandlerFunc(a.subscriber.serveCallback)
 }
 
 func (s *subscriber) serveCallback(w http.ResponseWriter, r *http.Request) {
-	if r.Method == http.MethodOptions {
-		s.serveConsent(w, r)
-		return
-	}
-	if r.Method != http.MethodPost {
+	if r.Method != http.MethodPost && r.Method != http.MethodOptions {
 		wire.MethodNotAllowed(w, http.MethodPost)
 		return
 	}
@@ -40,6 +41,11 @@ func (s *subscriber) serveCallback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.calls.leave()
+	_ = s.announce(r.Context()) // its own subscriptions a process knows without that
+	if r.Method == http.MethodOptions {
+		s.serveConsent(w, r)
+		return
+	}
 	if s.backlogged() {
 		busy(w)
 		return
@@ -67,22 +73,28 @@ func (s *subscriber) serveCallback(w http.ResponseWriter, r *http.Request) {
 	}
 	step := &Step{Name: StepReceive, EventID: id, Channel: channel, Header: r.Header}
 	ctx, end := s.begin(r.Context(), step)
-	subscriptions := s.subscriptionsTo(channel)
-	if len(subscriptions) == 0 {
+	lookup := lookup{s: s}
+	takers, err := lookup.takers(ctx, channel)
+	if err != nil {
+		end(StepResult{Outcome: OutcomeFailed, Reason: err.Error()})
+		s.cantTell(r, err)
+		unavailable(w)
+		return
+	}
+	if takers.none() {
 		w.Header()[wire.UnsubscribeHeader] = []string{"True"}
 		w.WriteHeader(http.StatusOK)
 		end(StepResult{Outcome: OutcomeUnwanted})
 		return
 	}
 	signed := signed{header: r.Header, body: body}
-	if err := signed.allows(subscriptions); err != nil {
+	if err := signed.allows(&takers); err != nil {
 		end(StepResult{Outcome: OutcomeFailed, Reason: err.Error()})
-		s.log.Warn("toot: refused an event", "event", id, "channel", channel, "error", err)
-		signing.Unauthorized(w, err)
+		s.refuse(w, id, channel, err)
 		return
 	}
 	item := &arrival{Waiter: coalesce.NewWaiter()}
-	item.add(&engine.Event{ID: id, Channel: channel, Body: body, Meta: wire.EncodeTrace(step.Header)}, subscriptions)
+	item.add(&engine.Event{ID: id, Channel: channel, Body: body, Meta: wire.EncodeTrace(step.Header)}, takers)
 	if err := s.callbacks.Do(ctx, item, &item.Waiter); err != nil {
 		signed.failed()
 		end(StepResult{Outcome: OutcomeFailed, Reason: err.Error()})
@@ -96,16 +108,40 @@ func (s *subscriber) serveCallback(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
+// cantTell logs that nobody knows who is subscribed to an event's channel.
+func (s *subscriber) cantTell(r *http.Request, err error) {
+	if r.Context().Err() == nil {
+		s.log.Error("toot: can't read what the app's processes subscribe to; the publisher of an event will send it again", "error", err)
+	}
+}
+
+// refuse answers that an event may not be taken in.
+func (s *subscriber) refuse(w http.ResponseWriter, id, channel string, err error) {
+	if !errors.Is(err, errUncheckable) {
+		s.log.Warn("toot: refused an event", "event", id, "channel", channel, "error", err)
+		signing.Unauthorized(w, err)
+		return
+	}
+	s.sayUncheckable(channel)
+	wire.Problem(w, http.StatusServiceUnavailable, "Nothing was stored; please send it again: "+err.Error()+".")
+}
+
+func (s *subscriber) sayUncheckable(channel string) {
+	if s.uncheckable.now() {
+		s.log.Warn("toot: events can't be checked here and are left to other processes", "channel", channel, "error", errUncheckable)
+	}
+}
+
 // arrival is what one request brought, on its way into the store.
 type arrival struct {
 	coalesce.Waiter
-	events        []*engine.Event
-	subscriptions [][]*Subscription // to each event's channel
+	events []*engine.Event
+	takers []takers // of each event
 }
 
-func (item *arrival) add(e *engine.Event, subscriptions []*Subscription) {
+func (item *arrival) add(e *engine.Event, t takers) {
 	item.events = append(item.events, e)
-	item.subscriptions = append(item.subscriptions, subscriptions)
+	item.takers = append(item.takers, t)
 }
 
 func (item *arrival) size() int { return len(item.events) }
@@ -117,8 +153,11 @@ func (s *subscriber) flushArrivals(items []*arrival) {
 	var push lanes.Push
 	for _, item := range items {
 		for i, e := range item.events {
-			for _, sub := range item.subscriptions[i] {
+			for _, sub := range item.takers[i].own {
 				push.Add(s.handlers, e, sub.Name)
+			}
+			for _, name := range item.takers[i].others {
+				push.Add(s.handlers, e, name)
 			}
 		}
 	}
@@ -134,25 +173,40 @@ func (s *subscriber) serveBatch(w http.ResponseWriter, r *http.Request, body []b
 	var answer wire.BatchAnswer
 	item := &arrival{Waiter: coalesce.NewWaiter()}
 	signed := signed{header: r.Header, body: body}
+	lookup := lookup{s: s}
 	err := wire.EachElement(body, func(i int, element []byte) {
 		id, channel, err := wire.Identify(element)
 		if err != nil {
 			answer.Results = append(answer.Results, wire.BatchResult{Index: i, Status: http.StatusUnprocessableEntity, Detail: err.Error()})
 			return
 		}
-		subscriptions := s.subscriptionsTo(channel)
-		if len(subscriptions) == 0 {
+		takers, err := lookup.takers(r.Context(), channel)
+		if err != nil {
+			return // it is kept in the lookup
+		}
+		if takers.none() {
 			answer.Results = append(answer.Results, wire.BatchResult{Index: i, Status: http.StatusOK, Unsubscribe: true})
 			return
 		}
-		if err := signed.allows(subscriptions); err != nil {
-			answer.Results = append(answer.Results, wire.BatchResult{Index: i, Status: http.StatusUnauthorized, Detail: err.Error()})
+		if err := signed.allows(&takers); err != nil {
+			status := http.StatusUnauthorized
+			if errors.Is(err, errUncheckable) {
+				s.sayUncheckable(channel)
+				status = http.StatusServiceUnavailable
+			}
+			answer.Results = append(answer.Results, wire.BatchResult{Index: i, Status: status, Detail: err.Error()})
 			return
 		}
-		item.add(&engine.Event{ID: id, Channel: channel, Body: element}, subscriptions)
+		item.add(&engine.Event{ID: id, Channel: channel, Body: element}, takers)
 	})
 	if err != nil {
 		wire.Problem(w, http.StatusBadRequest, "Expected a JSON array of events, but "+err.Error()+".")
+		return
+	}
+	if lookup.err != nil {
+		signed.failed()
+		s.cantTell(r, lookup.err)
+		unavailable(w)
 		return
 	}
 	ends := s.beginAll(r.Context(), StepReceive, item.events)
@@ -182,9 +236,18 @@ func (s *subscriber) serveConsent(w http.ResponseWriter, r *http.Request) {
 		wire.MethodNotAllowed(w, http.MethodPost)
 		return
 	}
-	wanted := len(s.subscriptionsTo(channel)) > 0
+	lookup, wanted := lookup{s: s}, false
 	if channel == "" { // a sender that knows no channels
-		wanted = len(s.subscriptionNames()) > 0
+		wanted, err = lookup.any(r.Context())
+	} else {
+		var t takers
+		t, err = lookup.takers(r.Context(), channel)
+		wanted = !t.none()
+	}
+	if err != nil {
+		s.cantTell(r, err)
+		unavailable(w)
+		return
 	}
 	w.Header().Set("Allow", "POST, OPTIONS")
 	if !wanted {

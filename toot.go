@@ -117,6 +117,7 @@ func (a *App) Run(ctx context.Context) error {
 	stop := a.engine.Watch(a.lanes.Wake)
 	var renewing sync.WaitGroup
 	renewing.Go(func() { a.subscriber.renew(ctx) })
+	renewing.Go(func() { a.subscriber.keepAnnounced(ctx) })
 	<-ctx.Done()
 	stop()
 	renewing.Wait()
