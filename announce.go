@@ -24,10 +24,10 @@ type announcements struct {
 
 // announcement is what came of the last one.
 type announcement struct {
-	made   bool      // the subscriptions that there are now have been announced
-	err    error     // of the last try to announce or renew them
-	again  time.Time // when to renew them, or to try again
-	known  time.Time // when all processes know of them
+	made  bool      // the subscriptions that there are now have been announced
+	err   error     // of the last try to announce or renew them
+	again time.Time // when to renew them, or to try again
+	known time.Time // when all processes know of them
 }
 
 func (a *announcements) init() {
