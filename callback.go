@@ -20,20 +20,21 @@ import (
 // Options.CallbackURL. It answers 200 once the event is durable, one job for
 // each subscription to its channel; Run does the handling.
 //
-// An event on a channel without a subscription is answered with 200 and the
-// header X-Toot-Unsubscribe, upon which the publisher stops sending. An OPTIONS
-// request that asks whether events are wanted (WebHook-Request-Origin) is
-// answered for the channels that are subscribed to.
+// Events are taken in for the subscriptions of all processes that share the
+// store, such as those of another release of the app; the processes that have
+// the subscription handle them. One that must be signed is answered with 503 by
+// a process that does not have the secrets.
+//
+// An event on a channel without a subscription in any process is answered with
+// 200 and the header X-Toot-Unsubscribe, upon which the publisher stops sending.
+// An OPTIONS request that asks whether events are wanted
+// (WebHook-Request-Origin) is answered for the channels that are subscribed to.
 func (a *App) HandlerService() http.Handler {
 	return http.HandlerFunc(a.subscriber.serveCallback)
 }
 
 func (s *subscriber) serveCallback(w http.ResponseWriter, r *http.Request) {
-	if r.Method == http.MethodOptions {
-		s.serveConsent(w, r)
-		return
-	}
-	if r.Method != http.MethodPost {
+	if r.Method != http.MethodPost && r.Method != http.MethodOptions {
 		wire.MethodNotAllowed(w, http.MethodPost)
 		return
 	}
@@ -42,6 +43,11 @@ func (s *subscriber) serveCallback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.calls.leave()
+	_ = s.announce(r.Context()) // its own subscriptions a process knows without that
+	if r.Method == http.MethodOptions {
+		s.serveConsent(w, r)
+		return
+	}
 	if s.backlogged() {
 		busy(w)
 		return
@@ -65,15 +71,21 @@ func (s *subscriber) serveCallback(w http.ResponseWriter, r *http.Request) {
 		s.refuseEvent(w, channel, err)
 		return
 	}
-	subscriptions := s.subscriptionsTo(channel)
+	lookup := lookup{s: s}
+	takers, err := lookup.takers(r.Context(), channel)
+	if err != nil {
+		s.cantTell(r, err)
+		unavailable(w)
+		return
+	}
 	signed := signed{header: r.Header, body: body}
-	refusal := signed.allows(subscriptions)
+	refusal := signed.allows(&takers)
 	if id == "" {
 		id = signed.newID("")
 	}
 	step := &Step{Name: StepReceive, EventID: id, Channel: channel, Header: r.Header}
 	ctx, end := s.begin(r.Context(), step)
-	if len(subscriptions) == 0 {
+	if takers.none() {
 		w.Header()[wire.UnsubscribeHeader] = []string{"True"}
 		w.WriteHeader(http.StatusOK)
 		end(StepResult{Outcome: OutcomeUnwanted})
@@ -81,12 +93,11 @@ func (s *subscriber) serveCallback(w http.ResponseWriter, r *http.Request) {
 	}
 	if refusal != nil {
 		end(StepResult{Outcome: OutcomeFailed, Reason: refusal.Error()})
-		s.log.Warn("toot: refused an event", "event", wire.Shorten(id), "channel", channel, "error", refusal)
-		signing.Unauthorized(w, refusal)
+		s.refuse(w, id, channel, refusal)
 		return
 	}
 	item := &arrival{Waiter: coalesce.NewWaiter()}
-	item.add(&engine.Event{ID: id, Channel: channel, Body: body, Meta: wire.EncodeTrace(step.Header)}, subscriptions)
+	item.add(&engine.Event{ID: id, Channel: channel, Body: body, Meta: wire.EncodeTrace(step.Header)}, takers)
 	if err := s.trouble.explain(s.callbacks.Do(ctx, item, &item.Waiter)); err != nil {
 		signed.failed()
 		end(StepResult{Outcome: OutcomeFailed, Reason: err.Error()})
@@ -122,16 +133,40 @@ func (s *subscriber) refuseEvent(w http.ResponseWriter, channel string, why erro
 	wire.Problem(w, http.StatusUnprocessableEntity, "Expected an event: "+want+why.Error()+".")
 }
 
+// cantTell logs that nobody knows who is subscribed to an event's channel.
+func (s *subscriber) cantTell(r *http.Request, err error) {
+	if r.Context().Err() == nil {
+		s.log.Error("toot: can't read what the app's processes subscribe to; the publisher of an event will send it again", "error", err)
+	}
+}
+
+// refuse answers that an event may not be taken in.
+func (s *subscriber) refuse(w http.ResponseWriter, id, channel string, err error) {
+	if !errors.Is(err, errUncheckable) {
+		s.log.Warn("toot: refused an event", "event", wire.Shorten(id), "channel", channel, "error", err)
+		signing.Unauthorized(w, err)
+		return
+	}
+	s.sayUncheckable(channel)
+	wire.Problem(w, http.StatusServiceUnavailable, "Nothing was stored; please send it again: "+err.Error()+".")
+}
+
+func (s *subscriber) sayUncheckable(channel string) {
+	if s.uncheckable.now() {
+		s.log.Warn("toot: events can't be checked here and are left to other processes", "channel", channel, "error", errUncheckable)
+	}
+}
+
 // arrival is what one request brought, on its way into the store.
 type arrival struct {
 	coalesce.Waiter
-	events        []*engine.Event
-	subscriptions [][]*Subscription // to each event's channel
+	events []*engine.Event
+	takers []takers // of each event
 }
 
-func (item *arrival) add(e *engine.Event, subscriptions []*Subscription) {
+func (item *arrival) add(e *engine.Event, t takers) {
 	item.events = append(item.events, e)
-	item.subscriptions = append(item.subscriptions, subscriptions)
+	item.takers = append(item.takers, t)
 }
 
 func (item *arrival) size() int { return len(item.events) }
@@ -157,8 +192,11 @@ func (s *subscriber) storeArrivals(ctx context.Context, items []*arrival) error 
 	var push lanes.Push
 	for _, item := range items {
 		for i, e := range item.events {
-			for _, sub := range item.subscriptions[i] {
+			for _, sub := range item.takers[i].own {
 				push.Add(s.handlers, e, sub.Name)
+			}
+			for _, name := range item.takers[i].others {
+				push.Add(s.handlers, e, name)
 			}
 		}
 	}
@@ -181,7 +219,13 @@ func (s *subscriber) serveBatch(w http.ResponseWriter, r *http.Request, body []b
 		return
 	}
 	signed := &signed{header: r.Header, body: body}
-	item, answer := s.sortBatch(elements, signed)
+	item, answer, err := s.sortBatch(r.Context(), elements, signed)
+	if err != nil {
+		signed.failed()
+		s.cantTell(r, err)
+		unavailable(w)
+		return
+	}
 	ends := s.beginAll(r.Context(), StepReceive, item.events)
 	if len(item.events) > 0 {
 		err = s.trouble.explain(s.callbacks.Do(r.Context(), item, &item.Waiter))
@@ -204,8 +248,8 @@ func (s *subscriber) serveBatch(w http.ResponseWriter, r *http.Request, body []b
 }
 
 // sortBatch returns which events of a batch are to be stored, and what is to be
-// answered about the others.
-func (s *subscriber) sortBatch(elements [][]byte, signed *signed) (item *arrival, answer wire.BatchAnswer) {
+// answered about the others. An error means that it is not known who takes them.
+func (s *subscriber) sortBatch(ctx context.Context, elements [][]byte, signed *signed) (item *arrival, answer wire.BatchAnswer, err error) {
 	item = &arrival{Waiter: coalesce.NewWaiter()}
 	note := func(result wire.BatchResult) {
 		if answer.Results == nil {
@@ -214,34 +258,41 @@ func (s *subscriber) sortBatch(elements [][]byte, signed *signed) (item *arrival
 		answer.Results = append(answer.Results, result)
 	}
 	refused, reason := 0, error(nil) // how many, and the first one's reason
+	lookup := lookup{s: s}
 	for i, element := range elements {
 		status := http.StatusUnprocessableEntity
 		id, channel, err := identify(element)
-		var subscriptions []*Subscription
+		var takers takers
 		if err == nil {
-			subscriptions = s.subscriptionsTo(channel)
-			status, err = http.StatusUnauthorized, signed.allows(subscriptions)
+			if takers, err = lookup.takers(ctx, channel); err != nil {
+				return nil, answer, err
+			}
+			status, err = http.StatusUnauthorized, signed.allows(&takers)
 		}
 		switch {
+		case errors.Is(err, errUncheckable):
+			s.sayUncheckable(channel)
+			note(wire.BatchResult{Index: i, Status: http.StatusServiceUnavailable, Detail: err.Error()})
+			continue
 		case err != nil:
 			note(wire.BatchResult{Index: i, Status: status, Detail: err.Error()})
 			if refused++; refused == 1 {
 				reason = err
 			}
 			continue
-		case len(subscriptions) == 0:
+		case takers.none():
 			note(wire.BatchResult{Index: i, Status: http.StatusOK, Unsubscribe: true})
 			continue
 		case id == "":
 			id = signed.newID("#" + strconv.Itoa(i))
 		}
 		// A copy, so that an event that waits keeps no more than itself.
-		item.add(&engine.Event{ID: id, Channel: channel, Body: bytes.Clone(element)}, subscriptions)
+		item.add(&engine.Event{ID: id, Channel: channel, Body: bytes.Clone(element)}, takers)
 	}
 	if refused > 0 {
 		s.log.Warn("toot: refused events of a batch", "refused", refused, "events", len(elements), "error", reason)
 	}
-	return item, answer
+	return item, answer, nil
 }
 
 // serveConsent answers whether events on a channel are wanted here.
@@ -252,9 +303,18 @@ func (s *subscriber) serveConsent(w http.ResponseWriter, r *http.Request) {
 		wire.MethodNotAllowed(w, http.MethodPost)
 		return
 	}
-	wanted := len(s.subscriptionsTo(channel)) > 0
+	lookup, wanted := lookup{s: s}, false
 	if channel == "" { // a sender that knows no channels
-		wanted = len(s.subscriptionNames()) > 0
+		wanted, err = lookup.any(r.Context())
+	} else {
+		var t takers
+		t, err = lookup.takers(r.Context(), channel)
+		wanted = !t.none()
+	}
+	if err != nil {
+		s.cantTell(r, err)
+		unavailable(w)
+		return
 	}
 	w.Header().Set("Allow", "POST, OPTIONS")
 	if !wanted {

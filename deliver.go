@@ -163,6 +163,6 @@ func (p *publisher) unsubscribe(ctx context.Context, channel, callbackURL string
 		*v = lanes.Verdict{Action: lanes.GiveBack, After: storeRetry}
 		p.log.Warn("toot: can't remove a subscriber; will try again", "channel", channel, "callback_url", wire.RedactURL(callbackURL), "error", err)
 	case removed: // unless another delivery was told before
-		p.log.Info("toot: subscriber removed at its own request", "channel", channel, "callback_url", wire.RedactURL(callbackURL), "status", v.Status)
+		p.log.Warn("toot: subscriber removed at its own request", "channel", channel, "callback_url", wire.RedactURL(callbackURL), "status", v.Status)
 	}
 }

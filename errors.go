@@ -28,6 +28,12 @@ var (
 	// ErrUnknownSource is returned for a subscription to a source that
 	// [App.AddSource] has not defined.
 	ErrUnknownSource = errors.New("toot: unknown source")
+	// ErrUnknownSubscription is returned for events that are to be moved to a
+	// subscription that no process of the app has.
+	ErrUnknownSubscription = errors.New("toot: no process has a subscription of that name")
+	// ErrHandled is returned for events that wait for a subscription that a
+	// process has: it handles them.
+	ErrHandled = errors.New("toot: a process has that subscription and runs, or ran until half an hour ago at most")
 	// ErrRunning is returned by [App.Run] while another Run is under way.
 	ErrRunning = errors.New("toot: Run is already under way")
 	// ErrUnsupported is returned where the engine can't do what was asked,

@@ -2,6 +2,8 @@ package toot
 
 import (
 	"context"
+	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/watermarkchurch/toot-go/internal/lanes"
@@ -17,30 +19,71 @@ const (
 )
 
 // fanOut turns an event into one delivery for each subscriber of its channel.
-// The last step's deliveries appear together with the end of the job; those
-// of earlier steps are recognised should the job be run again.
+// To many they are made in steps, by the order of their URLs. The deliveries of
+// a step and how far the job has come are stored together, those of the last
+// one with the end of the job; so however long it is interrupted, it goes on
+// where it was.
 func (p *publisher) fanOut(ctx context.Context, _ *lanes.Lane, jobs []*lanes.Job, verdicts []lanes.Verdict) {
 	ctx, cancel := context.WithTimeout(ctx, engineTimeout)
 	defer cancel()
 	for i, j := range jobs {
-		event := j.Event
-		urls, err := p.registry.Subscribers(ctx, event.Channel)
-		for err == nil && len(urls) > fanOutStep {
-			var push lanes.Push
-			for _, url := range urls[:fanOutStep] {
-				push.Add(p.deliveries, event, url)
-			}
-			_, err = push.Store(ctx, p.engine, nil, 0)
-			urls = urls[fanOutStep:]
-		}
-		if err != nil {
-			p.log.Warn("toot: fan-out interrupted, will go on", "event", event.ID, "channel", event.Channel, "error", err)
-			verdicts[i] = lanes.Verdict{Action: lanes.GiveBack, After: storeRetry}
-			continue
-		}
-		verdicts[i] = lanes.Verdict{Action: lanes.Finish}
-		for _, url := range urls {
-			verdicts[i].Follow.Add(p.deliveries, nil, url)
-		}
+		verdicts[i] = p.fanOutSome(ctx, j)
 	}
+}
+
+// fanOutSome makes the deliveries of the next step.
+func (p *publisher) fanOutSome(ctx context.Context, j *lanes.Job) (v lanes.Verdict) {
+	urls, ok := j.Data.([]string) // of the step before this one
+	if !ok {
+		all, err := p.registry.Subscribers(ctx, j.Event.Channel)
+		if err != nil {
+			p.log.Warn("toot: fan-out interrupted, will go on", "event", j.Event.ID, "channel", j.Event.Channel, "error", err)
+			return lanes.Verdict{Action: lanes.GiveBack, After: storeRetry}
+		}
+		urls = behind(decodeFanOut(j.History), all)
+	}
+	step := urls[:min(len(urls), fanOutStep)]
+	for _, url := range step {
+		v.Follow.Add(p.deliveries, nil, url)
+	}
+	v.Action = lanes.Finish
+	if rest := urls[len(step):]; len(rest) > 0 {
+		v.Action, v.History, j.Data = lanes.GoOn, fanOutHistory{After: []byte(step[len(step)-1])}.encode(), rest
+	}
+	return v
+}
+
+// fanOutHistory is what is kept of a fan-out that has come a part of its way, in
+// engine.Claimed.History.
+type fanOutHistory struct {
+	// After is the last callback URL, in ascending order, for which there is a
+	// delivery. Another program may have written one that is no text.
+	After []byte `json:"after"`
+}
+
+func (h fanOutHistory) encode() []byte {
+	encoded, err := json.Marshal(h)
+	if err != nil { // bytes always marshal
+		panic(err)
+	}
+	return encoded
+}
+
+func decodeFanOut(b []byte) fanOutHistory {
+	var h fanOutHistory
+	if len(b) > 0 {
+		_ = json.Unmarshal(b, &h) // from the beginning, if it can't be read
+	}
+	return h
+}
+
+// behind returns, in ascending order, the callback URLs that have no delivery
+// yet.
+func behind(h fanOutHistory, urls []string) []string {
+	urls = slices.Sorted(slices.Values(urls))
+	first, found := slices.BinarySearch(urls, string(h.After))
+	if found {
+		first++
+	}
+	return urls[first:]
 }

@@ -75,6 +75,12 @@ type Options struct {
 	// RegisterSubscriptions has registered in the same process.
 	RegisterOnRun bool
 
+	// RetireSubscriptionsAfter is for how long the app's processes take events
+	// in for a subscription that none of them has any more, counted from when
+	// the last one that had it was there; see docs/rolling-deploys.md. Give it
+	// to all processes alike. Default 24 hours.
+	RetireSubscriptionsAfter time.Duration
+
 	// RequestTimeout bounds each outgoing request, from dialling to the end
 	// of the answer. The lease on a delivery is derived from it, so it is
 	// also what a delivery may be late by when a process dies. Default 15 s.
@@ -177,6 +183,7 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
+	setDefault(&o.RetireSubscriptionsAfter, 24*time.Hour)
 	setDefault(&o.RequestTimeout, 15*time.Second)
 	setDefault(&o.MaxEventBytes, 1<<20)
 	setDefault(&o.KeepTries, 10)

@@ -19,7 +19,10 @@ import (
 
 // RegisterSubscriptions tells every publisher of this app's subscriptions to
 // send their events to Options.CallbackURL. It is safe to repeat, and meant to
-// be run at each deploy, once what serves the callback URL is up.
+// be run at each deploy, once what serves the callback URL is up. Events that
+// are published from then on are taken in for all of this app's subscriptions,
+// whichever of the processes that share the store they reach; if others take in
+// a channel's events already, it waits some seconds for that.
 //
 // It tries every channel, and returns the errors of those that failed, joined.
 // For one that was answered with other than 2xx, errors.As finds a
@@ -52,6 +55,13 @@ func (s *subscriber) registerAll(ctx context.Context) error {
 	pairs = slices.CompactFunc(pairs, func(a, b pair) bool { return a.source == b.source && a.channel == b.channel })
 	if len(pairs) > 0 && s.opts.CallbackURL == "" {
 		return errors.New("toot: RegisterSubscriptions needs Options.CallbackURL, the full URL of this app's HandlerService")
+	}
+	// The first event may reach a process of an older release.
+	if err := s.announce(ctx); err != nil {
+		return err
+	}
+	if err := s.awaitKnown(ctx); err != nil {
+		return err
 	}
 	var failed []error
 	var shortest time.Duration

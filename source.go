@@ -114,22 +114,34 @@ func (a *App) Subscribe(source, channel string, handler Handler) error {
 func (a *App) AddSubscription(s Subscription) error { return a.subscriber.add(s) }
 
 func (s *subscriber) add(sub Subscription) error {
+	name, err := s.enter(sub)
+	if err != nil {
+		return err
+	}
+	s.announcements.changed()
+	s.handlers.SetTerms(name, s.handlerTerms(name)) // should events have been taken in for others
+	s.handlers.Wake()
+	return nil
+}
+
+// enter adds a subscription to those of this process, and returns its name.
+func (s *subscriber) enter(sub Subscription) (name string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.calls.isClosed() {
-		return ErrClosed
+		return "", ErrClosed
 	}
 	src, ok := s.sources[sub.Source]
 	if !ok {
-		return fmt.Errorf("%w %q: define it with AddSource before subscribing to %q", ErrUnknownSource, sub.Source, sub.Channel)
+		return "", fmt.Errorf("%w %q: define it with AddSource before subscribing to %q", ErrUnknownSource, sub.Source, sub.Channel)
 	}
 	if sub.Handler == nil {
-		return fmt.Errorf("toot: subscription to %q of source %q has no handler", sub.Channel, sub.Source)
+		return "", fmt.Errorf("toot: subscription to %q of source %q has no handler", sub.Channel, sub.Source)
 	}
 	sub.channel = src.ChannelPrefix + sub.Channel
 	sub.verifier, sub.trouble = src.verifier, &trouble{}
 	if err := checkChannel(sub.channel); err != nil {
-		return fmt.Errorf("toot: subscription to source %q: %w", sub.Source, err)
+		return "", fmt.Errorf("toot: subscription to source %q: %w", sub.Source, err)
 	}
 	if sub.Name == "" {
 		sub.Name = sub.channel
@@ -138,7 +150,7 @@ func (s *subscriber) add(sub Subscription) error {
 		}
 	}
 	if s.byName[sub.Name] != nil {
-		return fmt.Errorf("toot: two subscriptions are named %q; give each its own Name", sub.Name)
+		return "", fmt.Errorf("toot: two subscriptions are named %q; give each its own Name", sub.Name)
 	}
 	setDefault(&sub.Concurrency, 16)
 	if sub.Timeout == 0 {
@@ -149,8 +161,7 @@ func (s *subscriber) add(sub Subscription) error {
 	// changed in place.
 	s.handling[sub.channel] = append(slices.Clone(s.handling[sub.channel]), &sub)
 	s.byName[sub.Name] = &sub
-	s.handlers.Wake()
-	return nil
+	return sub.Name, nil
 }
 
 // subscriptionsTo returns the subscriptions to a channel's full name.

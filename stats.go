@@ -29,8 +29,9 @@ type Lane struct {
 	// Limit is how many requests this process may have in flight to the
 	// endpoint just now. 0 for lanes other than callback URLs.
 	Limit int
-	// Unhandled says that this app has no subscription of that name, so that
-	// what waits there waits for another process or another version of it.
+	// Unhandled says that no process has a subscription of that name, as far as
+	// is known: neither this one nor one that has renewed it of late. What waits
+	// there waits for one to come, see [App.MoveUnhandled].
 	Unhandled bool
 }
 
@@ -53,6 +54,10 @@ func (a *App) Stats(ctx context.Context) (Stats, error) {
 	if err != nil {
 		return Stats{}, fmt.Errorf("toot: stats: %w", err)
 	}
+	roll, err := a.subscriber.roster.Look(ctx)
+	if err != nil {
+		return Stats{}, fmt.Errorf("toot: stats: %w", err)
+	}
 	s := Stats{Lanes: make([]Lane, len(lanes))}
 	for i, l := range lanes {
 		lane := Lane{
@@ -63,7 +68,7 @@ func (a *App) Stats(ctx context.Context) (Stats, error) {
 		case engine.Deliver:
 			lane.Circuit, lane.Limit = a.publisher.deliveries.Circuit(l.Lane.Name)
 		case engine.Handle:
-			lane.Unhandled = a.subscriber.subscription(l.Lane.Name) == nil
+			lane.Unhandled = !a.subscriber.isHandled(roll, l.Lane.Name)
 		}
 		s.Lanes[i] = lane
 		s.Waiting += l.Waiting

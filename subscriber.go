@@ -2,11 +2,13 @@ package toot
 
 import (
 	"sync"
+	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
 	"github.com/watermarkchurch/toot-go/internal/coalesce"
 	"github.com/watermarkchurch/toot-go/internal/lanes"
 	"github.com/watermarkchurch/toot-go/internal/outbound"
+	"github.com/watermarkchurch/toot-go/internal/registry"
 )
 
 // subscriber is the half of an App that registers with its sources, takes
@@ -16,8 +18,12 @@ type subscriber struct {
 	client    *outbound.Client // for sources without one of their own
 	callbacks *coalesce.Batcher[*arrival]
 	handlers  *lanes.Pool
+	roster    *registry.Roster
 	renewals  renewals
 	backlog   backlog
+
+	announcements announcements
+	uncheckable   rarely // what is logged of events that can't be checked here
 
 	mu       sync.RWMutex // guards what follows
 	sources  map[string]Source
@@ -35,6 +41,8 @@ func newSubscriber(c *core, group *lanes.Group) (*subscriber, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.roster = registry.NewRoster(c.engine, rosterTimeout)
+	s.announcements.init()
 	s.renewals.noted = make(chan struct{}, 1)
 	s.callbacks = coalesce.New(lanes.FlushJobs, (*arrival).size, s.flushArrivals)
 	s.callbacks.Limit(storeLimits((*arrival).bytes))
@@ -45,13 +53,18 @@ func newSubscriber(c *core, group *lanes.Group) (*subscriber, error) {
 	return s, nil
 }
 
-// handlerTerms are those of a subscription.
+// rosterTimeout bounds how long a request may wait for what other processes
+// subscribe to.
+const rosterTimeout = 5 * time.Second
+
+// handlerTerms are those of a subscription. One that only other processes have
+// is not worked on here: what is taken in for it is left to them, in the store.
 func (s *subscriber) handlerTerms(name string) lanes.Terms {
-	t := lanes.Terms{AtOnce: 1, Shown: name}
-	if sub := s.subscription(name); sub != nil {
-		t.AtOnce, t.Limit, t.Peer = sub.Concurrency, max(sub.Timeout, 0), sub.trouble
+	sub := s.subscription(name)
+	if sub == nil {
+		return lanes.Terms{AtOnce: 1, Shown: name, Paused: true}
 	}
-	return t
+	return lanes.Terms{AtOnce: sub.Concurrency, Limit: max(sub.Timeout, 0), Peer: sub.trouble, Shown: name}
 }
 
 func (s *subscriber) close() {

@@ -135,6 +135,7 @@ func (a *App) Run(ctx context.Context) error {
 	stop := a.engine.Watch(a.lanes.Wake)
 	var beside sync.WaitGroup
 	beside.Go(func() { a.subscriber.renew(ctx) })
+	beside.Go(func() { a.subscriber.keepAnnounced(ctx) })
 	beside.Go(func() { a.publisher.warnOfExcluded(ctx) })
 	<-ctx.Done()
 	stop()

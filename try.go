@@ -80,6 +80,8 @@ func (c *core) logTry(kind engine.Kind, l *lanes.Lane, j *lanes.Job, v *lanes.Ve
 		msg = succeeded[kind]
 	case engine.Bury:
 		level, msg = slog.LevelError, "toot: gave up on a job; it is in the dead letters"
+	case engine.Extend:
+		msg = "toot: fanned out to some; the others follow"
 	case engine.Release:
 		msg = "toot: try was cut short; it will be made again"
 	}

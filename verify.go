@@ -1,8 +1,11 @@
 package toot
 
 import (
+	"errors"
 	"net/http"
 	"slices"
+	"sync/atomic"
+	"time"
 
 	"github.com/watermarkchurch/toot-go/internal/wire"
 	"github.com/watermarkchurch/toot-go/signing"
@@ -23,19 +26,22 @@ type checked struct {
 	err     error
 }
 
-// allows says why an event of the request may not go to subscriptions, if so.
-func (s *signed) allows(subscriptions []*Subscription) error {
-	for _, sub := range subscriptions {
-		if sub.verifier == nil {
-			continue
+// errUncheckable is why an event is not taken in that another process can check.
+var errUncheckable = errors.New("events on this channel must be signed, and this process does not have the secrets to check that; other processes of the app have them")
+
+// allows says why an event of the request may not be taken in for its takers,
+// if so.
+func (s *signed) allows(t *takers) error {
+	if t.unverifiable {
+		return errUncheckable
+	}
+	for _, sub := range t.own {
+		if err := s.check(sub.verifier); err != nil {
+			return err
 		}
-		// A request is checked once, or it would meet itself.
-		i := slices.IndexFunc(s.checked, func(c checked) bool { return c.by == sub.verifier })
-		if i < 0 {
-			receipt, err := sub.verifier.Check(s.header, s.body)
-			i, s.checked = len(s.checked), append(s.checked, checked{sub.verifier, receipt, err})
-		}
-		if err := s.checked[i].err; err != nil {
+	}
+	for _, verifier := range t.verifiers {
+		if err := s.check(verifier); err != nil {
 			return err
 		}
 	}
@@ -52,6 +58,20 @@ func (s *signed) newID(suffix string) string {
 	return wire.NewEventID()
 }
 
+// check holds the request against the secrets of a source, which may have none.
+// It does so once for each, or the request would meet itself.
+func (s *signed) check(by *signing.Verifier) error {
+	if by == nil {
+		return nil
+	}
+	i := slices.IndexFunc(s.checked, func(c checked) bool { return c.by == by })
+	if i < 0 {
+		receipt, err := by.Check(s.header, s.body)
+		i, s.checked = len(s.checked), append(s.checked, checked{by, receipt, err})
+	}
+	return s.checked[i].err
+}
+
 // failed lets the request come again.
 func (s *signed) failed() {
 	for _, c := range s.checked {
@@ -59,4 +79,12 @@ func (s *signed) failed() {
 			c.by.Forget(c.receipt)
 		}
 	}
+}
+
+// rarely says yes once a minute at the most.
+type rarely struct{ next atomic.Int64 }
+
+func (r *rarely) now() bool {
+	now, next := time.Now(), r.next.Load()
+	return now.UnixNano() >= next && r.next.CompareAndSwap(next, now.Add(time.Minute).UnixNano())
 }

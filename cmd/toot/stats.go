@@ -22,7 +22,8 @@ func (c *command) stats() *cobra.Command {
 		Long: `Shows what waits in a store. Each callback URL and each subscription has a lane
 of its own: how many jobs wait there, how many are being worked on, how many of
 those that wait have failed before, how many are dead, how old the oldest is,
-and how much longer the lane rests because its endpoint keeps failing.`,
+and how much longer the lane rests because its endpoint keeps failing. A
+subscription that no process has is marked as unhandled: see toot unhandled.`,
 		Example: "  toot stats --store sqlite:shop.db\n  toot stats --watch\n  toot stats --json | jq .waiting",
 		Args:    cobra.NoArgs,
 		RunE: c.withStore(&s, func([]string) error {
@@ -103,8 +104,12 @@ func (c *command) showStats(ctx context.Context, s *openStore, asJSON bool, last
 	for _, l := range stats.Lanes {
 		key := laneKey{l.Kind, l.Name}
 		before[key] += l.Waiting + l.InFlight
+		lane := ui.Cell{Text: ui.Clean(l.Name)}
+		if l.Unhandled {
+			lane = ui.Cell{Text: lane.Text + " (unhandled)", Color: ui.Yellow}
+		}
 		row := []any{
-			ui.Cell{Text: l.Kind.String(), Color: kindColor(l.Kind)}, ui.Clean(l.Name), number(l.Waiting, ui.Plain), number(l.InFlight, ui.Plain),
+			ui.Cell{Text: l.Kind.String(), Color: kindColor(l.Kind)}, lane, number(l.Waiting, ui.Plain), number(l.InFlight, ui.Plain),
 			number(l.Retrying, ui.Yellow), number(l.Dead, ui.Red), span(l.Oldest), span(l.Deferred),
 		}
 		if last != nil {
@@ -181,12 +186,17 @@ type laneJSON struct {
 	Dead            int     `json:"dead"`
 	OldestSeconds   float64 `json:"oldest_seconds"`
 	DeferredSeconds float64 `json:"deferred_seconds"`
+	Unhandled       bool    `json:"unhandled,omitempty"`
+}
+
+func asLaneJSON(l toot.Lane) laneJSON {
+	return laneJSON{l.Kind.String(), l.Name, l.Waiting, l.InFlight, l.Retrying, l.Dead, seconds(l.Oldest), seconds(l.Deferred), l.Unhandled}
 }
 
 func asStatsJSON(s toot.Stats, at time.Time) statsJSON {
 	out := statsJSON{at.UTC().Truncate(time.Millisecond), s.Waiting, s.InFlight, s.Retrying, s.Dead, seconds(s.Oldest), make([]laneJSON, len(s.Lanes))}
 	for i, l := range s.Lanes {
-		out.Lanes[i] = laneJSON{l.Kind.String(), l.Name, l.Waiting, l.InFlight, l.Retrying, l.Dead, seconds(l.Oldest), seconds(l.Deferred)}
+		out.Lanes[i] = asLaneJSON(l)
 	}
 	return out
 }

@@ -321,6 +321,12 @@ func (p *Pool) receive(t target, c engine.Claimed, began time.Time) {
 func (p *Pool) enqueueLocked(j *Job, e *effects) {
 	p.room.took(len(j.Event.Body))
 	p.jobs.push(j)
+	p.queueLocked(j, e)
+}
+
+// queueLocked puts a job that is held into its lane's queue, unless the lane is
+// not to be worked on.
+func (p *Pool) queueLocked(j *Job, e *effects) {
 	if p.state != running || j.lane.terms.Paused || j.lane.rests(time.Now()) {
 		j.lane.noteLeftInStore()
 		p.settleLocked(j, engine.Outcome{Result: engine.Release}, Push{}, e)

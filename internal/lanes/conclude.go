@@ -20,6 +20,8 @@ func (p *Pool) concludeLocked(r *round, now time.Time) (failed bool) {
 			r.outcomes[i] = engine.Outcome{Result: engine.Done}
 		case GiveBack:
 			r.outcomes[i] = engine.Outcome{Result: engine.Release, After: v.After}
+		case GoOn:
+			r.outcomes[i] = engine.Outcome{Result: engine.Extend, After: p.Lease, History: v.History}
 		default:
 			failed = true
 		}
@@ -55,7 +57,7 @@ func (p *Pool) failuresLocked(r *round, now time.Time) []Failure {
 // askPolicy has the outcomes of failed tries decided.
 func (p *Pool) askPolicy(r *round) {
 	for i := range r.failures {
-		if a := r.verdicts[i].Action; a != Finish && a != GiveBack {
+		if r.verdicts[i].Action.failed() {
 			r.outcomes[i] = p.Retry(r.failures[i])
 		}
 	}

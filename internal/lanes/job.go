@@ -13,6 +13,7 @@ import (
 //	   │            ├───────► leaseLost            another worker has taken it over
 //	   │            └───────► settlesAfterExtending ──► settling, or gone if the lease was lost
 //	   └──────────► settling ──► gone              its outcome is stored
+//	                   └───────► working           the same, of a part of it
 //
 // A job that is leaseLost is gone as soon as its try has ended.
 type jobState uint8

@@ -14,6 +14,9 @@ type settlement struct {
 	job     *Job
 	outcome engine.Outcome
 	follow  Push
+
+	extended engine.Ticket // of a job that goes on, once the outcome is stored
+	began    time.Time     // when the call that stored it did
 }
 
 func (s *settlement) size() int { return 1 + len(s.follow.jobs) }
@@ -69,6 +72,9 @@ func (g *Group) flushSettlements(items []*settlement) {
 		if err == nil && settled[i].OK {
 			s.follow.stored(settled[i].Follow, s.job.Event, began)
 			s.follow = Push{}
+			if s.outcome.Result == engine.Extend {
+				s.extended, s.began = settled[i].Ticket, began
+			}
 		}
 	}
 	var e effects
@@ -100,6 +106,9 @@ func (g *Group) buryInstead(s *settlement, err error) {
 // holds.
 func (p *Pool) settledLocked(s *settlement, final bool, e *effects) {
 	switch {
+	case s.extended != "":
+		p.goOnLocked(s, e)
+		return
 	case final:
 	case s.job.ticket != s.outcome.Ticket:
 		s.job.again = nil
@@ -119,6 +128,18 @@ func (p *Pool) settledLocked(s *settlement, final bool, e *effects) {
 	if r := s.outcome.Result; r == engine.Retry || r == engine.Release {
 		p.lookAfterLocked(s.outcome.After)
 	}
+}
+
+// goOnLocked takes a job back into its lane of which a part is done. If the lane
+// is not to be worked on by now, it gives the job back.
+func (p *Pool) goOnLocked(s *settlement, e *effects) {
+	j := s.job
+	j.History, j.state = s.outcome.History, working
+	if j.again == nil { // or a claim has brought a newer ticket
+		j.ticket, j.leased = s.extended, s.began
+	}
+	j.again = nil
+	p.queueLocked(j, e)
 }
 
 func (g *Group) settleAll(outcomes []engine.Outcome) (_ []engine.Settled, began time.Time, _ error) {

@@ -11,7 +11,11 @@ const (
 	TryAgain                   // it failed: Config.Retry says when again
 	Bury                       // it failed for good: to the dead letters
 	GiveBack                   // it was not really tried: due again after a while
+	GoOn                       // a part of it is done, and it is tried again at once for the rest
 )
+
+// failed says that a try went wrong, so that Config.Retry is asked.
+func (a Action) failed() bool { return a == TryAgain || a == Bury }
 
 // Evidence is what a try says about the lane, apart from the job.
 type Evidence uint8
@@ -44,8 +48,12 @@ type Verdict struct {
 	// LostClaims are claims that ended without an outcome, to be held against
 	// the job.
 	LostClaims int
-	// Follow are jobs that appear exactly if the job is Finished.
+	// Follow are jobs that appear exactly if the job is Finished, or, of one
+	// that is to GoOn, if the part is.
 	Follow Push
+	// History replaces that of a job that is to GoOn. It is stored in one step
+	// with Follow, so that whoever has the job next knows what is done.
+	History []byte
 
 	// What follows is for Config.Retry and Config.Ended; nothing here reads it.
 

@@ -243,7 +243,7 @@ func (p *Pool) settleRoundLocked(r *round) {
 			l.noteLeftInStore()
 		}
 		v := &r.verdicts[i]
-		if v.Action != Finish {
+		if v.Action != Finish && v.Action != GoOn {
 			r.effects.cancelled = append(r.effects.cancelled, v.Follow)
 			v.Follow = Push{}
 		}
