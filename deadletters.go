@@ -60,6 +60,7 @@ func (a *App) Redrive(ctx context.Context, ids ...string) (int, error) {
 	if err != nil {
 		return n, fmt.Errorf("toot: redrive dead letters: %w", err)
 	}
+	a.log.Info("toot: dead letters are sent again", append(doneBy(ctx), "dead_letters", n)...)
 	return n, nil
 }
 
@@ -125,6 +126,7 @@ func (a *App) Discard(ctx context.Context, ids ...string) (int, error) {
 	if err != nil {
 		return n, fmt.Errorf("toot: discard dead letters: %w", err)
 	}
+	a.log.Info("toot: dead letters were discarded", append(doneBy(ctx), "dead_letters", n)...)
 	return n, nil
 }
 

@@ -6,9 +6,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
+	toot "github.com/watermarkchurch/toot-go"
 	"github.com/watermarkchurch/toot-go/engine"
 )
 
@@ -25,6 +27,10 @@ type Options struct {
 	// strong as the password is random; passwords from Generate are random
 	// and always kept like that. Default: argon2id.
 	Original bool
+	// Logger is told of each user who is added, changed or removed: by whom is in
+	// the context of the call, if anywhere (toot.WithUser). Default
+	// slog.Default().
+	Logger *slog.Logger
 	// Recheck is how long a password that was right is taken without a look
 	// at the store, and so how long a user removed by another process may
 	// still come in. Default 3 seconds; negative means that every request
@@ -56,6 +62,7 @@ type Credentials struct {
 	realm    string
 	original bool
 	recheck  time.Duration
+	log      *slog.Logger
 	verified cache
 	hashing  limiter
 }
@@ -70,7 +77,10 @@ func NewCredentials(eng engine.Engine, opts *Options) (*Credentials, error) {
 	if opts == nil {
 		opts = &Options{}
 	}
-	c := &Credentials{store: store, realm: opts.Key, original: opts.Original, recheck: opts.Recheck}
+	c := &Credentials{store: store, realm: opts.Key, original: opts.Original, recheck: opts.Recheck, log: opts.Logger}
+	if c.log == nil {
+		c.log = slog.Default()
+	}
 	if c.realm == "" {
 		c.realm = Realm(opts.ChannelPrefix)
 	}
@@ -131,7 +141,17 @@ func (c *Credentials) put(ctx context.Context, username string, proof []byte) er
 	if err := c.store.PutCredential(ctx, c.realm, username, proof); err != nil {
 		return fmt.Errorf("auth: add %q: %w", username, err)
 	}
+	c.note(ctx, "auth: a user has a new password", username)
 	return nil
+}
+
+// note logs what was done about a user, and by whom if that is known.
+func (c *Credentials) note(ctx context.Context, what, username string) {
+	args := []any{"username", username, "realm", c.realm}
+	if by := toot.UserOf(ctx); by != nil && by.Name != "" {
+		args = append(args, "user", by.Name)
+	}
+	c.log.Info(what, args...)
 }
 
 // exists reports whether there is a user of a name.
@@ -149,6 +169,9 @@ func (c *Credentials) Remove(ctx context.Context, username string) (removed bool
 	}
 	if removed, err = c.store.RemoveCredential(ctx, c.realm, username); err != nil {
 		return false, fmt.Errorf("auth: remove %q: %w", username, err)
+	}
+	if removed {
+		c.note(ctx, "auth: a user was removed", username)
 	}
 	return removed, c.Grant(ctx, username, Rights{})
 }

@@ -59,6 +59,7 @@ func (c *Credentials) Grant(ctx context.Context, username string, rights Rights)
 			return fmt.Errorf("auth: grant %q: %w", username, err)
 		}
 		if swapped {
+			c.note(ctx, "auth: a user has other rights", username)
 			return nil
 		}
 	}

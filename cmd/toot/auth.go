@@ -194,7 +194,7 @@ func (c *command) withCredentials(f *authFlags, existing bool, fn func(context.C
 		if err != nil {
 			return err
 		}
-		users, err := auth.NewCredentials(s, &auth.Options{ChannelPrefix: f.prefix, Key: f.key, Original: f.original})
+		users, err := auth.NewCredentials(s, &auth.Options{ChannelPrefix: f.prefix, Key: f.key, Original: f.original, Logger: c.logger()})
 		if err == nil {
 			err = fn(cmd.Context(), users, args)
 		}

@@ -74,7 +74,10 @@ type Terms struct {
 
 // keep takes over from other terms what does not change.
 func (t *Terms) keep(of Terms) {
-	t.Endpoint, t.Site, t.SiteAtOnce, t.Shown, t.Peer = of.Endpoint, of.Site, of.SiteAtOnce, of.Shown, of.Peer
+	t.Endpoint, t.Site, t.SiteAtOnce, t.Shown = of.Endpoint, of.Site, of.SiteAtOnce, of.Shown
+	if of.Peer != nil { // a lane that was of no concern here may have had none
+		t.Peer = of.Peer
+	}
 }
 
 // state is what a Pool is at.

@@ -40,7 +40,7 @@ func TestDescriptionHolds(t *testing.T) {
 	openapi3filter.RegisterBodyDecoder("application/x-ndjson", openapi3filter.PlainBodyDecoder)
 
 	running := newServer(t, "", true, 0)
-	guarded := newServer(t, "token", true, 0)
+	guarded := newServer(t, "token,narrow prefix=own.", true, 0)
 	broken := newServer(t, "", true, 0)
 	broken.close()
 	idle := newServer(t, "", false, 0)
@@ -54,7 +54,7 @@ func TestDescriptionHolds(t *testing.T) {
 	}
 	ndjson := http.Header{"Content-Type": {"application/x-ndjson"}}
 	packed := http.Header{"Content-Encoding": {"gzip"}}
-	token := http.Header{"Authorization": {"Bearer token"}}
+	token, narrow := http.Header{"Authorization": {"Bearer token"}}, http.Header{"Authorization": {"Bearer narrow"}}
 	nested := strings.Repeat("[", 600) + strings.Repeat("]", 600)
 	seen := map[string]bool{}
 	for _, c := range []struct {
@@ -86,7 +86,8 @@ func TestDescriptionHolds(t *testing.T) {
 		{running, "POST", "/subscriptions", nil, callback, 201},
 		{running, "POST", "/subscriptions", nil, callback, 204},
 		{running, "POST", "/subscriptions", nil, secret(1), 201},
-		{running, "POST", "/subscriptions", nil, secret(2), 403},
+		{running, "POST", "/subscriptions", nil, secret(2), 204}, // the first one has not been answered for
+		{guarded, "POST", "/publish/others", narrow, `1`, 403},
 		{guarded, "POST", "/subscriptions", nil, callback, 401},
 		{running, "POST", "/subscriptions", nil, strings.Repeat(" ", 2000), 413},
 		{running, "POST", "/subscriptions", packed, callback, 415},
