@@ -469,8 +469,11 @@ func TestPasswordsOfWhatIsNoURLAreNotShown(t *testing.T) {
 		"http://user:" + password + "@app.example.org:port/", "http://user:%zz" + password + "@app.example.org/", "http:/user:" + password + "@app.example.org/",
 		"user:" + password + "@app.example.org", "http://user:" + password + "@app example.org/", "http://user:" + password + "%40app.example.org/",
 	}
-	for _, u := range urls {
+	for _, u := range urls { // jobs of an older version, and members that are left out by now
 		n.add(t, prefix+"a", u)
+		must2(n.engine.Push(t.Context(), engine.PushRequest{Jobs: []engine.Job{{
+			Event: &engine.Event{ID: "1", Channel: prefix + "a", Body: []byte(`{}`)}, Lane: engine.Lane{Kind: engine.Deliver, Name: u},
+		}}}))
 	}
 	must2(n.Publish(t.Context(), "a", nil))
 	n.settled(t)

@@ -479,7 +479,7 @@ func TestAnEventThatNoStoreTakesHoldsUpNoOther(t *testing.T) {
 					return faultengine.Fault{Err: engine.ErrInvalid}
 				}
 			}
-			return faultengine.Fault{Delay: time.Second}
+			return faultengine.Fault{Delay: 10 * time.Millisecond}
 		}
 		var calls sync.WaitGroup
 		concurrently := func(call func(id string, good bool)) {

@@ -332,6 +332,38 @@ func TestServeReplicas(t *testing.T) {
 	two.stop()
 }
 
+// TestServeKeepsPublishersApart: what one publisher sends with a key keeps none of
+// another's from being published, also when its token changes; and a credential
+// that is for some channels is for no other.
+func TestServeKeepsPublishersApart(t *testing.T) {
+	e := newEndpoint(t)
+	store := "sqlite:" + filepath.Join(t.TempDir(), "toot.db")
+	publish := func(s *server, want, credential, channel string) (id string) {
+		t.Helper()
+		status, body := curl(t, "-H", "Authorization: Bearer "+credential, "-H", "Idempotency-Key: order-8", "-d", "1", s.url+"/publish/"+channel)
+		wantStatus(t, want, status, body)
+		var event struct{ ID string }
+		_ = json.Unmarshal([]byte(body), &event)
+		return event.ID
+	}
+	s := serve(t, "--store", store, "--publish-auth", "a=one,b=two,c=three prefix=own. prefix=shared.")
+	wantCode(t, command(t, "subscribe", e.URL, "--channel", "orders", "--publisher", s.url), 0)
+	a, b := publish(s, "202", "one", "orders"), publish(s, "202", "two", "orders")
+	if a == b {
+		t.Error("two publishers share a key")
+	}
+	publish(s, "403", "three", "orders")
+	publish(s, "202", "three", "shared.orders")
+	publish(s, "401", "four", "orders")
+	s.stop()
+	s = serve(t, "--store", store, "--publish-auth", "a=changed")
+	if again := publish(s, "202", "changed", "orders"); again != a {
+		t.Errorf("after its token has changed, a's key stands for %s, before for %s", again, a)
+	}
+	eventually(t, "both events arrive", func() bool { return len(e.missing([]string{a, b})) == 0 })
+	s.stop()
+}
+
 // TestServeAnswersARepeatAlike: a request with an Idempotency-Key that comes
 // again is answered with the same ID and timestamp and makes no second event,
 // though the server was killed meanwhile, and whichever replica it comes to.
