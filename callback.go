@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
 	"github.com/watermarkchurch/toot-go/internal/coalesce"
@@ -43,8 +44,8 @@ func (s *subscriber) serveCallback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.calls.leave()
-	_ = s.announce(r.Context()) // its own subscriptions a process knows without that
 	if r.Method == http.MethodOptions {
+		_ = s.announce(r.Context())
 		s.serveConsent(w, r)
 		return
 	}
@@ -57,10 +58,11 @@ func (s *subscriber) serveCallback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer read.Done()
-	body := read.Bytes
+	body, began := read.Bytes, time.Now()
+	_ = s.announce(r.Context()) // its own subscriptions a process knows without that
 	w.Header()[wire.BatchHeader] = wire.BatchMaxValue
 	if r.Header.Get("Content-Type") == wire.BatchType {
-		s.serveBatch(w, r, body)
+		s.serveBatch(w, r, body, began)
 		return
 	}
 	id, channel, err := "", "", wire.ErrNotJSON
@@ -98,6 +100,8 @@ func (s *subscriber) serveCallback(w http.ResponseWriter, r *http.Request) {
 	}
 	item := &arrival{Waiter: coalesce.NewWaiter()}
 	item.add(&engine.Event{ID: id, Channel: channel, Body: body, Meta: wire.EncodeTrace(step.Header)}, takers)
+	ctx, cancel := patient(ctx, began)
+	defer cancel()
 	if err := s.trouble.explain(s.callbacks.Do(ctx, item, &item.Waiter)); err != nil {
 		signed.failed()
 		end(StepResult{Outcome: OutcomeFailed, Reason: err.Error()})
@@ -207,7 +211,7 @@ func (s *subscriber) storeArrivals(ctx context.Context, items []*arrival) error 
 // serveBatch takes in several events in one step: all are stored, or none.
 // What is no event is refused by itself, but a batch of more events than are
 // taken at once as a whole, before anything else is done with it.
-func (s *subscriber) serveBatch(w http.ResponseWriter, r *http.Request, body []byte) {
+func (s *subscriber) serveBatch(w http.ResponseWriter, r *http.Request, body []byte, began time.Time) {
 	elements, err := wire.SplitBatch(body)
 	switch {
 	case errors.Is(err, wire.ErrTooMany):
@@ -228,7 +232,9 @@ func (s *subscriber) serveBatch(w http.ResponseWriter, r *http.Request, body []b
 	}
 	ends := s.beginAll(r.Context(), StepReceive, item.events)
 	if len(item.events) > 0 {
-		err = s.trouble.explain(s.callbacks.Do(r.Context(), item, &item.Waiter))
+		ctx, cancel := patient(r.Context(), began)
+		err = s.trouble.explain(s.callbacks.Do(ctx, item, &item.Waiter))
+		cancel()
 	}
 	ends(err)
 	if err != nil {

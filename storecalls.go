@@ -23,6 +23,17 @@ const (
 	maxWaitingBytes = 64 << 20
 )
 
+// patient returns the context of a write for a request that began to wait for
+// the store then: what else it had to wait for counts. It is the request's own
+// where that was next to nothing.
+func patient(ctx context.Context, began time.Time) (context.Context, context.CancelFunc) {
+	spent := time.Since(began)
+	if spent < storePatience/50 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, max(storePatience-spent, storePatience/10))
+}
+
 // storeLimits bound the calls that wait for the store.
 func storeLimits[T any](bytesOf func(T) int) coalesce.Limits[T] {
 	return coalesce.Limits[T]{Items: maxWaiting, Bytes: maxWaitingBytes, BytesOf: bytesOf, Patience: storePatience}

@@ -2,7 +2,6 @@ package toot
 
 import (
 	"sync"
-	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
 	"github.com/watermarkchurch/toot-go/internal/coalesce"
@@ -55,7 +54,7 @@ func newSubscriber(c *core, group *lanes.Group) (*subscriber, error) {
 
 // rosterTimeout bounds how long a request may wait for what other processes
 // subscribe to.
-const rosterTimeout = 5 * time.Second
+const rosterTimeout = storePatience * 2 / 5
 
 // handlerTerms are those of a subscription. One that only other processes have
 // is not worked on here: what is taken in for it is left to them, in the store.

@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/watermarkchurch/toot-go/engine"
 )
@@ -26,8 +26,8 @@ var (
 	sidekiqPrefixes = []string{"queue:", "stat:", "sidekiq", "cron_job:", "limit_fetch:", "uniquejobs"}
 )
 
-// credentialsSuffix is how the keys of credentials end, in the original too.
-const credentialsSuffix = "toot.auth.credentials_store"
+// realmSuffix is how the keys of credentials end, in the original too.
+const realmSuffix = "toot.auth.credentials_store"
 
 // checkName refuses the names of keys that others use as such.
 func (e *Engine) checkName(channel string) error {
@@ -37,7 +37,7 @@ func (e *Engine) checkName(channel string) error {
 		whose = "names with a brace in front are toot's own keys"
 	case channel == e.namespace || strings.HasPrefix(channel, e.namespace+":"):
 		whose = "names in the namespace are toot's own keys"
-	case strings.HasSuffix(channel, credentialsSuffix):
+	case strings.HasSuffix(channel, realmSuffix):
 		whose = "credentials are kept under such names"
 	case sidekiqNames[channel] || hasAnyPrefix(channel, sidekiqPrefixes):
 		whose = "it is a key of Sidekiq's"
@@ -72,9 +72,9 @@ func (e *Engine) keysOf(ctx context.Context, channel string) (keys channelKeys, 
 
 // names is whether subscribers are kept apart from everybody's keys.
 type names struct {
-	wanted  atomic.Bool // by an app whose channels have no prefix
-	settled atomic.Bool
-	settle  sync.Mutex
+	wanted   atomic.Bool // by an app whose channels have no prefix
+	settled  atomic.Bool
+	deciding singleflight.Group
 }
 
 // KeepChannelsApart says that the channels of this process have no prefix, as
@@ -96,36 +96,48 @@ func (e *Engine) settleNames(ctx context.Context) error {
 	if !e.names.wanted.Load() || e.names.settled.Load() {
 		return nil
 	}
-	e.names.settle.Lock()
-	defer e.names.settle.Unlock()
-	if e.names.settled.Load() {
-		return nil
+	where, err := e.get(ctx, e.namesKey())
+	if err == nil && where == "" {
+		where, err = e.decideNames(ctx)
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), namesPatience)
-	defer cancel()
-	key := "{" + e.namespace + "}:channels"
-	where, err := e.get(ctx, key)
 	if err != nil {
 		return err
 	}
-	if where == "" {
+	e.channels.apart.Store(where == namesApart)
+	e.names.settled.Store(true)
+	return nil
+}
+
+func (e *Engine) namesKey() string { return "{" + e.namespace + "}:channels" }
+
+// decideNames looks through the keys of the server, once for all who wait for
+// it, and goes on when they have given up.
+func (e *Engine) decideNames(ctx context.Context) (string, error) {
+	done := e.names.deciding.DoChan("", func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), namesPatience)
+		defer cancel()
 		example, err := e.sharedChannel(ctx)
 		if err != nil {
-			return err
+			return "", err
 		}
 		want := namesApart
 		if example != "" {
 			want = namesShared
 		}
-		if where, err = e.setOnce(ctx, key, want); err != nil {
-			return err
+		where, err := e.setOnce(ctx, e.namesKey(), want)
+		if err == nil {
+			e.log.Info("redisengine: settled where the subscribers of channels without a prefix are kept, now that they are first asked for",
+				"where", where, "because_of", example, "key", e.namesKey())
 		}
-		e.log.Info("redisengine: settled where the subscribers of channels without a prefix are kept, now that they are first asked for",
-			"where", where, "because_of", example, "key", key)
+		return where, err
+	})
+	select {
+	case r := <-done:
+		where, _ := r.Val.(string)
+		return where, r.Err
+	case <-ctx.Done():
+		return "", fmt.Errorf("redisengine: the keys of the server are still being looked through for channels without a prefix: %w", context.Cause(ctx))
 	}
-	e.channels.apart.Store(where == namesApart)
-	e.names.settled.Store(true)
-	return nil
 }
 
 // get reads a string; empty if there is none.

@@ -82,11 +82,11 @@ func (r *Registry) Prove(ctx context.Context, callbackURL string, key signing.Ke
 type Removal int
 
 const (
-	// NoSecret: the callback URL has no secret that counts.
+	// NoSecret means that the callback URL has no secret that counts.
 	NoSecret Removal = iota
-	// SignedWell: the request was signed with the secret.
+	// SignedWell means that the request was signed with the secret.
 	SignedWell
-	// NotSigned: the request was not signed with the secret that there is.
+	// NotSigned means that the request was not signed with the secret that there is.
 	NotSigned
 )
 
