@@ -25,7 +25,8 @@ var (
 // Method is a method of an engine.
 type Method string
 
-// The methods of engine.Engine, engine.DeadLetters and engine.Inspector. Hint
+// The methods of engine.Engine, engine.DeadLetters, engine.Inspector and
+// engine.Retainer. Hint
 // is a call the other way, of the function given to Watch.
 const (
 	AddSubscriber    Method = "AddSubscriber"
@@ -41,6 +42,7 @@ const (
 	Discard          Method = "Discard"
 	Lanes            Method = "Lanes"
 	LanePage         Method = "LanePage"
+	Retention        Method = "Retention"
 	Ping             Method = "Ping"
 	Hint             Method = "Hint"
 )
@@ -286,4 +288,9 @@ func (e *Engine) Lanes(ctx context.Context) ([]engine.LaneStats, error) {
 // LanePage implements engine.Inspector.
 func (e *Engine) LanePage(ctx context.Context, q engine.LaneQuery) ([]engine.LaneSummary, error) {
 	return of(ctx, e, LanePage, func(i engine.Inspector) ([]engine.LaneSummary, error) { return i.LanePage(ctx, q) })
+}
+
+// Retention implements engine.Retainer.
+func (e *Engine) Retention(ctx context.Context) (engine.Retention, error) {
+	return of(ctx, e, Retention, func(r engine.Retainer) (engine.Retention, error) { return r.Retention(ctx) })
 }
