@@ -94,6 +94,14 @@ func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 // status that means failure.
 type StatusError struct {
 	StatusCode int
+	// Detail is what the answer says of it (RFC 9457), if anything.
+	Detail string
 }
 
-func (e *StatusError) Error() string { return fmt.Sprintf("answered with status %d", e.StatusCode) }
+func (e *StatusError) Error() string {
+	text := fmt.Sprintf("answered with status %d", e.StatusCode)
+	if e.Detail != "" {
+		text += ": " + e.Detail
+	}
+	return text
+}

@@ -22,7 +22,7 @@ import (
 // belong to both: what an App is, what goes over the wire, retries, observing.
 var halves = map[string][]string{
 	"publisher":  {"publisher.go", "publish.go", "fanout.go", "deliver.go", "verdict.go", "subscriptions.go", "subscriptionlist.go", "secrets.go", "consent.go"},
-	"subscriber": {"subscriber.go", "source.go", "announce.go", "takers.go", "register.go", "callback.go", "verify.go", "backlog.go", "handle.go"},
+	"subscriber": {"subscriber.go", "source.go", "announce.go", "takers.go", "register.go", "callback.go", "batch.go", "verify.go", "backlog.go", "handle.go"},
 }
 
 // TestNeitherHalfTouchesTheOther type-checks the root package: nothing in the

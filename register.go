@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -100,11 +102,29 @@ func (s *subscriber) register(ctx context.Context, src Source, reg wire.Registra
 		return 0, wire.WithoutURL(err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	_, _ = io.CopyN(io.Discard, res.Body, maxRegistrationAnswer)
 	if res.StatusCode < 200 || res.StatusCode > 299 {
-		return 0, &StatusError{StatusCode: res.StatusCode}
+		err = &StatusError{StatusCode: res.StatusCode, Detail: s.harmless(wire.ProblemDetail(res), reg)}
+	}
+	_, _ = io.CopyN(io.Discard, res.Body, maxRegistrationAnswer)
+	if err != nil {
+		return 0, err
 	}
 	return wire.Lease(res.Header), nil
+}
+
+// harmless returns what a publisher says, unless it repeats a secret of ours.
+func (s *subscriber) harmless(detail string, reg wire.Registration) string {
+	secrets := []string{reg.SigningSecret}
+	if u, err := url.Parse(reg.CallbackURL); err == nil {
+		password, _ := u.User.Password()
+		secrets = append(secrets, password, u.RawQuery)
+	}
+	for _, secret := range secrets {
+		if secret != "" && strings.Contains(detail, secret) {
+			return ""
+		}
+	}
+	return detail
 }
 
 // maxRegistrationAnswer is how much of an answer is read, so that its

@@ -19,6 +19,7 @@ import (
 	"testing"
 
 	"github.com/watermarkchurch/toot-go"
+	"github.com/watermarkchurch/toot-go/signing"
 )
 
 const originalChannel = prefix + "users.updated.v1"
@@ -338,6 +339,45 @@ func TestAnEngineThatIsDownIsNeverASuccess(t *testing.T) {
 	}
 	if _, err := n.Publish(t.Context(), "a", nil); err == nil {
 		t.Error("Publish succeeded")
+	}
+}
+
+// What the publisher says of a registration that it refuses reaches whoever made
+// it, but for our own secrets.
+func TestRegisterSubscriptionsPassesOnWhatThePublisherSays(t *testing.T) {
+	publisher := newNode(t, toot.Options{ChannelPrefix: prefix}, false)
+	subscriber := newNode(t, toot.Options{}, false)
+	must(t, subscriber.AddSource("publisher", toot.Source{SubscriptionURL: publisher.url + "/subscriptions", ChannelPrefix: "org.example.publisher"})) // no dot
+	must(t, subscriber.Subscribe("publisher", "a", &recorder{}))
+	if err := subscriber.RegisterSubscriptions(t.Context()); err == nil || !strings.Contains(err.Error(), "422") || !strings.Contains(err.Error(), `begin with "`+prefix+`"`) {
+		t.Errorf("the error does not name the prefix: %v", err)
+	}
+	echo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(422)
+		_ = json.NewEncoder(w).Encode(map[string]string{"detail": "What is\n" + string(body) + "?"})
+	}))
+	t.Cleanup(echo.Close)
+	secret := signing.NewSecret()
+	for _, tc := range []struct {
+		callback string
+		secrets  []string
+		says     bool
+	}{
+		{"http://app.example.org/", nil, true},
+		{"http://user:pa55word@app.example.org/", nil, false},
+		{"http://app.example.org/?token=pa55word", nil, false},
+		{"http://app.example.org/", []string{secret}, false},
+	} {
+		n := newNode(t, toot.Options{CallbackURL: tc.callback}, false)
+		must(t, n.AddSource("echo", toot.Source{SubscriptionURL: echo.URL, SigningSecrets: tc.secrets}))
+		must(t, n.Subscribe("echo", "a", &recorder{}))
+		err := n.RegisterSubscriptions(t.Context())
+		if err == nil || strings.Contains(err.Error(), "What is ") != tc.says || strings.Contains(err.Error(), "\n") ||
+			strings.Contains(err.Error(), "pa55word") || strings.Contains(err.Error(), secret) {
+			t.Errorf("%s: %v", tc.callback, err)
+		}
 	}
 }
 

@@ -3,6 +3,8 @@ package wire
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -21,6 +23,39 @@ func Problem(w http.ResponseWriter, status int, detail string) {
 		Status int    `json:"status"`
 		Detail string `json:"detail"`
 	}{http.StatusText(status), status, detail})
+}
+
+const (
+	// maxProblem is how much of an answer is read for a problem detail, and
+	// maxDetail how much of that is passed on, in bytes.
+	maxProblem = 16 << 10
+	maxDetail  = 500
+)
+
+// ProblemDetail reads what an answer says of a problem (RFC 9457), as a log line
+// may have it; nothing if it says nothing of the kind.
+func ProblemDetail(res *http.Response) string {
+	mediaType, _, err := mime.ParseMediaType(res.Header.Get("Content-Type"))
+	if err != nil || mediaType != "application/problem+json" {
+		return ""
+	}
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxProblem))
+	var problem struct {
+		Detail string `json:"detail"`
+	}
+	if err != nil || json.Unmarshal(body, &problem) != nil {
+		return ""
+	}
+	detail := strings.Map(func(r rune) rune {
+		if isControl(r) {
+			return ' '
+		}
+		return r
+	}, problem.Detail)
+	if len(detail) > maxDetail {
+		detail = strings.ToValidUTF8(detail[:maxDetail], "") + "…"
+	}
+	return detail
 }
 
 // MethodNotAllowed answers with the methods that are.
