@@ -83,6 +83,10 @@ func Sign(h http.Header, keys []Key, id string, now time.Time, body []byte) {
 	h[signatureHeader] = []string{string(value)}
 }
 
+// RemovalContent is what Sign is given in the place of a body for a request to
+// remove a registration, DELETE with this query, as it stands in the request.
+func RemovalContent(rawQuery string) []byte { return []byte("DELETE?" + rawQuery) }
+
 // mac is the signature of a request under a key, in base64.
 func mac(key Key, id, timestamp string, body []byte) []byte {
 	h := hmac.New(sha256.New, key)

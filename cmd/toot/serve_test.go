@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/watermarkchurch/toot-go/internal/testing/redistest"
+	"github.com/watermarkchurch/toot-go/signing"
 )
 
 // server is a `toot serve` and where it is.
@@ -361,6 +362,62 @@ func TestServeKeepsPublishersApart(t *testing.T) {
 		t.Errorf("after its token has changed, a's key stands for %s, before for %s", again, a)
 	}
 	eventually(t, "both events arrive", func() bool { return len(e.missing([]string{a, b})) == 0 })
+	s.stop()
+}
+
+// TestUnsubscribeSigns: where a subscriber has handed over a secret that counts,
+// it is needed to unsubscribe it.
+func TestUnsubscribeSigns(t *testing.T) {
+	s := serve(t, "--store", "sqlite:"+filepath.Join(t.TempDir(), "toot.db"))
+	secret := signing.NewSecret()
+	keys, err := signing.ParseSecrets([]string{secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan http.Header, 10)
+	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Toot-Batch", "256")
+		got <- r.Header
+	}))
+	t.Cleanup(endpoint.Close)
+	status, body := curl(t, "-d", fmt.Sprintf(`{"callback_url":%q,"channel":"users","signing_secret":%q}`, endpoint.URL, secret), s.url+"/subscriptions")
+	wantStatus(t, "201", status, body)
+	wantCode(t, commandWith(t, "1", "publish", "users", "--publisher", s.url), 0)
+	if h := <-got; h.Get("Webhook-Signature") == "" || len(keys) != 1 {
+		t.Fatalf("the delivery is not signed: %v", h)
+	}
+	file := filepath.Join(t.TempDir(), "secret")
+	unsubscribe := func(args ...string) result {
+		return command(t, append([]string{"unsubscribe", endpoint.URL, "--channel", "users", "--publisher", s.url}, args...)...)
+	}
+	eventually(t, "the secret counts", func() bool {
+		r := unsubscribe()
+		if r.code == 0 { // it was removed before: register anew
+			status, body := curl(t, "-d", fmt.Sprintf(`{"callback_url":%q,"channel":"users","signing_secret":%q}`, endpoint.URL, secret), s.url+"/subscriptions")
+			if status != "201" {
+				t.Fatal(status, body)
+			}
+			wantCode(t, commandWith(t, "1", "publish", "users", "--publisher", s.url), 0)
+			<-got
+		}
+		return r.code != 0 && strings.Contains(r.stderr, "sign the request")
+	})
+	if err := os.WriteFile(file, []byte(signing.NewSecret()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, unsubscribe("--signing-secret-file", file), 1)
+	if err := os.WriteFile(file, []byte("short\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := unsubscribe("--signing-secret-file", file)
+	wantCode(t, r, 2)
+	if strings.Contains(r.stderr, "short") {
+		t.Errorf("the error shows what is in the file: %s", r.stderr)
+	}
+	if err := os.WriteFile(file, []byte(secret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, unsubscribe("--signing-secret-file", file), 0)
 	s.stop()
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/watermarkchurch/toot-go/cmd/toot/internal/peer"
 	"github.com/watermarkchurch/toot-go/cmd/toot/internal/ui"
 	"github.com/watermarkchurch/toot-go/engine/anyengine"
+	"github.com/watermarkchurch/toot-go/signing"
 )
 
 // subscriptionVerb is what is done about a callback URL and a channel.
@@ -33,13 +35,43 @@ func (c *command) subscribe() *cobra.Command {
 }
 
 func (c *command) unsubscribe() *cobra.Command {
-	return c.subscriptionCommand(subscriptionVerb{
+	var secretFile string
+	cmd := c.subscriptionCommand(subscriptionVerb{
 		"unsubscribe", "Have a publisher stop sending events to a callback URL", `
 
 Publishers in Ruby take any text for a callback URL. What is none gets no
-events, and is removed in the same way: an empty one with --callback-url ''.`, "unsubscribed", "was not subscribed",
-		(*peer.Publisher).Unsubscribe,
+events, and is removed in the same way: an empty one with --callback-url ''.
+
+Where the subscriber has handed over a signing secret, a publisher wants the
+request signed with it: name a file that has it with --signing-secret-file.`, "unsubscribed", "was not subscribed",
+		func(p *peer.Publisher, ctx context.Context, channel, callbackURL string) (bool, error) {
+			keys, err := readKeys(secretFile)
+			if err != nil {
+				return false, err
+			}
+			return p.Unsubscribe(ctx, channel, callbackURL, keys...)
+		},
 	})
+	cmd.Flags().StringVar(&secretFile, "signing-secret-file", "", "a file whose first line is the signing secret of the callback URL")
+	return cmd
+}
+
+// readKeys reads a signing secret from a file, of which none is named if there is
+// no secret.
+func readKeys(file string) ([]signing.Key, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file) //nolint:gosec // G304: the user names the file
+	if err != nil {
+		return nil, fmt.Errorf("can't read the signing secret: %w", err)
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	keys, err := signing.ParseSecrets([]string{strings.TrimSpace(line)})
+	if err != nil {
+		return nil, usagef("--signing-secret-file: the first line is no secret: %s", strings.TrimPrefix(err.Error(), "signing: "))
+	}
+	return keys, nil
 }
 
 func (c *command) subscriptionCommand(verb subscriptionVerb) *cobra.Command {

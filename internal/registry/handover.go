@@ -90,10 +90,6 @@ const (
 	NotSigned
 )
 
-// removalContent is what is signed of a request to remove a registration, in the
-// place of a body.
-func removalContent(query string) []byte { return []byte("DELETE?" + query) }
-
 // CheckRemoval reports whether a request to remove a registration is signed with
 // the secret of its callback URL.
 func (r *Registry) CheckRemoval(ctx context.Context, callbackURL string, h http.Header, query string) (Removal, error) {
@@ -109,7 +105,7 @@ func (r *Registry) CheckRemoval(ctx context.Context, callbackURL string, h http.
 	switch {
 	case len(keys) == 0:
 		return NoSecret, nil
-	case signing.Verify(keys, h, removalContent(query), now) != nil:
+	case signing.Verify(keys, h, signing.RemovalContent(query), now) != nil:
 		return NotSigned, nil
 	}
 	return SignedWell, nil

@@ -14,7 +14,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/watermarkchurch/toot-go/internal/wire"
+	"github.com/watermarkchurch/toot-go/signing"
 )
 
 // Publisher is one that is talked to.
@@ -74,10 +77,14 @@ func (p *Publisher) Subscribe(ctx context.Context, channel, callbackURL string) 
 }
 
 // Unsubscribe unsubscribes a callback URL and reports whether it was
-// subscribed.
-func (p *Publisher) Unsubscribe(ctx context.Context, channel, callbackURL string) (removed bool, err error) {
-	query := url.Values{"channel": {channel}, "callback_url": {callbackURL}}
-	a, err := p.do(ctx, http.MethodDelete, p.subscriptions(query), nil, http.Header{})
+// subscribed. The request is signed with the keys, if there are any.
+func (p *Publisher) Unsubscribe(ctx context.Context, channel, callbackURL string, keys ...signing.Key) (removed bool, err error) {
+	target, header := p.subscriptions(url.Values{"channel": {channel}, "callback_url": {callbackURL}}), http.Header{}
+	if len(keys) > 0 {
+		_, query, _ := strings.Cut(target, "?")
+		signing.Sign(header, keys, uuid.NewString(), time.Now(), signing.RemovalContent(query))
+	}
+	a, err := p.do(ctx, http.MethodDelete, target, nil, header)
 	if a.status == http.StatusNotFound {
 		return false, nil
 	}
