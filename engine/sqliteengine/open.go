@@ -192,6 +192,11 @@ func (e *Engine) open(vfs func() (*sqlite.VFS, error)) error {
 		return err
 	}
 	e.reads.free = make(chan struct{}, 1)
+	if !alone {
+		if err := e.writer.awaitTime(); err != nil {
+			return err
+		}
+	}
 	orphans, err := e.writer.enter(alone)
 	if err != nil {
 		return err
