@@ -16,16 +16,17 @@ import (
 // ago as long as there are transactions.
 //
 // A file that nobody has open has no clock: what wall time says then is how
-// long the file was closed, save that the clock never goes back.
+// long the file was closed, save that the clock never goes back. A process that
+// starts beside others learns the time from them, see asktime.go.
 
 const (
 	// tolerance is the largest disagreement that is no jump.
 	tolerance = int64(10 * time.Second / time.Microsecond)
 	// markEvery is how often clock_at is written.
 	markEvery = tolerance
-	// lookEvery is how often an idle writer looks at the clock, so that a jump
-	// is in the file before another process comes and believes it.
-	lookEvery = 5 * time.Second
+	// lookEvery is how often an idle writer looks at the clock, and whether
+	// another process asks for the time.
+	lookEvery = 250 * time.Millisecond
 )
 
 // clockRow is what the file says of the clock.
@@ -97,14 +98,33 @@ func (c *clock) jumped() bool {
 	return c.offset != c.file.offset
 }
 
+// adopt has the clock show what wall time and the row say. What wall time has
+// done before is none of its business: whoever had the clock saw it.
+func (c *clock) adopt(row clockRow) {
+	c.look()
+	c.offset = row.offset
+}
+
+// agreesWith reports whether wall time has not jumped since the row was
+// written, as far as somebody can tell who has just come. Zero is no time.
+func (c *clock) agreesWith(row clockRow) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.adopt(row)
+	return row.at == 0 || near(c.wall+c.offset, row.at)
+}
+
+// shows reports whether at is what the clock shows.
+func (c *clock) shows(at int64) bool { return near(c.now(), at) }
+
 // start takes the clock over from whoever had the file open before: it goes
 // on from where wall time and the row say, but not back. Like agree, it returns
 // what the row is to be.
 func (c *clock) start(row clockRow) (now int64, _ clockRow) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.offset = row.offset
-	if now = c.look(); now < row.at-tolerance {
+	c.adopt(row)
+	if now = c.wall + c.offset; now < row.at-tolerance {
 		return row.at, c.set(row.at, row)
 	}
 	return now, row

@@ -116,7 +116,9 @@ const (
 // Open opens the file, or creates it; its folder must exist. opts may be nil.
 //
 // If nobody else has the file open, jobs leased by a process that died are due
-// at once: their owner will not come back for them. It is an error if somebody
+// at once: their owner will not come back for them. If others have it open and
+// wall time does not fit what it says, Open waits, for two seconds at most, for
+// one of them to tell the time. It is an error if somebody
 // has it open by another path that is no symbolic link, or if it, or its log,
 // was removed under a process that still runs.
 func Open(path string, opts *Options) (*Engine, error) {
@@ -192,6 +194,11 @@ func (e *Engine) open(vfs func() (*sqlite.VFS, error)) error {
 		return err
 	}
 	e.reads.free = make(chan struct{}, 1)
+	if !alone {
+		if err := e.writer.awaitTime(); err != nil {
+			return err
+		}
+	}
 	orphans, err := e.writer.enter(alone)
 	if err != nil {
 		return err

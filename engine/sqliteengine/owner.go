@@ -30,11 +30,19 @@ func (w *writer) enter(alone bool) (orphans int, err error) {
 				return err
 			}
 		}
-		_, err := w.c.run("INSERT INTO owners DEFAULT VALUES")
-		w.owner = w.c.lastID()
-		return err
+		if w.owner != 0 {
+			return nil // see awaitTime
+		}
+		return w.register()
 	}}})
 	return orphans, err
+}
+
+// register makes the engine's row.
+func (w *writer) register() error {
+	_, err := w.c.run("INSERT INTO owners DEFAULT VALUES")
+	w.owner = w.c.lastID()
+	return err
 }
 
 // leave takes the engine's row away.

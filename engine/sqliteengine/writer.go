@@ -48,6 +48,8 @@ type writer struct {
 	carefulFor  int       // so many more transactions are careful from the start
 	retryAt     time.Time // what is due without calls has failed: not before
 	foreign     bool      // another process has written something
+	listen      bool      // it may ask for the time: see asked
+	answer      bool      // it does
 	keys        []byte
 	lastChannel string // see channel
 }
@@ -111,8 +113,7 @@ func (w *writer) loop() {
 // idle waits for a call, looking after the file meanwhile.
 func (w *writer) idle() {
 	wait := min(w.untilDuty(), lookEvery)
-	watched := w.e.hints.watched()
-	if watched {
+	if w.e.hints.watched() {
 		wait = min(wait, pollOthers)
 	}
 	timer := time.NewTimer(wait)
@@ -122,11 +123,9 @@ func (w *writer) idle() {
 		return
 	case <-timer.C:
 	}
-	if watched {
-		// An error shows again in the next call, which can report it.
-		_ = w.refresh()
-		w.hint()
-	}
+	// An error shows again in the next call, which can report it.
+	_ = w.refresh()
+	w.hint()
 	if w.untilDuty() <= 0 && w.e.laid.refuses(true) == nil {
 		// An empty transaction: its beginning and end do what is due.
 		if err := w.transact(nil); err != nil {
@@ -140,7 +139,7 @@ func (w *writer) idle() {
 func (w *writer) untilDuty() time.Duration {
 	now := w.e.clock.now()
 	wait := min(w.untilRotation(now), w.counts.untilDue(now), time.Duration(w.tidying.next-now)*time.Microsecond)
-	if w.e.clock.jumped() {
+	if w.e.clock.jumped() || w.asked() {
 		wait = 0
 	}
 	return max(wait, time.Until(w.retryAt))
@@ -156,7 +155,7 @@ func (w *writer) refresh() error {
 	s.reset()
 	if v != w.version {
 		w.version = v
-		w.foreign = true
+		w.foreign, w.listen = true, true
 		w.forget()
 	}
 	return nil
@@ -306,6 +305,7 @@ func (w *writer) finish(ops []*op) error {
 	}
 	w.counts.committed()
 	w.e.clock.committed(w.time)
+	w.answered()
 	if w.carefulFor > 0 {
 		w.carefulFor--
 	}

@@ -58,7 +58,6 @@ func play(role string) error {
 		return unlessStopped(ctx, err)
 	}
 	defer func() { _ = eng.Close() }()
-	book.write(opened, "store")
 	url := "http://" + net.JoinHostPort("127.0.0.1", os.Getenv(envPort)) + "/callbacks"
 	app, err := toot.New(eng, &toot.Options{
 		CallbackURL:    url,

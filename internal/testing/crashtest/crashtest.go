@@ -9,7 +9,6 @@
 package crashtest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -245,13 +244,10 @@ func (r *run) finish(ctx context.Context) error {
 }
 
 // waitForEvent returns when the publisher that runs now has published.
-func (r *run) waitForEvent() error { return r.waitFor(publisher, acknowledged) }
-
-// waitFor returns when a process has written something into its ledger.
-func (r *run) waitFor(role string, what entry) error {
-	p := r.processes[role]
+func (r *run) waitForEvent() error {
+	p := r.processes[publisher]
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		if book, _ := os.ReadFile(r.ledger(p.name)); bytes.Contains(book, []byte(what+" ")) {
+		if book, _ := os.ReadFile(r.ledger(p.name)); len(book) > 0 {
 			return nil
 		}
 		select {
@@ -260,7 +256,7 @@ func (r *run) waitFor(role string, what entry) error {
 		default:
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("%s has never %s anything", p.name, what)
+			return fmt.Errorf("%s does not publish", p.name)
 		}
 	}
 }

@@ -18,7 +18,6 @@ import (
 type entry string
 
 const (
-	opened       entry = "opened"       // the process has opened its store
 	acknowledged entry = "acknowledged" // Publish returned nil
 	received     entry = "received"     // a callback came in
 	accepted     entry = "accepted"     // and was answered 200

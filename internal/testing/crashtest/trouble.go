@@ -15,8 +15,6 @@ type Trouble struct {
 	Name string // as it is counted
 	// Begin begins it, and End, unless nil, ends it a while later.
 	Begin, End func()
-	// Settled has it wait until all processes have opened their stores.
-	Settled bool
 }
 
 // leaseSpan is how long the leases of the processes last: twice their
@@ -67,13 +65,6 @@ func (r *run) pause(role string, d time.Duration) error {
 
 // suffer lets something happen that is no kill.
 func (r *run) suffer(ctx context.Context, t Trouble) error {
-	if t.Settled {
-		for _, role := range roles {
-			if err := r.waitFor(role, opened); err != nil {
-				return err
-			}
-		}
-	}
 	r.troubles[t.Name]++
 	r.note("one of the %s begins", t.Name)
 	t.Begin()
