@@ -51,10 +51,10 @@ func TestDeployNamesExactImages(t *testing.T) {
 	if len(images) < 2 {
 		t.Errorf("only %q were found", images)
 	}
-	exact := regexp.MustCompile(`:\d+\.\d+\.\d+(-[a-z0-9.]+)?(@sha256:[0-9a-f]{64})?$|@sha256:[0-9a-f]{64}$`)
+	exact := regexp.MustCompile(`:\d+\.\d+\.\d+(-[a-z0-9.]+)?@sha256:[0-9a-f]{64}$`)
 	for _, image := range images {
 		if !exact.MatchString(image) {
-			t.Errorf("the image %s names neither an exact version nor a digest", image)
+			t.Errorf("the image %s does not name an exact version and a digest", image)
 		}
 	}
 }
