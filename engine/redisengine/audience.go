@@ -43,15 +43,15 @@ func (e *Engine) ask(ctx context.Context, req *engine.PushRequest, batches [][]*
 
 // audience asks for the subscribers of one channel.
 func (e *Engine) audience(ctx context.Context, channel string, most int) (a engine.Audience) {
+	keys, err := e.keysOf(ctx, channel)
+	if err != nil {
+		return engine.Audience{Err: err}
+	}
 	now, err := e.storeTime(ctx)
 	if err != nil {
 		return engine.Audience{Err: err}
 	}
 	err = e.try(ctx, func(ctx context.Context) error {
-		keys, err := e.keysOf(ctx, channel)
-		if err != nil {
-			return err
-		}
 		parts, err := subscribersScript.Exec(ctx, e.client, keys[:], []string{strconv.Itoa(most), strconv.FormatInt(now, 10)}).ToArray()
 		switch {
 		case err != nil:

@@ -41,12 +41,16 @@ func (e *Engine) RemoveSubscriber(ctx context.Context, channel, callbackURL stri
 }
 
 func (e *Engine) changeSubscriber(ctx context.Context, script *rueidis.Lua, channel, callbackURL string, limit func(now int64) string) (changed bool, err error) {
-	err = e.call(ctx, func(ctx context.Context) error {
+	if err := e.calls.enter(); err != nil {
+		return false, err
+	}
+	defer e.calls.calls.Done()
+	keys, err := e.keysOf(ctx, channel)
+	if err != nil {
+		return false, err
+	}
+	err = e.try(ctx, func(ctx context.Context) error {
 		now, err := e.storeTime(ctx)
-		if err != nil {
-			return err
-		}
-		keys, err := e.keysOf(ctx, channel)
 		if err != nil {
 			return err
 		}
