@@ -197,8 +197,7 @@ func (p *Pool) stillOursLocked(l *Lane, jobs []*Job, now time.Time, e *effects) 
 	ours := jobs[:0]
 	for _, j := range jobs {
 		if j.state == leaseLost || now.Sub(j.leased) >= p.Lease {
-			l.noteLeftInStore()
-			p.settleLocked(j, engine.Outcome{Result: engine.Release}, Push{}, e)
+			p.giveBackLocked(j, e)
 			continue
 		}
 		ours = append(ours, j)
@@ -218,6 +217,7 @@ func (p *Pool) endRound(r *round) {
 	}
 	l.lastAnswer = now
 	l.count(len(r.jobs), now)
+	l.slow = !l.terms.Adapts && now.Sub(r.began) > hangsAfter
 	if l.terms.Adapts {
 		p.judgeLaneLocked(l, r, now)
 	}
