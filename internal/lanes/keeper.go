@@ -37,11 +37,10 @@ func (p *Pool) returnWaiting() {
 	p.mu.Lock()
 	now := time.Now()
 	for _, l := range p.lanes {
-		silent := l.isSilent(now)
-		if silent {
-			l.slow = !l.terms.Adapts
+		if l.isSilent(now) && !l.terms.Adapts {
+			l.slow = true
 		}
-		if silent || l.slow && l.active > 0 {
+		if l.slow && l.active > 0 || l.hangs(now) {
 			p.returnQueuedLocked(l, &e)
 		}
 	}

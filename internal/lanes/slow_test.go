@@ -162,17 +162,54 @@ func TestWhatIsPushedWhileOlderJobsAreGivenBackFollowsThem(t *testing.T) {
 // As long as some are on their way back, nothing is claimed that is younger.
 func TestALaneIsNotClaimedFromWhileJobsAreOnTheirWayBack(t *testing.T) {
 	inBubble(t, func(w *world) {
-		c := w.config(replies(fine, 1500*time.Millisecond))
-		c.Terms = wide(4)
-		p, pool := w.one(c)
-		p.engine.hook(hooks{settle: settlingBy(func(_ context.Context, call func() ([]engine.Settled, error)) ([]engine.Settled, error) {
-			time.Sleep(2 * time.Second)
+		c := w.config(func(_ context.Context, t *try) Verdict {
+			if t.ids[0] == "1" {
+				time.Sleep(2500 * time.Millisecond)
+			}
+			return fine
+		})
+		c.Workers = 1
+		c.Terms = wide(8)
+		p := w.process()
+		p.deaf = true
+		pool := p.Add(c)
+		p.start()
+		w.push(p, pool, "x", named("", 4)...)
+		w.deposit("x", "5")
+		releases := 0
+		p.engine.hook(hooks{settle: func(_ context.Context, outcomes []engine.Outcome, call func() ([]engine.Settled, error)) ([]engine.Settled, error) {
+			switch {
+			case len(outcomes) > 1:
+				return nil, engine.ErrInvalid // so that they are stored one by one
+			case outcomes[0].Result == engine.Release:
+				if releases++; releases == 2 {
+					time.Sleep(3 * time.Second)
+				}
+			}
 			return call()
-		})})
-		w.push(p, pool, "x", named("", 7)...)
-		w.deposit("x", "8")
-		w.at(30 * time.Second)
-		same(t, "tried", w.tries.ids("x"), named("", 8))
+		}})
+		w.at(3 * time.Second)
+		same(t, "given back so far", p.engine.done(engine.Release), 1)
+		w.at(10 * time.Second)
+		same(t, "tried", w.tries.ids("x"), named("", 5))
+	})
+}
+
+// A lane that adapts has other means.
+func TestALaneThatAdaptsIsNeverSlow(t *testing.T) {
+	inBubble(t, func(w *world) {
+		peer := &peer{others: fine, after: map[string]time.Duration{"slow": 1500 * time.Millisecond, "hangs": 5 * time.Second}}
+		p, pool := proven(w, w.config(peer.reply))
+		w.push(p, pool, "x", "slow", "hangs")
+		w.at(2900 * time.Millisecond) // slow has ended at 2.5 s
+		capacity := func() int {
+			pool.mu.Lock()
+			defer pool.mu.Unlock()
+			return pool.lanes["x"].capacity()
+		}
+		same(t, "capacity after a slow answer", capacity(), 8*4*11)
+		w.at(5 * time.Second)
+		same(t, "capacity while it hangs", capacity(), 8*4*11)
 	})
 }
 
