@@ -37,9 +37,9 @@ type Lane struct {
 	noRoundsBefore time.Time   // see refusalLasts
 	spacing        *time.Timer // is to make it ready at nextStart
 
-	// slow says that the last try took longer than hangsAfter, or that none has ended for so
-	// long: the lane holds only what it may have under way. One that adapts is
-	// never slow.
+	// slow says that the last try took longer than hangsAfter, or that none has
+	// ended for so long: the lane holds only what it may have under way. One that
+	// adapts is never slow.
 	slow bool
 	// givingBack counts the jobs on their way back into the store. Until they are
 	// there, a claim could bring only younger ones.

@@ -13,6 +13,7 @@ import (
 func (w *world) two(ts *[2]tries, replies [2]reply) (procs [2]*process, pools [2]*Pool) {
 	for i := range procs {
 		c := w.config(nil)
+		c.Lease = 40 * time.Second // no matter how long
 		c.Terms = wide(1)
 		c.Try = ts[i].trying(w, replies[i])
 		procs[i], pools[i] = w.one(c)
@@ -45,10 +46,10 @@ func TestWhatWaitsBehindATryThatHangsGoesToAnotherProcess(t *testing.T) {
 			return fine
 		}
 		procs, pools := w.two(&ts, [2]reply{hangs, nil})
-		w.at(10100 * time.Millisecond) // whatever it did before
+		w.at(100 * time.Millisecond)
 		w.push(procs[0], pools[0], "x", named("", 10)...)
 		same(t, "held", heldOf(pools[0], "x"), 10)
-		w.at(12500 * time.Millisecond)
+		w.at(2500 * time.Millisecond)
 		same(t, "tried by the other", ts[1].ids("x"), named("", 10)[1:])
 		same(t, "held", heldOf(pools[0], "x"), 1)
 		w.push(procs[0], pools[0], "x", "11")
@@ -226,5 +227,27 @@ func TestLanesThatAreSlowTakeTurns(t *testing.T) {
 		w.push(p, pool, "c", "c1")
 		w.at(20 * time.Second)
 		same(t, "tried", w.tries.ids(""), []string{"0", "a1", "b1", "c1", "a2", "b2", "a3", "b3", "a4"})
+	})
+}
+
+// What waits for a lane that is slow is not given back again and again.
+func TestLanesThatAreSlowWaitForAWorker(t *testing.T) {
+	inBubble(t, func(w *world) {
+		c := w.config(replies(fine, 1300*time.Millisecond))
+		c.Workers = 2
+		c.Terms = wide(1)
+		p, pool := w.one(c)
+		w.push(p, pool, "a", named("a", 6)...)
+		w.at(650 * time.Millisecond)
+		w.push(p, pool, "b", named("b", 6)...)
+		w.push(p, pool, "c", named("c", 6)...)
+		w.at(5 * time.Second)
+		before := p.engine.done(engine.Release)
+		w.at(20 * time.Second)
+		same(t, "left in the store", w.left(), 0)
+		same(t, "given back", p.engine.done(engine.Release)-before, 0)
+		for _, lane := range []string{"a", "b", "c"} {
+			same(t, "tried", w.tries.ids(lane), named(lane, 6))
+		}
 	})
 }
