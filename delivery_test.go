@@ -19,6 +19,7 @@ import (
 
 	"github.com/watermarkchurch/toot-go"
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/engine/memengine"
 	"github.com/watermarkchurch/toot-go/engine/sqliteengine"
 )
 
@@ -422,6 +423,72 @@ func TestOneAtATimeKeepsTheOrder(t *testing.T) {
 			t.Fatalf("event %s came at place %d", e.Payload, i)
 		}
 	}
+}
+
+// A handler that hangs keeps nothing but its own event from another process.
+func TestWhatWaitsBehindAHandlerThatHangsIsHandledElsewhere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "toot.db")
+	release := make(chan struct{})
+	defer close(release)
+	var got recorder
+	handlers := []toot.Handler{toot.HandlerFunc(func(context.Context, *toot.Event) error {
+		<-release
+		return nil
+	}), &got}
+	nodes := make([]*node, len(handlers))
+	for i, h := range handlers {
+		n := newNodeOn(t, must2(sqliteengine.Open(path, nil)), toot.Options{}, false)
+		must(t, n.AddSource("publisher", toot.Source{SubscriptionURL: n.url + "/subscriptions"}))
+		must(t, n.AddSubscription(toot.Subscription{Source: "publisher", Channel: "a", Name: "work", Concurrency: 1, Handler: h}))
+		nodes[i] = n
+	}
+	nodes[0].stop = start(t, nodes[0].App)
+	const events = 10
+	for i := range events {
+		if a := nodes[0].request(t, "POST", "/callbacks", fmt.Sprintf(`{"id":"e%d","channel":"a"}`, i)); a.status != 200 {
+			t.Fatal(a)
+		}
+	}
+	nodes[1].stop = start(t, nodes[1].App)
+	for i, e := range got.wait(t, events-1) {
+		if e.ID != fmt.Sprint("e", i+1) {
+			t.Errorf("%s came at place %d", e.ID, i)
+		}
+	}
+}
+
+// Handlers that are slow share the events between processes, too.
+func TestTwoProcessesShareTheEventsOfASlowHandler(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		store := memengine.NewStore()
+		var got [2]runs
+		processes := [2]*process{}
+		for i := range got {
+			processes[i] = b.launch(fmt.Sprint("subscriber", i), store, toot.Options{}, func(app *toot.App) {
+				must(b, app.AddSource("publisher", toot.Source{SubscriptionURL: "http://publisher/subscriptions"}))
+				must(b, app.AddSubscription(toot.Subscription{Source: "publisher", Channel: "a", Name: "work", Concurrency: 1,
+					Handler: toot.HandlerFunc(func(ctx context.Context, e *toot.Event) error {
+						time.Sleep(1500 * time.Millisecond)
+						return got[i].HandleEvent(ctx, e)
+					})}))
+			})
+		}
+		time.Sleep(10 * time.Second) // they have been idle
+		for i := range 16 {
+			res := httptest.NewRecorder()
+			req := httptest.NewRequest("POST", "/callbacks", strings.NewReader(fmt.Sprintf(`{"id":"e%d","channel":"a"}`, i)))
+			if processes[0].HandlerService().ServeHTTP(res, req); res.Code != 200 {
+				b.Fatal(res.Code)
+			}
+		}
+		took := b.within(30*time.Second, "16 events handled", func() bool { return got[0].all()+got[1].all() == 16 })
+		if took > 16*time.Second { // one would take 24 s
+			b.Errorf("they took %v", took)
+		}
+		if one, other := got[0].all(), got[1].all(); min(one, other) < 5 {
+			b.Errorf("one handled %d events, the other %d", one, other)
+		}
+	})
 }
 
 // A process does not sit on more work than it does soon: another that comes

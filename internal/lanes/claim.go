@@ -122,6 +122,7 @@ type claim struct {
 	// emptied are the lanes of which it may turn out that no more of their jobs
 	// wait in the store, with how many had been left there when it began.
 	emptied map[*Lane]int
+	since   int // Pool.giveBacks when it began
 }
 
 // claimRequest says what this process has room for, and how long at the most
@@ -143,6 +144,7 @@ func (p *Pool) claimRequest() (c claim, wait time.Duration) {
 	}
 	p.room.held++ // the claim itself, until it has ended: drain waits for it
 	p.claiming = true
+	c.since = p.giveBacks
 	c.Max = max(p.room.forClaim(), 1)
 	p.room.asked = c.Max
 	return c, p.limitLanesLocked(&c, time.Now())
@@ -168,12 +170,16 @@ func (p *Pool) limitLanesLocked(c *claim, now time.Time) (wait time.Duration) {
 			c.Limits[name] = 0
 			l.leftOut = true
 			continue
+		case l.givingBack > 0:
+			c.Limits[name] = 0
+			l.leftOut = true
+			continue
 		case l.isForgettable(now):
 			p.forgetLaneLocked(l)
 			continue
 		}
 		free := max(l.capacity()-l.held, 0)
-		if free < l.capacity()/2 && free < c.MaxPerLane {
+		if !l.wantsMore() && free < c.MaxPerLane {
 			free = 0 // rather wait for more room, see isTight
 		}
 		l.leftOut = free == 0
@@ -192,7 +198,7 @@ func (p *Pool) claimed(c claim, res engine.ClaimResult, began time.Time) {
 	terms := p.termsOfNew(res.Jobs)
 	var e effects
 	p.mu.Lock()
-	got := p.takeClaimedLocked(res.Jobs, terms, began, &e)
+	got := p.takeClaimedLocked(c, res.Jobs, terms, began, &e)
 	p.noteWhatIsLeftLocked(c, len(res.Jobs), got)
 	p.room.held--
 	p.room.asked = 0
@@ -228,7 +234,7 @@ func (p *Pool) termsOfNew(jobs []engine.Claimed) map[string]Terms {
 
 // takeClaimedLocked puts claimed jobs into their lanes, and returns how many
 // each lane got.
-func (p *Pool) takeClaimedLocked(jobs []engine.Claimed, terms map[string]Terms, began time.Time, e *effects) map[*Lane]int {
+func (p *Pool) takeClaimedLocked(by claim, jobs []engine.Claimed, terms map[string]Terms, began time.Time, e *effects) map[*Lane]int {
 	got := make(map[*Lane]int)
 	var overdue map[jobID]*Job
 	for _, c := range jobs {
@@ -248,16 +254,16 @@ func (p *Pool) takeClaimedLocked(jobs []engine.Claimed, terms map[string]Terms, 
 				continue
 			}
 		}
-		p.admitLocked(newJob(l, c, began), e)
+		p.admitLocked(newJob(l, c, began), by.since, e)
 	}
 	return got
 }
 
 // admitLocked takes in a job that a claim has brought.
-func (p *Pool) admitLocked(j *Job, e *effects) {
+func (p *Pool) admitLocked(j *Job, since int, e *effects) {
 	p.room.held++
 	j.lane.held++
-	p.enqueueLocked(j, e)
+	p.enqueueLocked(j, since, e)
 }
 
 // noteWhatIsLeftLocked notes of which lanes jobs wait in the store.
@@ -310,17 +316,22 @@ func (p *Pool) receive(t target, c engine.Claimed, began time.Time) {
 	var e effects
 	p.mu.Lock()
 	p.room.bytes -= t.bytes // now it is counted as it is
-	p.enqueueLocked(newJob(t.lane, c, began), &e)
+	p.enqueueLocked(newJob(t.lane, c, began), t.since, &e)
 	p.mu.Unlock()
 	e.perform(p.group)
 }
 
 // enqueueLocked puts a job into its lane, for which there is room. If the lane
 // is not to be worked on, as may have come about since the job was asked for,
-// it gives the job back.
-func (p *Pool) enqueueLocked(j *Job, e *effects) {
+// it gives the job back. So it does if older ones were given back since then, of
+// which since, the pool's giveBacks of that time, tells.
+func (p *Pool) enqueueLocked(j *Job, since int, e *effects) {
 	p.room.took(len(j.Event.Body))
 	p.jobs.push(j)
+	if since < j.lane.gaveBack {
+		p.giveBackLocked(j, e)
+		return
+	}
 	p.queueLocked(j, e)
 }
 
@@ -328,8 +339,7 @@ func (p *Pool) enqueueLocked(j *Job, e *effects) {
 // not to be worked on.
 func (p *Pool) queueLocked(j *Job, e *effects) {
 	if p.state != running || j.lane.terms.Paused || j.lane.rests(time.Now()) {
-		j.lane.noteLeftInStore()
-		p.settleLocked(j, engine.Outcome{Result: engine.Release}, Push{}, e)
+		p.giveBackLocked(j, e)
 		return
 	}
 	j.lane.queue.push(j)
@@ -338,10 +348,22 @@ func (p *Pool) queueLocked(j *Job, e *effects) {
 
 // returnQueuedLocked gives the jobs that wait in a lane back to the store.
 func (p *Pool) returnQueuedLocked(l *Lane, e *effects) {
-	for l.queue.len() > 0 {
-		l.noteLeftInStore()
-		p.settleLocked(l.queue.pop(), engine.Outcome{Result: engine.Release}, Push{}, e)
+	if l.queue.len() == 0 {
+		return
 	}
+	p.giveBacks++
+	l.gaveBack = p.giveBacks
+	for l.queue.len() > 0 {
+		p.giveBackLocked(l.queue.pop(), e)
+	}
+}
+
+// giveBackLocked puts a job back into the store, where it was.
+func (p *Pool) giveBackLocked(j *Job, e *effects) {
+	j.givenBack = true
+	j.lane.givingBack++
+	j.lane.noteLeftInStore()
+	p.settleLocked(j, engine.Outcome{Result: engine.Release}, Push{}, e)
 }
 
 // logTakenOver says that a job turned out to be somebody else's.

@@ -42,12 +42,11 @@ func TestAJobThatIsOverdueAndClaimedAgainIsNotTriedTwice(t *testing.T) {
 // The same for one that waits behind others.
 func TestAJobThatIsOverdueWhileItWaitsIsTriedOnce(t *testing.T) {
 	inBubble(t, func(w *world) {
-		c := w.config(replies(fine, 9*time.Second))
-		c.Terms = func(lane string) Terms { return Terms{AtOnce: 1, Shown: lane} }
+		c := short(w.config(replies(fine, 900*time.Millisecond)))
 		p, pool := w.one(c)
-		p.engine.hook(hooks{settle: extendingBy(func(context.Context, func() ([]engine.Settled, error)) ([]engine.Settled, error) { return nil, errOut })})
+		p.engine.hook(hooks{settle: extendingFails})
 		w.push(p, pool, "x", "1", "2", "3")
-		w.at(time.Minute)
+		w.at(6 * time.Second)
 		same(t, "left in the store", w.left(), 0)
 		w.once([]string{"1", "2", "3"})
 	})

@@ -40,15 +40,16 @@ type Job struct {
 
 	// What follows is guarded by the pool.
 
-	ticket   engine.Ticket
-	pushed   time.Time // by this process's clock
-	leased   time.Time // when the lease was taken or last extended
-	began    time.Time // when the try under way began, zero if there is none
-	rested   int       // the lane's when the try began
-	state    jobState
-	deferred *settlement             // while settlesAfterExtending
-	again    *engine.Claimed         // brought by a claim while settling: its ticket if the other is stale, else a new try
-	cancel   context.CancelCauseFunc // of the try under way, if it can take long
+	ticket    engine.Ticket
+	pushed    time.Time // by this process's clock
+	leased    time.Time // when the lease was taken or last extended
+	began     time.Time // when the try under way began, zero if there is none
+	rested    int       // the lane's when the try began
+	state     jobState
+	givenBack bool                    // on its way back into the store, see Lane.givingBack
+	deferred  *settlement             // while settlesAfterExtending
+	again     *engine.Claimed         // brought by a claim while settling: its ticket if the other is stale, else a new try
+	cancel    context.CancelCauseFunc // of the try under way, if it can take long
 
 	prev, next *Job // in the pool's list
 }

@@ -13,10 +13,10 @@ import (
 var ErrLeaseLost = errors.New("toot: the lease on the job was lost")
 
 // keepLeases keeps alive the leases of what is held in memory, and gives back
-// what waits for a lane that hangs.
+// what waits for lanes that hang or are slow.
 func (p *Pool) keepLeases(ctx context.Context) {
-	often, seldom := min(p.Lease/8, time.Second), p.Lease/4
-	timer := time.NewTimer(seldom)
+	often := min(p.Lease/8, time.Second)
+	timer := time.NewTimer(often)
 	defer timer.Stop()
 	for {
 		select {
@@ -25,24 +25,22 @@ func (p *Pool) keepLeases(ctx context.Context) {
 		case <-timer.C:
 		}
 		p.extendLeases(ctx)
-		p.returnHanging()
-		p.mu.Lock()
-		wait := often
-		if p.jobs.n == 0 {
-			wait = seldom
-		}
-		p.mu.Unlock()
-		timer.Reset(wait)
+		p.returnWaiting()
+		timer.Reset(often)
 	}
 }
 
-// returnHanging gives back what waits in lanes that hang.
-func (p *Pool) returnHanging() {
+// returnWaiting gives back what waits in lanes that hang or are slow, for whoever
+// is free.
+func (p *Pool) returnWaiting() {
 	var e effects
 	p.mu.Lock()
 	now := time.Now()
 	for _, l := range p.lanes {
-		if l.hangs(now) {
+		if l.isSilent(now) && !l.terms.Adapts {
+			l.slow = true
+		}
+		if l.slow && l.active > 0 || l.hangs(now) {
 			p.returnQueuedLocked(l, &e)
 		}
 	}

@@ -2,8 +2,8 @@ package lanes
 
 import "time"
 
-// hangsAfter is how long a lane may have tries under way without an answer
-// before no more are begun.
+// hangsAfter is how long a lane may have tries under way without an answer: then
+// what it has not begun is given back. Of one that adapts, no more is begun.
 const hangsAfter = time.Second
 
 // Lane is what a pool knows of one lane.
@@ -36,6 +36,15 @@ type Lane struct {
 	round          int         // jobs that it takes in one try; 0: one
 	noRoundsBefore time.Time   // see refusalLasts
 	spacing        *time.Timer // is to make it ready at nextStart
+
+	// slow says that the last try took longer than hangsAfter, or that none has
+	// ended for so long: the lane holds only what it may have under way. One that
+	// adapts is never slow.
+	slow bool
+	// givingBack counts the jobs on their way back into the store. Until they are
+	// there, a claim could bring only younger ones.
+	givingBack int
+	gaveBack   int // the pool's, when it last gave back what waited
 
 	// pace is how many jobs a second were tried of late.
 	pace      float64
@@ -104,10 +113,10 @@ const (
 
 // capacity is how many jobs of the lane a process holds in memory: as many as
 // it lately did in heldWork, or some rounds of what it may do at once. What it
-// holds, no other process can do in the meantime. For a lane that has yet to
-// show that it works there are few.
+// holds, no other process can do in the meantime. For a lane that is slow, or
+// has yet to show that it works, there are few.
 func (l *Lane) capacity() int {
-	if l.health.sick() {
+	if l.slow || l.health.sick() {
 		return l.health.limit
 	}
 	rounds := 4 * l.health.limit * max(l.round, 1)
@@ -138,9 +147,22 @@ func (l *Lane) noteLeftInStore() {
 // rests reports a lane that is given a rest.
 func (l *Lane) rests(now time.Time) bool { return now.Before(l.restsUntil) }
 
-// hangs reports a lane whose tries under way have gone unanswered for long.
-func (l *Lane) hangs(now time.Time) bool {
-	return l.terms.Adapts && l.endpoint.active > 0 && now.Sub(l.lastAnswer) > hangsAfter
+// isSilent reports a lane whose tries under way have gone unanswered for long.
+func (l *Lane) isSilent(now time.Time) bool {
+	return l.endpoint.active > 0 && now.Sub(l.lastAnswer) > hangsAfter
+}
+
+// hangs reports a lane that is silent and is to get no more tries.
+func (l *Lane) hangs(now time.Time) bool { return l.terms.Adapts && l.isSilent(now) }
+
+// wantsMore reports that there is room enough for a claim: in half of the lane,
+// as few large claims cost less than many small ones, or anywhere in one whose
+// tries take so long that a claim for each costs nothing.
+func (l *Lane) wantsMore() bool {
+	if l.slow {
+		return l.held < l.capacity()
+	}
+	return l.held <= l.capacity()/2
 }
 
 // isForgettable reports a lane that would be made anew much as it is, or whose

@@ -54,13 +54,20 @@ func TestLeasesAreLookedAfterOftenEnough(t *testing.T) {
 	}
 }
 
+// short makes leases so short that they end while a lane, which gets one try at
+// a time, is not slow yet.
+func short(c Config) Config {
+	c.Lease = 800 * time.Millisecond // extended once 400 ms are over
+	c.Terms = wide(1)
+	return c
+}
+
 func TestLeasesOfWhatWaitsAreExtendedToo(t *testing.T) {
 	inBubble(t, func(w *world) {
-		c := w.config(replies(fine, 9*time.Second))
-		c.Terms = wide(1)
-		p, pool := w.one(c)
+		p, pool := w.one(short(w.config(replies(fine, 900*time.Millisecond))))
 		w.push(p, pool, "x", "1", "2", "3")
-		w.at(30 * time.Second)
+		w.at(5 * time.Second)
+		same(t, "given back", p.engine.done(engine.Release), 0)
 		same(t, "finished", p.engine.done(engine.Done), 3)
 		same(t, "stale", p.engine.refused(engine.Done), 0)
 		w.once([]string{"1", "2", "3"})
@@ -199,12 +206,10 @@ func TestATryWhoseLeaseHoldsIsNotCancelled(t *testing.T) {
 // Somebody else may have them by now.
 func TestJobsWhoseLeaseEndedWhileTheyWaitedAreGivenBack(t *testing.T) {
 	inBubble(t, func(w *world) {
-		c := w.config(replies(fine, 9*time.Second))
-		c.Terms = wide(1)
-		p, pool := w.one(c)
+		p, pool := w.one(short(w.config(replies(fine, 900*time.Millisecond))))
 		p.engine.hook(hooks{claim: nothingDue, settle: extendingFails})
 		w.push(p, pool, "x", "1", "2", "3")
-		w.at(9500 * time.Millisecond)
+		w.at(950 * time.Millisecond)
 		same(t, "tries", w.tries.ids("x"), []string{"1"})
 		same(t, "given back", p.engine.done(engine.Release), 2)
 		same(t, "waiting in the store", w.stats("x").Waiting, 2)
@@ -212,8 +217,8 @@ func TestJobsWhoseLeaseEndedWhileTheyWaitedAreGivenBack(t *testing.T) {
 		p.engine.hook(hooks{claim: func(context.Context, engine.ClaimRequest, func() (engine.ClaimResult, error)) (engine.ClaimResult, error) {
 			return engine.ClaimResult{}, errOut
 		}, settle: extendingFails})
-		w.push(p, pool, "x", "5", "6", "7") // 5 is tried until 18.5 s, the leases of 6 and 7 end
-		w.at(18800 * time.Millisecond)
+		w.push(p, pool, "x", "5", "6", "7") // 5 is tried until 1.85 s, the leases of 6 and 7 end
+		w.at(1880 * time.Millisecond)
 		w.push(p, pool, "x", "4")
 		same(t, "waiting in the store, a new one behind them", w.stats("x").Waiting, 5)
 		p.engine.hook(hooks{})
@@ -225,14 +230,12 @@ func TestJobsWhoseLeaseEndedWhileTheyWaitedAreGivenBack(t *testing.T) {
 // Jobs of a lane, some of which are still this process's own.
 func TestOnlyJobsWhoseLeaseHoldsAreTried(t *testing.T) {
 	inBubble(t, func(w *world) {
-		c := w.config(replies(fine, 9*time.Second))
-		c.Terms = wide(1)
-		p, pool := w.one(c)
+		p, pool := w.one(short(w.config(replies(fine, 900*time.Millisecond))))
 		p.engine.hook(hooks{claim: nothingDue, settle: extendingFails})
 		w.push(p, pool, "x", "1", "2")
-		w.at(5 * time.Second)
+		w.at(500 * time.Millisecond)
 		w.push(p, pool, "x", "3")
-		w.at(10 * time.Second)
+		w.at(time.Second)
 		same(t, "tries", w.tries.ids("x"), []string{"1", "3"})
 	})
 }
@@ -241,17 +244,15 @@ func TestOnlyJobsWhoseLeaseHoldsAreTried(t *testing.T) {
 // without a word to the store.
 func TestAJobThatWasLostWhileItWaitedIsLetGo(t *testing.T) {
 	inBubble(t, func(w *world) {
-		c := w.config(replies(fine, 20*time.Second))
-		c.Terms = wide(1)
-		p, pool := w.one(c)
+		p, pool := w.one(short(w.config(replies(fine, 990*time.Millisecond))))
 		p.engine.hook(hooks{claim: nothingDue, settle: extendingFails})
 		w.push(p, pool, "x", "1", "2")
-		w.at(8500 * time.Millisecond)
+		w.at(850 * time.Millisecond)
 		same(t, "taken", len(w.grab("x")), 2)
 		p.engine.hook(hooks{claim: nothingDue})
-		w.at(19 * time.Second)
+		w.at(980 * time.Millisecond)
 		same(t, "held", held(pool), 2)
-		w.at(21 * time.Second)
+		w.at(time.Second)
 		same(t, "held", held(pool), 0)
 		same(t, "tries", w.tries.ids("x"), []string{"1"})
 		same(t, "outcomes", p.engine.counted().settle, 0)
@@ -264,17 +265,15 @@ func TestAJobThatWasLostWhileItWaitedIsLetGo(t *testing.T) {
 // with the new ticket.
 func TestAJobWhoseLeaseIsBeingExtendedIsTried(t *testing.T) {
 	inBubble(t, func(w *world) {
-		c := w.config(replies(fine, 5500*time.Millisecond))
-		c.Terms = wide(1)
-		p, pool := w.one(c)
+		p, pool := w.one(short(w.config(replies(fine, 600*time.Millisecond))))
 		p.engine.hook(hooks{settle: extendingBy(func(_ context.Context, call func() ([]engine.Settled, error)) ([]engine.Settled, error) {
-			time.Sleep(2 * time.Second)
+			time.Sleep(200 * time.Millisecond) // from 500 ms on
 			return call()
 		})})
 		w.push(p, pool, "x", "1", "2")
-		w.at(6 * time.Second)
+		w.at(650 * time.Millisecond)
 		same(t, "tries", w.tries.ids("x"), []string{"1", "2"})
-		w.at(20 * time.Second)
+		w.at(5 * time.Second)
 		same(t, "finished", p.engine.done(engine.Done), 2)
 		same(t, "stale", p.engine.refused(engine.Done), 0)
 		w.once([]string{"1", "2"})

@@ -117,6 +117,7 @@ type Pool struct {
 	turns     turns
 	room      room
 	jobs      jobList // all that are held, for the lease keeper
+	giveBacks int     // how often what waited in a lane was given back
 
 	workers workers
 

@@ -21,6 +21,7 @@ type target struct {
 	pool  *Pool
 	lane  *Lane
 	bytes int // of the room
+	since int // Pool.giveBacks then
 }
 
 // Add takes up a job of a pool. A nil event means that of the job which this
@@ -31,12 +32,12 @@ func (h *Push) Add(to *Pool, e *engine.Event, lane string) {
 	if e != nil && (len(h.jobs) == 0 || h.jobs[len(h.jobs)-1].Event != e) {
 		bytes = len(e.Body)
 	}
-	l := to.reserve(lane, bytes)
+	l, since := to.reserve(lane, bytes)
 	if l != nil {
 		job.Lease = to.Lease
 	}
 	h.jobs = append(h.jobs, job)
-	h.targets = append(h.targets, target{to, l, bytes})
+	h.targets = append(h.targets, target{to, l, bytes, since})
 }
 
 // Store stores the jobs and hands on those that were stored under a lease. It
@@ -95,7 +96,7 @@ func (p *Pool) noteStored(lane string) {
 	l := p.meetLaneLocked(lane)
 	l.noteLeftInStore()
 	now := time.Now()
-	if l.held <= l.capacity()/2 && !l.rests(now) && !l.hangs(now) && !l.terms.Paused {
+	if l.wantsMore() && !l.rests(now) && !l.hangs(now) && !l.terms.Paused {
 		p.Wake()
 	}
 }

@@ -47,21 +47,21 @@ func (r *room) took(size int) {
 // reserve finds room for a job on its way into the store, and for the bytes of
 // its event. It returns nil if the job had better wait there: the pool is not
 // working or full, the lane is paused, resting or full, or older jobs of the
-// lane wait in the store.
-func (p *Pool) reserve(lane string, bytes int) *Lane {
+// lane wait in the store. since is for enqueueLocked.
+func (p *Pool) reserve(lane string, bytes int) (l *Lane, since int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.state != running || !p.room.hasFor(bytes) {
-		return nil
+		return nil, 0
 	}
-	l := p.meetLaneLocked(lane)
+	l = p.meetLaneLocked(lane)
 	if p.state != running || !p.room.hasFor(bytes) || l.waitsInStore || l.terms.Paused || l.held >= l.capacity() || l.rests(time.Now()) {
-		return nil
+		return nil, 0
 	}
 	p.room.held++
 	p.room.bytes += bytes
 	l.held++
-	return l
+	return l, p.giveBacks
 }
 
 // cancelReservation gives back room that was reserved.
@@ -76,7 +76,7 @@ func (p *Pool) cancelReservation(l *Lane, bytes int) {
 func (p *Pool) freeRoomLocked(l *Lane) {
 	p.room.held--
 	l.held--
-	if (l.waitsInStore || l.leftOut) && l.held <= l.capacity()/2 || p.room.held == maxHeld/2 {
+	if (l.waitsInStore || l.leftOut) && l.wantsMore() || p.room.held == maxHeld/2 {
 		p.Wake()
 	}
 	p.checkQuietLocked()
@@ -86,6 +86,9 @@ func (p *Pool) freeRoomLocked(l *Lane) {
 func (p *Pool) forgetLocked(j *Job) {
 	p.freeBytesLocked(len(j.Event.Body))
 	p.jobs.remove(j)
+	if j.givenBack {
+		j.lane.givingBack--
+	}
 	p.freeRoomLocked(j.lane)
 }
 

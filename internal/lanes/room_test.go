@@ -461,6 +461,8 @@ func TestAJobThatIsStoredMakesThePoolLookIfItCouldHaveIt(t *testing.T) {
 		"nothing held":        {func(*Lane) {}, 1},
 		"half of it held":     {func(l *Lane) { l.held = 8 }, 1},
 		"more than half held": {func(l *Lane) { l.held = 9 }, 0},
+		"slow, a try ended":   {func(l *Lane) { l.slow, l.held = true, 3 }, 1},
+		"slow, all under way": {func(l *Lane) { l.slow, l.held = true, 4 }, 0},
 		"resting":             {func(l *Lane) { l.restsUntil = time.Now().Add(time.Minute) }, 0},
 		"paused":              {func(l *Lane) { l.terms.Paused = true }, 0},
 		"hanging":             {func(l *Lane) { l.terms.Adapts, l.endpoint.active = true, 1 }, 0},

@@ -122,7 +122,7 @@ func (p *Pool) settledLocked(s *settlement, final bool, e *effects) {
 		e.cancelled = append(e.cancelled, s.follow)
 	}
 	if again := s.job.again; again != nil { // due again, and here already
-		p.admitLocked(newJob(s.job.lane, *again, s.job.leased), e)
+		p.admitLocked(newJob(s.job.lane, *again, s.job.leased), p.giveBacks, e)
 	}
 	p.forgetLocked(s.job)
 	if r := s.outcome.Result; r == engine.Retry || r == engine.Release {

@@ -221,6 +221,9 @@ func TestAJobThatIsDueAgainBeforeItsOutcomeIsAcknowledgedIsTriedAgain(t *testing
 			return call()
 		})})
 		w.push(p, pool, "x", "1")
+		pool.mu.Lock()
+		pool.giveBacks, pool.lanes["x"].gaveBack = 1, 1 // what was given back before is of no concern
+		pool.mu.Unlock()
 		w.at(5 * time.Second)
 		same(t, "held, before the first outcome is acknowledged", held(pool) > 0, true)
 		w.at(13 * time.Second)

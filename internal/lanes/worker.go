@@ -134,7 +134,7 @@ func (p *Pool) beginRound(r *round) (ctx context.Context, ok bool) {
 				}
 				continue
 			}
-			r.jobs = p.stillOursLocked(r.lane, r.lane.nextRound(r.jobs, p.RoundBytes), time.Now(), &r.effects)
+			r.jobs = p.stillOursLocked(r.lane.nextRound(r.jobs, p.RoundBytes), time.Now(), &r.effects)
 			if len(r.jobs) == 0 {
 				p.passTurnLocked(r.lane)
 				p.makeReadyLocked(r.lane)
@@ -193,12 +193,11 @@ func (p *Pool) parkLocked() bool {
 
 // stillOursLocked returns the jobs whose leases hold. The others are given back:
 // somebody else may have them by now, and they must not run twice.
-func (p *Pool) stillOursLocked(l *Lane, jobs []*Job, now time.Time, e *effects) []*Job {
+func (p *Pool) stillOursLocked(jobs []*Job, now time.Time, e *effects) []*Job {
 	ours := jobs[:0]
 	for _, j := range jobs {
 		if j.state == leaseLost || now.Sub(j.leased) >= p.Lease {
-			l.noteLeftInStore()
-			p.settleLocked(j, engine.Outcome{Result: engine.Release}, Push{}, e)
+			p.giveBackLocked(j, e)
 			continue
 		}
 		ours = append(ours, j)
@@ -218,6 +217,7 @@ func (p *Pool) endRound(r *round) {
 	}
 	l.lastAnswer = now
 	l.count(len(r.jobs), now)
+	l.slow = !l.terms.Adapts && now.Sub(r.began) > hangsAfter
 	if l.terms.Adapts {
 		p.judgeLaneLocked(l, r, now)
 	}
