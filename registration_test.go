@@ -162,7 +162,9 @@ func TestASubscriberWithASecretSignsItsRemoval(t *testing.T) {
 	must(t, n.SetSigningSecret(t.Context(), u, secret, 0))
 	keys := must2(signing.ParseSecrets([]string{secret}))
 	signed := func(keys []signing.Key, query string, at time.Time) func(*http.Request) {
-		return func(r *http.Request) { signing.Sign(r.Header, keys, "x", at, signing.RemovalContent(strings.TrimPrefix(query, "?"))) }
+		return func(r *http.Request) {
+			signing.Sign(r.Header, keys, "x", at, signing.RemovalContent(strings.TrimPrefix(query, "?")))
+		}
 	}
 	query := strings.TrimPrefix(removal(u, channel), "/")
 	users := withUsers(t, n, map[string]toot.User{"ann": {Name: "ann"}, "bob": {Name: "bob"}})
