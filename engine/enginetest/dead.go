@@ -124,8 +124,14 @@ func deadTell(e *env) {
 	if age := time.Since(before); d.Age < 0 || d.Age > age+clockGrain {
 		e.Errorf("the age of a dead letter must be the time since the job was pushed: got %v, want up to %v", d.Age, age)
 	}
-	// The store's clock is another, but not by a day.
-	if off := time.Since(d.At).Abs(); off > 24*time.Hour {
+	// The store's clock is another, but not by a day. Where the suite sets wall
+	// clocks, other tests may have set that of the same servers meanwhile, by more
+	// than a day together: At is by what it says now.
+	most := 24 * time.Hour
+	if e.h.Jump != nil {
+		most *= 30
+	}
+	if off := time.Since(d.At).Abs(); off > most {
 		e.Errorf("At must be when the job was buried: got %v", d.At)
 	}
 }
