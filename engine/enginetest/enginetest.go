@@ -215,9 +215,15 @@ type env struct {
 }
 
 // grain is how much too early something may be. An engine learns how far wall
-// time has jumped from calls of its store, and no more exactly than they take.
+// time has jumped from calls of its store, and no more exactly than they take;
+// two engines may each be off by that. Calls that an engine makes by itself, such
+// as those that see hints, are not measured here: unnoticed is for them.
 func (e *env) grain() time.Duration {
-	return clockGrain + time.Duration(e.inexact.Load())
+	const unnoticed = 25 * time.Millisecond
+	if !e.jumped {
+		return clockGrain
+	}
+	return clockGrain + 2*time.Duration(e.inexact.Load()) + unnoticed
 }
 
 // asks runs a call by which an engine may find out about a jump.
