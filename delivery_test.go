@@ -517,11 +517,12 @@ func TestAnotherProcessFindsSomethingToDo(t *testing.T) {
 			t.Fatal(a)
 		}
 	}
+	left := events - done[0].Load() // a busy machine takes long to take them in
 	nodes[1].stop = start(t, nodes[1].App)
 	nodes[0].settled(t)
 	first, second := done[0].Load(), done[1].Load()
-	if first+second != events || second < events/5 {
-		t.Errorf("of %d events the first process did %d, the second, which came later, %d", events, first, second)
+	if first+second != events || second < left/5 {
+		t.Errorf("of %d events the first process did %d, the second, which came when %d were left, %d", events, first, left, second)
 	}
 }
 
