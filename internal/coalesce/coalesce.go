@@ -16,6 +16,7 @@ type Batcher[T comparable] struct {
 	most   int
 	limits Limits[T]
 	room   room
+	timers sync.Pool // of *time.Timer, see startTimer
 
 	mu       sync.Mutex
 	pending  []T
