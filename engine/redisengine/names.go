@@ -3,6 +3,7 @@ package redisengine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -39,21 +40,12 @@ func (e *Engine) checkName(channel string) error {
 		whose = "names in the namespace are toot's own keys"
 	case strings.HasSuffix(channel, realmSuffix):
 		whose = "credentials are kept under such names"
-	case sidekiqNames[channel] || hasAnyPrefix(channel, sidekiqPrefixes):
+	case sidekiqNames[channel], slices.ContainsFunc(sidekiqPrefixes, func(p string) bool { return strings.HasPrefix(channel, p) }):
 		whose = "it is a key of Sidekiq's"
 	default:
 		return nil
 	}
 	return fmt.Errorf("%w: %q can't be a channel on Redis: %s", engine.ErrInvalid, channel, whose)
-}
-
-func hasAnyPrefix(s string, prefixes []string) bool {
-	for _, p := range prefixes {
-		if strings.HasPrefix(s, p) {
-			return true
-		}
-	}
-	return false
 }
 
 // keysOf returns the keys of a channel's subscribers, or the error of a name
