@@ -23,7 +23,7 @@ func (p *publisher) warnOfExcluded(ctx context.Context) {
 	if policy == nil {
 		return
 	}
-	channels, err := p.registry.List(ctx, p.opts.ChannelPrefix)
+	channels, err := p.registered(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
 			p.log.Warn("toot: can't tell whether registered callback URLs are allowed", "error", err)

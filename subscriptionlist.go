@@ -1,6 +1,7 @@
 package toot
 
 import (
+	"context"
 	"encoding/json"
 	"maps"
 	"mime"
@@ -20,16 +21,8 @@ func (p *publisher) listSubscribers(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	user := UserOf(r.Context())
-	channels := map[string][]string{}
 	var owners map[registry.Registration]string
-	var err error
-	for _, prefix := range p.prefixes() {
-		var found map[string][]string
-		if found, err = p.registry.List(r.Context(), prefix); err != nil {
-			break
-		}
-		maps.Copy(channels, found)
-	}
+	channels, err := p.registered(r.Context())
 	if err == nil && user != nil && user.Name != "" && !user.Operator {
 		owners, err = p.registry.Owners(r.Context())
 	}
@@ -62,6 +55,20 @@ func (p *publisher) listSubscribers(w http.ResponseWriter, r *http.Request) {
 	slices.Sort(list.Channels)
 	w.Header()["Content-Type"] = wire.JSONContentType
 	_ = json.NewEncoder(w).Encode(list)
+}
+
+// registered returns the channels on which this app takes registrations and that
+// have some, each with its callback URLs.
+func (p *publisher) registered(ctx context.Context) (map[string][]string, error) {
+	channels := map[string][]string{}
+	for _, prefix := range p.prefixes() {
+		found, err := p.registry.List(ctx, prefix)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(channels, found)
+	}
+	return channels, nil
 }
 
 // acceptsJSON reports whether an Accept header, which may be missing, lets us
