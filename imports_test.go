@@ -72,7 +72,7 @@ func mayImport(pkg, to string) bool {
 		return slices.Contains(allowed, to)
 	}
 	isCommand := strings.HasPrefix(pkg, "cmd/")
-	isTesting := strings.HasPrefix(pkg, "internal/testing/")
+	isTesting := strings.HasPrefix(pkg, "internal/testing/") || pkg == "toottest"
 	switch {
 	case strings.HasPrefix(to, pkg+"/"): // what is its own
 		return true
