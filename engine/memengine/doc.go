@@ -1,4 +1,5 @@
-// Package memengine is an engine in memory, for tests.
+// Package memengine is an engine in memory, for tests. For those of an app,
+// package toottest opens one, with an App on it that runs.
 //
 // It loses everything with its process, and keeps the rest of the contract of
 // package engine as the engines do that are for production. It starts at once,
