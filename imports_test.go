@@ -98,6 +98,7 @@ func TestNobodyGetsMoreThanAskedFor(t *testing.T) {
 		"./engine/redisengine":  {"github.com/prometheus/", "go.opentelemetry.io/", "modernc.org/"},
 		"./observe/prometheus":  {"go.opentelemetry.io/", "modernc.org/"},
 		"./observe/otel":        {"github.com/prometheus/", "go.opentelemetry.io/otel/sdk", "modernc.org/"},
+		"./toottest":            {"github.com/prometheus/", "go.opentelemetry.io/", "github.com/spf13/", "github.com/redis/", "modernc.org/"},
 		"./cmd/toot":            {"google.golang.org/grpc"},
 	} {
 		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", pkg).CombinedOutput()

@@ -22,7 +22,8 @@
 // hour pass, and synctest.Wait waits until everything has been done that there
 // is to do now.
 //
-// A bubble has no network. There New and NewEndpoint serve in memory instead of
+// What is made in a bubble belongs to it, and what is made outside can't be used
+// in one. A bubble has no network. There New and NewEndpoint serve in memory instead of
 // on the loopback interface, under the host names app-1.test, endpoint-2.test
 // and so on, which only the apps of this package reach; where Options.Client has
 // no Transport, these apps reach nothing else. Whether there is a bubble is found

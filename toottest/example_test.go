@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/watermarkchurch/toot-go"
+	"github.com/watermarkchurch/toot-go/signing"
 	"github.com/watermarkchurch/toot-go/toottest"
 )
 
@@ -124,4 +125,35 @@ func TestAnOrderIsSentAgain(t *testing.T) {
 			t.Errorf("other events were sent: %s", got[1].Body)
 		}
 	})
+}
+
+// Two apps, with signed events.
+func TestShopAndMailer(t *testing.T) {
+	shop := toottest.New(t, &toot.Options{ChannelPrefix: "org.example.shop."})
+	mailer := toottest.New(t, nil)
+	handled := make(chan order, 1)
+	err := mailer.AddSource("shop", toot.Source{
+		SubscriptionURL: shop.URL + "/subscriptions",
+		ChannelPrefix:   "org.example.shop.",
+		SigningSecrets:  []string{signing.NewSecret()},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = mailer.Subscribe("shop", "orders.placed.v1", toot.HandlePayload(func(_ context.Context, _ *toot.Event, o order) error {
+		handled <- o
+		return nil
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := mailer.RegisterSubscriptions(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := placeOrder(t.Context(), shop.App, order{ID: 7}); err != nil {
+		t.Fatal(err)
+	}
+	if o := <-handled; o.ID != 7 {
+		t.Errorf("handled %+v", o)
+	}
 }
