@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -125,18 +126,25 @@ func (a *App) AddSubscriber(t testing.TB, channel, callbackURL string) {
 	if err != nil {
 		t.Fatalf("toottest: %v", err)
 	}
-	if res := post(a.SubscriptionsService(), body); res.StatusCode > 299 {
-		t.Fatalf("toottest: the callback URL was not registered on %q: status %d: %s", a.prefix+channel, res.StatusCode, wire.ProblemDetail(res))
+	if w := post(t, a.SubscriptionsService(), body); w.Code > 299 {
+		t.Fatalf("toottest: the callback URL was not registered on %q: %s", a.prefix+channel, refusal(w))
 	}
 }
 
 // post hands a request to a handler.
-func post(h http.Handler, body []byte) *http.Response {
+func post(t testing.TB, h http.Handler, body []byte) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
-	req := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
-	req.Header.Set("Content-Type", "application/json")
+	req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", bytes.NewReader(body))
+	req.Header.Set("Content-Type", wire.JSONContentType[0])
 	h.ServeHTTP(w, req)
-	return w.Result()
+	return w
+}
+
+// refusal says why a request was refused.
+func refusal(w *httptest.ResponseRecorder) string {
+	res := w.Result()
+	defer func() { _ = res.Body.Close() }()
+	return fmt.Sprintf("status %d: %s", res.StatusCode, wire.ProblemDetail(res))
 }
 
 // output is the output of a test, until that has ended.

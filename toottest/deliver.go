@@ -46,11 +46,11 @@ func (a *App) Deliver(t testing.TB, m toot.Message) error {
 	e.TimestampText = wire.FormatTimestamp(e.Timestamp.UTC())
 	tries := a.awaited.begin(e.Channel, e.ID)
 	defer a.awaited.end(tries)
-	res := post(a.HandlerService(), e.Append(nil))
-	if res.StatusCode != http.StatusOK {
-		t.Fatalf("toottest: the event on %q was refused: status %d: %s", e.Channel, res.StatusCode, wire.ProblemDetail(res))
+	w := post(t, a.HandlerService(), e.Append(nil))
+	if w.Code != http.StatusOK {
+		t.Fatalf("toottest: the event on %q was refused: %s", e.Channel, refusal(w))
 	}
-	if _, unwanted := res.Header[wire.UnsubscribeHeader]; unwanted {
+	if _, unwanted := w.Header()[wire.UnsubscribeHeader]; unwanted {
 		t.Fatalf("toottest: nothing is subscribed to %q: the channel is named in full, or with the prefix of its source in ChannelPrefix", e.Channel)
 	}
 	if err := a.Engine.AwaitTried(t.Context(), e.Channel, e.ID); err != nil {

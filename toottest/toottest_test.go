@@ -164,7 +164,7 @@ func TestDeliverReturnsWhatHandlersReturn(t *testing.T) {
 		var errBroken, errHopeless = errors.New("broken"), errors.New("hopeless")
 		app := toottest.New(t, nil)
 		ran := make(chan string, 100)
-		subscribe(t, app, func(ctx context.Context, e *toot.Event) error {
+		subscribe(t, app, func(ctx context.Context, _ *toot.Event) error {
 			ran <- "slow"
 			select {
 			case <-time.After(20 * time.Millisecond): // the others are long done
