@@ -21,8 +21,9 @@ import (
 // *toot.PanicError.
 //
 // m.Channel is the event's channel in full, or what follows m.ChannelPrefix.
-// Payload, ID and Timestamp are as for Publish; Hops is not used. What the App's dedupe window (an hour) finds
-// to be a duplicate runs no handler, and nil is returned.
+// Payload, ID and Timestamp are as for Publish; what else a Message has is not
+// used. What the App's dedupe window (an hour) finds to be a duplicate runs no
+// handler, and nil is returned.
 //
 // What can't be delivered ends the test: an event on a channel that nothing is
 // subscribed to, one that is invalid, one whose source has SigningSecrets. To
