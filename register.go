@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -73,7 +72,7 @@ func (s *subscriber) registerAll(ctx context.Context) error {
 			shortest = lease
 		}
 		if err != nil {
-			failed = append(failed, fmt.Errorf("toot: register %q with source %q: %w", p.channel, p.source, err))
+			failed = append(failed, wrapf(err, "register %q with source %q", p.channel, p.source))
 		}
 	}
 	s.renewals.note(shortest)
