@@ -100,6 +100,8 @@ type StatusError struct {
 	StatusCode int
 	// Detail is what the answer says of it (RFC 9457), if anything.
 	Detail string
+
+	problemType string // as RFC 9457 has it
 }
 
 func (e *StatusError) Error() string {
