@@ -119,7 +119,7 @@ func (p *publisher) storeAll(ctx context.Context, items []*publication) failures
 	if err != nil {
 		return allFailed(known, err)
 	}
-	missed := map[string]engine.Audience{}
+	var missed map[string]engine.Audience
 	for i, channel := range unsure {
 		switch a := now[i]; {
 		case a.Err != nil:
@@ -132,6 +132,9 @@ func (p *publisher) storeAll(ctx context.Context, items []*publication) failures
 			before.Count = count
 			known[channel] = before
 			if len(missing) > 0 || a.More {
+				if missed == nil {
+					missed = map[string]engine.Audience{}
+				}
 				missed[channel] = engine.Audience{CallbackURLs: missing, More: a.More}
 			}
 		}

@@ -91,7 +91,7 @@ func (p *publisher) publish(ctx context.Context, messages []Message) ([]*Event, 
 	}
 	item := newPublication(len(messages))
 	events := make([]*Event, len(messages))
-	now := time.Now().UTC()
+	now := moment(time.Now().UTC())
 	for i, m := range messages {
 		after, err := m.delay(now)
 		if err != nil {
@@ -136,9 +136,17 @@ func shownIDs(events []*Event) string {
 	return events[0].ID
 }
 
+// stamp is a time with its text on the wire, which many events may share.
+type stamp struct {
+	time.Time
+	text string
+}
+
+func moment(t time.Time) stamp { return stamp{t, wire.FormatTimestamp(t)} }
+
 // compose makes the event of a message, and its bytes on the wire, which are
 // made once and go to the store and to every subscriber.
-func (p *publisher) compose(m Message, now time.Time) (*Event, []byte, error) {
+func (p *publisher) compose(m Message, now stamp) (*Event, []byte, error) {
 	prefix := p.opts.ChannelPrefix
 	if m.ChannelPrefix != "" {
 		prefix = m.ChannelPrefix
@@ -165,12 +173,12 @@ func (p *publisher) compose(m Message, now time.Time) (*Event, []byte, error) {
 		id = wire.NewEventID()
 	}
 	if !m.Timestamp.IsZero() {
-		now = m.Timestamp.UTC().Truncate(time.Microsecond)
+		now = moment(m.Timestamp.UTC().Truncate(time.Microsecond))
 	}
 	e := &wire.Event{
 		ID:            id,
-		Timestamp:     now,
-		TimestampText: wire.FormatTimestamp(now),
+		Timestamp:     now.Time,
+		TimestampText: now.text,
 		Channel:       channel,
 		Payload:       payload,
 	}
