@@ -93,7 +93,7 @@ func (p *publisher) publish(ctx context.Context, messages []Message) ([]*Event, 
 	events := make([]*Event, len(messages))
 	now := moment(time.Now().UTC())
 	for i, m := range messages {
-		after, err := m.delay(now)
+		after, err := m.delay(now.Time)
 		if err != nil {
 			return nil, err
 		}

@@ -237,10 +237,13 @@ func TestErrorsNameThePackageOnce(t *testing.T) {
 		"a callback URL":        opened(toot.Options{CallbackURL: "x"}),
 		"baggage":               opened(toot.Options{BaggageHosts: []string{"http://x"}}),
 		"no origin":             opened(toot.Options{RequireConsent: true}),
-		"consent unsupported":   func() error { _, err := toot.New(struct{ engine.Engine }{memengine.New()}, &toot.Options{RequireConsent: true, Origin: "x"}); return err }(),
-		"a signing secret":      n.SetSigningSecret(ctx, "x", "y", 0),
-		"its secret":            n.SetSigningSecret(ctx, "http://127.0.0.1:1/", "y", 0),
-		"secrets unsupported":   bare.SetSigningSecret(ctx, "http://127.0.0.1:1/", "", 0),
+		"consent unsupported": func() error {
+			_, err := toot.New(struct{ engine.Engine }{memengine.New()}, &toot.Options{RequireConsent: true, Origin: "x"})
+			return err
+		}(),
+		"a signing secret":    n.SetSigningSecret(ctx, "x", "y", 0),
+		"its secret":          n.SetSigningSecret(ctx, "http://127.0.0.1:1/", "y", 0),
+		"secrets unsupported": bare.SetSigningSecret(ctx, "http://127.0.0.1:1/", "", 0),
 	} {
 		switch {
 		case err == nil:
