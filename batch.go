@@ -35,13 +35,13 @@ func (s *subscriber) serveBatch(w http.ResponseWriter, r *http.Request, body []b
 		unavailable(w)
 		return
 	}
-	ends := s.beginAll(r.Context(), StepReceive, item.events)
+	ends := s.beginAll(r.Context(), StepReceive, item.events, nil)
 	if len(item.events) > 0 {
 		ctx, cancel := patient(r.Context(), began)
 		err = s.trouble.explain(s.callbacks.Do(ctx, item, &item.Waiter))
 		cancel()
 	}
-	ends(err)
+	ends(err, nil)
 	if err != nil {
 		signed.failed()
 		if !errors.Is(err, ErrBusy) {

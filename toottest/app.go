@@ -144,7 +144,8 @@ func post(t testing.TB, h http.Handler, body []byte) *httptest.ResponseRecorder 
 func refusal(w *httptest.ResponseRecorder) string {
 	res := w.Result()
 	defer func() { _ = res.Body.Close() }()
-	return fmt.Sprintf("status %d: %s", res.StatusCode, wire.ProblemDetail(res))
+	_, detail := wire.ReadProblem(res)
+	return fmt.Sprintf("status %d: %s", res.StatusCode, detail)
 }
 
 // output is the output of a test, until that has ended.
