@@ -22,7 +22,8 @@ type Event struct {
 	Channel string
 	// Payload is the publisher's JSON, byte for byte.
 	Payload json.RawMessage
-	// Attempt is how many tries of this handler went wrong before this one.
+	// Attempt is which try of this handler this is, from 1. It is 0 for an event
+	// that no handler has been given.
 	Attempt int
 }
 

@@ -65,7 +65,9 @@ type Step struct {
 	// Lane is the callback URL as it may be shown (StepDeliver) or the
 	// subscription's name (StepHandle).
 	Lane string
-	// Attempt is how many tries went wrong before, as far as they count.
+	// Attempt is which try this is, from 1 (StepDeliver, StepHandle). A probe of
+	// an endpoint that keeps failing has the number that the next try has, as it
+	// does not count if it fails.
 	Attempt int
 	// Age is how long the job has been in the store (StepDeliver, StepHandle).
 	Age time.Duration

@@ -32,14 +32,6 @@ days, the newest 10,000.`,
 	return cmd
 }
 
-// noSuchCommand is for commands that only have others below them.
-func noSuchCommand(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usagef("unknown command %q for %q: see %s --help", args[0], cmd.CommandPath(), cmd.CommandPath())
-	}
-	return nil
-}
-
 func (c *command) deadList(s *storeFlag) *cobra.Command {
 	var filter deadFilter
 	var asJSON bool
@@ -49,7 +41,7 @@ func (c *command) deadList(s *storeFlag) *cobra.Command {
 		Example: `  toot dead list --channel org.example.users.updated.v1
   toot dead list --since 2h --reason timeout
   toot dead list --json | jq -r .id`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 		RunE: c.withStore(s, filter.check, func(ctx context.Context, s *openStore, _ []string) error {
 			return c.listDead(ctx, s, &filter, asJSON)
 		}),
@@ -66,7 +58,7 @@ func (c *command) deadShow(s *storeFlag) *cobra.Command {
 		Use:     "show ID…",
 		Short:   "Show dead letters: every try and the event",
 		Example: "  toot dead show 17\n  toot dead show 17 --json | jq .event.payload",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    arguments(1, -1),
 		RunE: c.withStore(s, nil, func(ctx context.Context, s *openStore, ids []string) error {
 			return c.showDead(ctx, s, ids, asJSON)
 		}),

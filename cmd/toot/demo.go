@@ -25,7 +25,7 @@ what is in flight and tells what is left; a second one ends at once.`,
   toot demo --events 100000
   toot demo --faults
   toot demo --dir ./demo --store redis://localhost`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.Events < 0 {
 				return usagef("--events must not be negative")

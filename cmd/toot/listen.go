@@ -45,7 +45,7 @@ is, for a secret of yours.`,
   toot listen -c users.updated.v1 --publisher https://users.example.org/subscriptions --callback-url https://me.example.org/toot --listen :9000
   toot listen -c users.updated.v1 --forward http://localhost:3000/hook
   toot listen -c users.updated.v1 --exec 'jq .payload >> users.log'`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if len(l.channels) == 0 {
 				return usagef("which channel? Name one, or several, with --channel (the full name)")

@@ -27,7 +27,7 @@ are published, or none.`,
   date +'{"now":"%F"}' | toot publish clock.ticked.v1 -
   toot publish users.imported.v1 --ndjson - < users.ndjson
   toot publish orders.placed.v1 '{"id":7}' --key order-7`,
-		Args: cobra.RangeArgs(1, 2),
+		Args: arguments(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			payload, err := c.payload(args[1:], ndjson)
 			if err != nil {

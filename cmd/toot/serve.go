@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,7 +47,7 @@ func serveSettings() []config.Setting {
 		{Name: "max-event-bytes", Default: "1048576", Help: "the largest event", Check: config.Count},
 		{Name: "max-intake-bytes", Default: "67108864", Help: "the most memory for requests that are being read or stored, all together, in bytes", Check: config.Count},
 		{Name: "request-timeout", Default: "15s", Help: "how long an endpoint may take to answer", Check: config.Duration},
-		{Name: "max-retries", Default: "25", Help: "how often a delivery is tried again before it goes to the dead letters", Check: config.Count},
+		{Name: "max-retries", Default: "25", Help: "how often a delivery is tried again before it goes to the dead letters; 0 means never", Check: config.CountOrZero},
 		{Name: "max-deliveries", Default: "2048", Help: "the most requests in flight", Check: config.Count},
 		{Name: "max-deliveries-per-url", Default: "128", Help: "the most requests in flight to one callback URL", Check: config.Count},
 		{Name: "max-deliveries-per-host", Default: "512", Help: "the most requests in flight to one host and port", Check: config.Count},
@@ -101,7 +102,7 @@ files with credentials again.`,
 		Example: `  toot serve
   toot serve --store redis://localhost --listen :8080 --allow-callback public --config /etc/toot/toot.yaml
   curl -d '{"id":123}' http://127.0.0.1:8080/publish/users.updated.v1`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			values, err := settings.Load()
 			if err != nil {
@@ -166,7 +167,7 @@ func (c *command) runServe(ctx context.Context, v config.Values) error {
 		ChannelPrefix:        v.Get("channel-prefix"),
 		SubscriptionPrefixes: config.List(v.Get("subscription-prefixes")),
 		RequestTimeout:       v.MustDuration("request-timeout"),
-		MaxRetries:           v.MustCount("max-retries"),
+		MaxRetries:           cmp.Or(v.MustCount("max-retries"), -1), // to the library 0 is its default
 		MaxEventBytes:        v.MustCount("max-event-bytes"),
 		MaxIntakeBytes:       max(v.MustCount("max-intake-bytes")/4, 1), // for registrations
 		MaxDeliveries:        v.MustCount("max-deliveries"),

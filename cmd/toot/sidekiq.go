@@ -57,7 +57,7 @@ another name, or none ("CHANNEL=") to leave that channel's jobs in Sidekiq.`,
   toot import-sidekiq --redis redis://localhost?namespace=shop
   toot import-sidekiq --redis redis://localhost --redis-namespace myapp
   toot import-sidekiq --redis redis://localhost --store sqlite:shop.db`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.check(); err != nil {
 				return err
@@ -227,7 +227,7 @@ func (c *command) showImport(o *sidekiqImport, n sidekiq.Counts) {
 	}
 	if len(o.used) > 0 && n.Moved() > 0 {
 		c.out.Say("\nWhat is to be handled waits for subscriptions of these names:")
-		t := ui.Table{Columns: []ui.Column{{Title: "channel", Flex: true}, {Title: "subscription", Flex: true}}}
+		t := ui.Table{Columns: []ui.Column{{Title: "channel", Flex: true, Names: true}, {Title: "subscription", Flex: true, Names: true}}}
 		for _, channel := range slices.Sorted(maps.Keys(o.used)) {
 			t.Add(ui.Clean(channel), ui.Cell{Text: ui.Clean(o.used[channel]), Color: ui.Purple})
 		}

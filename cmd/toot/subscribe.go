@@ -84,7 +84,7 @@ func (c *command) subscriptionCommand(verb subscriptionVerb) *cobra.Command {
 		Long: verb.short + `. Channels are full names, with the
 publisher's prefix. It is safe to repeat.` + verb.more,
 		Example: fmt.Sprintf("  toot %s https://app.example.org/callbacks --channel users.updated.v1 --publisher https://users.example.org/subscriptions", verb.use),
-		Args:    cobra.MaximumNArgs(1),
+		Args:    arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			flagged := cmd.Flags().Changed("callback-url")
 			switch {
@@ -129,7 +129,7 @@ func (c *command) subscriptions() *cobra.Command {
 		Use:     "subscriptions",
 		Short:   "List what a publisher's channels are subscribed to by",
 		Example: "  toot subscriptions --publisher https://users.example.org/subscriptions",
-		Args:    cobra.NoArgs,
+		Args:    arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			publisher, err := p.open()
 			if err != nil {
@@ -148,7 +148,7 @@ func (c *command) subscriptions() *cobra.Command {
 }
 
 func (c *command) showSubscriptions(list map[string][]string, asJSON bool) error {
-	t := ui.Table{Columns: []ui.Column{{Title: "channel", Flex: true}, {Title: "callback URL", Flex: true}}}
+	t := ui.Table{Columns: []ui.Column{{Title: "channel", Flex: true, Names: true}, {Title: "callback URL", Flex: true, Names: true}}}
 	n := 0
 	for _, channel := range slices.Sorted(maps.Keys(list)) {
 		for _, url := range list[channel] {

@@ -36,7 +36,7 @@ func (c *command) unhandledList(s *storeFlag) *cobra.Command {
 		Use:     "list",
 		Short:   "List subscriptions that no process has, and what waits for them",
 		Example: "  toot unhandled list --store sqlite:shop.db\n  toot unhandled list --json | jq .lane",
-		Args:    cobra.NoArgs,
+		Args:    arguments(0, 0),
 		RunE: c.withStore(s, nil, func(ctx context.Context, s *openStore, _ []string) error {
 			lanes, err := unhandledLanes(ctx, s)
 			if err != nil {
@@ -54,7 +54,7 @@ func (c *command) unhandledList(s *storeFlag) *cobra.Command {
 				c.out.Say("Nothing waits unhandled")
 				return nil
 			}
-			t := ui.Table{Columns: []ui.Column{{Title: "subscription", Flex: true}, {Title: "waiting", Right: true}, {Title: "oldest", Right: true}}}
+			t := ui.Table{Columns: []ui.Column{{Title: "subscription", Flex: true, Names: true}, {Title: "waiting", Right: true}, {Title: "oldest", Right: true}}}
 			for _, l := range lanes {
 				t.Add(ui.Clean(l.Name), number(l.Waiting, ui.Yellow), span(l.Oldest))
 			}
@@ -87,7 +87,7 @@ func (c *command) unhandledMove(s *storeFlag) *cobra.Command {
 another one, which some process must have. Each is moved in one step. Those that
 the other one has handled within the dedupe window are not handled again.`,
 		Example: "  toot unhandled move users.updated.v1 users.updated.v2 --store sqlite:shop.db",
-		Args:    cobra.ExactArgs(2),
+		Args:    arguments(2, 2),
 		RunE: c.withStore(s, nil, func(ctx context.Context, s *openStore, names []string) error {
 			moved, left, err := s.MoveUnhandled(ctx, names[0], names[1])
 			return c.sayCleared("moved", moved, left, asJSON, err)
@@ -103,7 +103,7 @@ func (c *command) unhandledDiscard(s *storeFlag) *cobra.Command {
 		Use:     "discard SUBSCRIPTION",
 		Short:   "Delete them for good",
 		Example: "  toot unhandled discard users.updated.v1 --store sqlite:shop.db --yes",
-		Args:    cobra.ExactArgs(1),
+		Args:    arguments(1, 1),
 		RunE: c.withStore(s, nil, func(ctx context.Context, s *openStore, names []string) error {
 			if !yes {
 				lanes, err := unhandledLanes(ctx, s)

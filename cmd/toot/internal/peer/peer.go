@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -100,8 +102,8 @@ func (p *Publisher) Subscriptions(ctx context.Context) (map[string][]string, err
 	var list struct {
 		Subscriptions map[string][]string `json:"subscriptions"`
 	}
-	if err := json.Unmarshal(a.body, &list); err != nil {
-		return nil, fmt.Errorf("%s answered with something else than a list of subscriptions: is that its subscriptions service?", p)
+	if err := json.Unmarshal(a.body, &list); err != nil || list.Subscriptions == nil {
+		return nil, fmt.Errorf("%s answered with something else than a list of subscriptions: is that the URL of its subscriptions service?", p)
 	}
 	return list.Subscriptions, nil
 }
@@ -169,7 +171,7 @@ func (p *Publisher) do(ctx context.Context, method, target string, body []byte, 
 		if ctx.Err() != nil {
 			return answer{}, context.Cause(ctx)
 		}
-		return answer{}, fmt.Errorf("can't reach %s: %w: is it running, and is --publisher right?", p, err)
+		return answer{}, fmt.Errorf("can't reach %s: %w: is it running, and is --publisher right?", p, reason(err))
 	}
 	defer func() { _ = res.Body.Close() }()
 	a := answer{status: res.StatusCode, header: res.Header}
@@ -182,6 +184,30 @@ func (p *Publisher) do(ctx context.Context, method, target string, body []byte, 
 	return a, nil
 }
 
+// reason is what is at the bottom of an error of the client, in words.
+func reason(err error) error {
+	var (
+		name  *net.DNSError
+		errno syscall.Errno
+		slow  net.Error
+	)
+	switch {
+	case errors.As(err, &name) && name.IsNotFound:
+		return fmt.Errorf("there is no host %q", name.Name)
+	case errors.As(err, &slow) && slow.Timeout():
+		return fmt.Errorf("it did not answer within %v", timeout)
+	case errors.As(err, &errno):
+		return errno // "connection refused", without the address, which is named already
+	case errors.Is(err, io.EOF):
+		return errors.New("the connection was closed without an answer")
+	case strings.HasPrefix(err.Error(), "net/http: HTTP/1.x transport connection broken: malformed HTTP"):
+		return errors.New("what answers there does not speak HTTP")
+	case strings.HasPrefix(err.Error(), "tls: first record does not look like a TLS handshake"), strings.HasPrefix(err.Error(), "http: server gave HTTP response to HTTPS client"):
+		return errors.New("what answers there does not speak TLS; try http://")
+	}
+	return err
+}
+
 // explain makes an error of an answer.
 func (p *Publisher) explain(a answer) error {
 	var problem struct {
@@ -190,6 +216,12 @@ func (p *Publisher) explain(a answer) error {
 	_ = json.Unmarshal(a.body, &problem) // others than toot serve say nothing more
 	if problem.Detail != "" {
 		return fmt.Errorf("%s answered with status %d: %s", p, a.status, problem.Detail)
+	}
+	switch a.status {
+	case http.StatusUnauthorized:
+		return fmt.Errorf("%s wants other credentials (status 401): give --token, or name:password@ in the URL", p)
+	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		return fmt.Errorf("%s has no such service (status %d): is that the URL of toot serve, or of a subscriptions service?", p, a.status)
 	}
 	return fmt.Errorf("%s answered with status %d (%s)", p, a.status, http.StatusText(a.status))
 }
