@@ -92,7 +92,8 @@ const (
 	OutcomeDead   StepOutcome = "dead"   // it failed for good: in the dead letters
 	OutcomeFailed StepOutcome = "failed" // it failed, which its caller was told (StepPublish, StepReceive)
 	// OutcomeUnwanted: the endpoint (StepDeliver), or this app (StepReceive),
-	// has no subscription to the channel.
+	// has no subscription to the channel; or it asked for what waits to be
+	// discarded when it unsubscribed (StepDeliver, without a request).
 	OutcomeUnwanted StepOutcome = "unwanted"
 )
 

@@ -77,7 +77,9 @@ func (c *core) logTry(kind engine.Kind, l *lanes.Lane, j *lanes.Job, v *lanes.Ve
 	level, msg := slog.LevelDebug, "toot: try failed; it will be tried again"
 	switch out.Result {
 	case engine.Done:
-		msg = succeeded[kind]
+		if msg = succeeded[kind]; v.Reason == discardReason {
+			msg = "toot: discarded"
+		}
 	case engine.Bury:
 		level, msg = slog.LevelError, "toot: gave up on a job; it is in the dead letters"
 	case engine.Extend:

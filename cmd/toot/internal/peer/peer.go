@@ -78,19 +78,36 @@ func (p *Publisher) Subscribe(ctx context.Context, channel, callbackURL string) 
 	return a.status == http.StatusCreated, wire.Lease(a.header), err
 }
 
-// Unsubscribe unsubscribes a callback URL and reports whether it was
-// subscribed. The request is signed with the keys, if there are any.
-func (p *Publisher) Unsubscribe(ctx context.Context, channel, callbackURL string, keys ...signing.Key) (removed bool, err error) {
-	target, header := p.subscriptions(url.Values{"channel": {channel}, "callback_url": {callbackURL}}), http.Header{}
-	if len(keys) > 0 {
+// Removal is what became of a request to unsubscribe.
+type Removal struct {
+	Removed   bool // it was subscribed
+	Discarded bool // what waits is discarded, as was asked for
+}
+
+// UnsubscribeOptions say how to unsubscribe.
+type UnsubscribeOptions struct {
+	Discard bool          // what waits for the callback URL on the channel, too
+	Keys    []signing.Key // to sign the request with, if there are any
+}
+
+// Unsubscribe unsubscribes a callback URL.
+func (p *Publisher) Unsubscribe(ctx context.Context, channel, callbackURL string, o UnsubscribeOptions) (Removal, error) {
+	query := url.Values{"channel": {channel}, "callback_url": {callbackURL}}
+	if o.Discard {
+		query.Set(wire.DiscardParameter, "true")
+	}
+	target, header := p.subscriptions(query), http.Header{}
+	if len(o.Keys) > 0 {
 		_, query, _ := strings.Cut(target, "?")
-		signing.Sign(header, keys, uuid.NewString(), time.Now(), signing.RemovalContent(query))
+		signing.Sign(header, o.Keys, uuid.NewString(), time.Now(), signing.RemovalContent(query))
 	}
 	a, err := p.do(ctx, http.MethodDelete, target, nil, header)
+	r := Removal{Discarded: a.header.Get(wire.DiscardHeader) != ""}
 	if a.status == http.StatusNotFound {
-		return false, nil
+		return r, nil
 	}
-	return err == nil, err
+	r.Removed = err == nil
+	return r, err
 }
 
 // Subscriptions returns the callback URLs of each channel.
@@ -113,6 +130,8 @@ type Published struct {
 	ID        string `json:"id"`
 	Channel   string `json:"channel"`
 	Timestamp string `json:"timestamp"`
+	// Known says that the Idempotency-Key was used before.
+	Known bool `json:"known,omitempty"`
 }
 
 // Publish publishes a payload, or with many one for each line of it.
@@ -136,6 +155,7 @@ func (p *Publisher) Publish(ctx context.Context, channel, key string, payload []
 		if err := dec.Decode(&e); err != nil || e.ID == "" {
 			return nil, fmt.Errorf("%s answered with something else than events: is it toot serve?", p)
 		}
+		e.Known = a.header.Get("Idempotent-Replayed") != ""
 		events = append(events, e)
 	}
 	return events, nil
