@@ -21,7 +21,7 @@ func complete(root *cobra.Command) {
 			case f.Name == "config":
 				err = cmd.MarkFlagFilename(f.Name, "yaml", "yml")
 			case f.Name == "signing-secret-file":
-				err = cmd.MarkFlagFilename(f.Name)
+				err = cmd.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault)) // any file
 			case f.Name == "dir":
 				err = cmd.MarkFlagDirname(f.Name)
 			case words[f.Name] != nil:

@@ -61,7 +61,7 @@ func (c *command) listDead(ctx context.Context, s *openStore, filter *deadFilter
 	default:
 		c.out.Table(&t)
 		if n == filter.limit {
-			c.out.Say("\n  These are the first %s; --limit shows more, filters fewer.", ui.Count(n))
+			c.out.Say("\n  These are the first %s: --limit shows more, and filters narrow the list.", ui.Count(n))
 		}
 	}
 	return nil

@@ -167,7 +167,7 @@ func TestHelp(t *testing.T) {
 // TestCompletion: bash offers what there is; the other shells ask for the same.
 func TestCompletion(t *testing.T) {
 	for line, want := range map[string]string{
-		"toot de": "dead demo", "toot dead re": "redrive", "toot dead list --ki": "--kind", "toot dead list --kind ": "deliver handle",
+		"toot de": "dead demo", "toot help de": "dead demo", "toot help dead re": "redrive", "toot dead re": "redrive", "toot dead list --ki": "--kind", "toot dead list --kind ": "deliver handle",
 		"toot serve --log-level ": "debug error info warn", "toot stats --store s": "sqlite:",
 	} {
 		// _get_comp_words_by_ref is of the package bash-completion.

@@ -2,9 +2,12 @@ package main
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/ui"
 )
 
 // valueNames are what help calls the values of flags, where "string" or "int"
@@ -26,24 +29,41 @@ func valueName(f *pflag.Flag) string {
 	return cmp.Or(valueNames[f.Name], strings.ToUpper(f.Value.Type()))
 }
 
-// named returns flags whose values have names.
-func named(flags *pflag.FlagSet) *pflag.FlagSet {
-	with := pflag.NewFlagSet("", pflag.ContinueOnError)
-	with.SortFlags = flags.SortFlags
+// flagUsages lists flags: what each takes, and what it is for in a column beside
+// that, or below where there is no room.
+func (c *command) flagUsages(flags *pflag.FlagSet) string {
+	var names, uses []string
+	longest := 0
 	flags.VisitAll(func(f *pflag.Flag) {
-		shown := *f
-		if name := valueNames[f.Name]; name != "" {
-			shown.Value = namedValue{f.Value, name}
-			shown.DefValue = strings.TrimSuffix(strings.TrimPrefix(f.DefValue, "["), "]") // of lists
+		if f.Hidden {
+			return
 		}
-		with.AddFlag(&shown)
+		name := "      --" + f.Name
+		if f.Shorthand != "" {
+			name = "  -" + f.Shorthand + ", --" + f.Name
+		}
+		if f.Value.Type() != "bool" {
+			name += " " + valueName(f)
+		}
+		use := f.Usage
+		if f.Name == "help" {
+			use = "show this help"
+		}
+		if !slices.Contains([]string{"", "0", "0s", "false", "[]"}, f.DefValue) {
+			use += " (default " + f.DefValue + ")"
+		}
+		names, uses = append(names, name), append(uses, use)
+		longest = max(longest, len(name))
 	})
-	return with
+	const least = 34 // columns for a text that is read beside a name
+	indent, between := longest+3, ""
+	if c.helpWidth()-indent < least {
+		indent, between = 10, "\n"+strings.Repeat(" ", 10)
+	}
+	var b strings.Builder
+	for i, name := range names {
+		gap := cmp.Or(between, strings.Repeat(" ", max(indent-len(name), 1)))
+		b.WriteString(name + gap + ui.Wrap(uses[i], c.helpWidth()-indent, strings.Repeat(" ", indent)) + "\n")
+	}
+	return b.String()
 }
-
-type namedValue struct {
-	pflag.Value
-	name string
-}
-
-func (v namedValue) Type() string { return v.name }

@@ -93,11 +93,11 @@ func (c *command) usage(cmd *cobra.Command) {
 	}
 	title := "Commands:"
 	if len(cmd.Groups()) > 0 {
-		title = "And:"
+		title = "Other commands:"
 	}
 	section(title, c.entries(cmd, ""))
-	section("Flags:", named(cmd.LocalFlags()).FlagUsagesWrapped(c.helpWidth()))
-	section("Global flags:", named(cmd.InheritedFlags()).FlagUsagesWrapped(c.helpWidth()))
+	section("Flags:", c.flagUsages(cmd.LocalFlags()))
+	section("Global flags:", c.flagUsages(cmd.InheritedFlags()))
 	if cmd.HasAvailableSubCommands() {
 		fmt.Fprintf(c.out, "%s COMMAND --help shows how a command is used.\n", cmd.CommandPath())
 	}

@@ -44,7 +44,9 @@ the publisher reaches --listen; the secret is added to its path, and the proxy m
 pass the whole path on or the secret alone. A URL whose path ends in 20 characters or
 more is used as it is: that is taken for a secret of your own.`,
 		Example: `  toot listen --channel users.updated.v1
-  toot listen -c users.updated.v1 --publisher https://users.example.org/subscriptions --callback-url https://me.example.org/toot --listen :9000
+  toot listen -c users.updated.v1 --listen :9000 \
+      --callback-url https://me.example.org/toot \
+      --publisher https://users.example.org/subscriptions
   toot listen -c users.updated.v1 --forward http://localhost:3000/hook
   toot listen -c users.updated.v1 --exec 'jq .payload >> users.log'`,
 		Args: arguments(0, 0),

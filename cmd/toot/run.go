@@ -82,11 +82,11 @@ func (c *command) root() *cobra.Command {
 		Use:   "toot",
 		Short: "Durable publish/subscribe between web apps over HTTP",
 		Long: `toot is durable publish/subscribe between web apps over plain HTTP: what an
-app publishes is POSTed to every callback URL that subscribed to its channel,
+app publishes is POSTed to every callback URL that is subscribed to its channel,
 and tried again until it arrives.
 
-Exit codes: 0 all is well; 1 it did not work, or something was lost; 2 the
-command line was not understood; 130 stopped by a signal before it was done.`,
+Exit codes: 0 success; 1 failure, or something was lost; 2 the command line was
+not understood; 130 stopped by a signal before it was done.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noSuchCommand,

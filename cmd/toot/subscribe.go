@@ -48,7 +48,7 @@ func (c *command) subscriptionCommand(verb subscriptionVerb) *cobra.Command {
 		Short: verb.short,
 		Long: verb.short + `. Channels are named in full,
 with the publisher's prefix. This may be repeated.` + verb.more,
-		Example: fmt.Sprintf("  toot %s https://app.example.org/callbacks --channel users.updated.v1 --publisher https://users.example.org/subscriptions", verb.use) + verb.example,
+		Example: fmt.Sprintf("  toot %s https://app.example.org/callbacks --channel users.updated.v1 \\\n      --publisher https://users.example.org/subscriptions", verb.use) + verb.example,
 		Args:    arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			flagged := cmd.Flags().Changed("callback-url")

@@ -38,7 +38,7 @@ const timeout = 30 * time.Second
 func New(rawURL, token string) (*Publisher, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, errors.New("the publisher's URL is not one such as http://127.0.0.1:8080")
+		return nil, errors.New("the publisher's URL must be one such as http://127.0.0.1:8080")
 	}
 	client := &http.Client{Timeout: timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return &Publisher{base: u, token: token, client: client}, nil
@@ -196,7 +196,7 @@ func (p *Publisher) do(ctx context.Context, method, target string, body []byte, 
 	defer func() { _ = res.Body.Close() }()
 	a := answer{status: res.StatusCode, header: res.Header}
 	if a.body, err = io.ReadAll(io.LimitReader(res.Body, maxAnswer)); err != nil {
-		return answer{}, fmt.Errorf("%s broke off its answer: %w", p, err)
+		return answer{}, fmt.Errorf("%s did not finish its answer: %w", p, err)
 	}
 	if a.status < 200 || a.status > 299 {
 		return a, p.explain(a)
