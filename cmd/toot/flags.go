@@ -16,10 +16,10 @@ var valueNames = map[string]string{
 	"store": "STORE", "listen": "ADDRESS", "config": "FILE", "dir": "FOLDER", "exec": "COMMAND",
 	"publisher": "URL", "signing-secret-file": "FILE", "callback-url": "URL", "public-url": "URL", "forward": "URL", "url": "URL", "redis": "URL", "otlp-endpoint": "URL",
 	"channel": "CHANNEL", "channel-prefix": "PREFIX", "subscription": "CHANNEL=NAME", "queue": "QUEUE", "lane": "LANE", "kind": "KIND", "reason": "TEXT",
-	"token": "TOKEN", "key": "KEY", "publish-auth": "CREDENTIALS", "subscriptions-auth": "CREDENTIALS", "metrics-auth": "CREDENTIALS",
+	"token": "TOKEN", "key": "KEY", "publish-auth": "SECRETS", "subscriptions-auth": "SECRETS", "metrics-auth": "SECRETS",
 	"count": "N", "events": "N", "limit": "N", "max-event-bytes": "N", "max-intake-bytes": "N", "max-retries": "N", "max-deliveries": "N", "max-deliveries-per-url": "N", "max-deliveries-per-host": "N",
 	"max-rate-per-url": "N", "dead-max": "N", "max-connections": "N", "allow-host": "HOSTS", "allow-callback": "WHERE",
-	"read-timeout": "TIME", "write-timeout": "TIME", "registration-lease": "TIME", "subscription-prefixes": "PREFIXES", "prefix": "PREFIX",
+	"read-timeout": "TIME", "write-timeout": "TIME", "registration-lease": "TIME", "subscription-prefixes": "LIST", "prefix": "PREFIX",
 	"request-timeout": "TIME", "drain-timeout": "TIME", "dedupe": "TIME", "dead-age": "TIME", "interval": "TIME", "since": "WHEN", "until": "WHEN",
 	"log-format": "FORMAT", "log-level": "LEVEL", "baggage-hosts": "HOSTS", "redis-namespace": "NAME",
 }
@@ -33,7 +33,7 @@ func valueName(f *pflag.Flag) string {
 // that, or below where there is no room.
 func (c *command) flagUsages(flags *pflag.FlagSet) string {
 	var names, uses []string
-	longest := 0
+	longest, word := 0, 0 // the longest name, the longest word of a use
 	flags.VisitAll(func(f *pflag.Flag) {
 		if f.Hidden {
 			return
@@ -54,10 +54,13 @@ func (c *command) flagUsages(flags *pflag.FlagSet) string {
 		}
 		names, uses = append(names, name), append(uses, use)
 		longest = max(longest, len(name))
+		for w := range strings.FieldsSeq(use) {
+			word = max(word, len(w))
+		}
 	})
 	const least = 34 // columns for a text that is read beside a name
 	indent, between := longest+3, ""
-	if c.helpWidth()-indent < least {
+	if c.helpWidth()-indent < max(least, word) {
 		indent, between = 10, "\n"+strings.Repeat(" ", 10)
 	}
 	var b strings.Builder

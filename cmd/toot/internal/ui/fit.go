@@ -1,12 +1,16 @@
 package ui
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/rivo/uniseg"
 )
 
 const ellipsis = "…"
+
+// partEnds are what the parts of URLs and names end with.
+var partEnds = []string{"/", ":", ".", "-", "?", "="}
 
 // Fit shortens text to a width, with an ellipsis where something is missing.
 func Fit(text string, most int) string {
@@ -124,7 +128,7 @@ func commonBeginning(texts []string) int {
 			}
 		}
 		n += len(c)
-		if strings.Contains("/:.-?=", c) {
+		if slices.Contains(partEnds, c) {
 			part = n
 		}
 	}
