@@ -29,6 +29,7 @@ type discards struct {
 type discardsState struct {
 	marks map[string]engine.Attribute
 	at    time.Time // before they were read
+	next  time.Time // when they are to be read again
 }
 
 // Discard has the events that wait for a callback URL on a channel discarded as
@@ -78,7 +79,7 @@ func (r *Registry) keepWaiting(ctx context.Context, channel, callbackURL string)
 // long before now, is to be discarded. Where the store can't tell it is not.
 func (r *Registry) IsDiscarded(ctx context.Context, channel, callbackURL string, age time.Duration, now time.Time) bool {
 	state := r.discards.state.Load()
-	if state == nil || now.Sub(state.at) > discardsAge {
+	if state == nil || !now.Before(state.next) {
 		state = r.refreshDiscards(ctx, now)
 	}
 	if state == nil || len(state.marks) == 0 {
@@ -99,10 +100,11 @@ func (r *Registry) refreshDiscards(ctx context.Context, now time.Time) *discards
 	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
 	all, err := r.attributes.Attributes(ctx, discardsGroup)
-	if err != nil {
-		return d.state.Load()
-	}
 	state := &discardsState{marks: all, at: now}
+	if known := d.state.Load(); err != nil && known != nil { // it stays good, each mark with its age
+		state.marks, state.at = known.marks, known.at
+	}
+	state.next = now.Add(discardsAge)
 	d.state.Store(state)
 	return state
 }
