@@ -25,8 +25,13 @@ SEED ?= 0
 demo:
 	go run ./cmd/toot demo --events $(EVENTS)
 
+# What toot version prints, also where Go does not look into the repository: in a
+# worktree of git, and with -buildvcs=false.
+VERSION ?= $(shell git describe --tags --match 'v*' --dirty=+dirty 2>/dev/null)
+REVISION ?= $(shell git describe --always --exclude '*' --abbrev=40 --dirty=+dirty 2>/dev/null)
+
 build:
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/toot ./cmd/toot
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)' -o bin/toot ./cmd/toot
 
 test: setup
 	CGO_ENABLED=0 go build ./...

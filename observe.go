@@ -68,7 +68,9 @@ type Step struct {
 	// Lane is the callback URL as it may be shown (StepDeliver) or the
 	// subscription's name (StepHandle).
 	Lane string
-	// Attempt is how many tries went wrong before, as far as they count.
+	// Attempt is which try this is, from 1 (StepDeliver, StepHandle). A probe of
+	// an endpoint that keeps failing has the number that the next try has, as it
+	// does not count if it fails.
 	Attempt int
 	// Age is how long the job has been in the store (StepDeliver, StepHandle).
 	Age time.Duration
@@ -96,7 +98,8 @@ const (
 	OutcomeDead   StepOutcome = "dead"   // it failed for good: in the dead letters
 	OutcomeFailed StepOutcome = "failed" // it failed, which its caller was told (StepPublish, StepReceive)
 	// OutcomeUnwanted: the endpoint (StepDeliver), or this app (StepReceive),
-	// has no subscription to the channel.
+	// has no subscription to the channel; or it asked for what waits to be
+	// discarded when it unsubscribed (StepDeliver, without a request).
 	OutcomeUnwanted StepOutcome = "unwanted"
 )
 

@@ -60,7 +60,7 @@ func TestATraceFollowsTheEvent(t *testing.T) {
 	parents := make(chan any, 2)
 	subscriber.subscribe(t, publisher, "a", toot.HandlerFunc(func(ctx context.Context, e *toot.Event) error {
 		parents <- ctx.Value(tracerKey{})
-		if e.Attempt == 0 {
+		if e.Attempt == 1 {
 			return context.Canceled
 		}
 		return nil

@@ -404,8 +404,8 @@ func TestAHandlersOwnWishesCountAsTries(t *testing.T) {
 	inBubble(t, func(b *bubble) {
 		var tries atomic.Int64
 		p := b.pair(toot.Options{}, toot.HandlerFunc(func(_ context.Context, e *toot.Event) error {
-			if n := tries.Add(1) - 1; e.Attempt != int(n) {
-				b.Errorf("try %d is told of %d before it", n, e.Attempt)
+			if n := tries.Add(1); e.Attempt != int(n) {
+				b.Errorf("try %d is told that it is number %d", n, e.Attempt)
 				return nil
 			}
 			return toot.RetryAfter(time.Second, errors.New("not yet"))

@@ -21,6 +21,12 @@ const patience = 60 * time.Second
 // binary is the command, built once.
 var binary string
 
+// What the linker is told of the version, as make build does it.
+const (
+	builtVersion  = "v1.2.3-test"
+	builtRevision = "0123456789abcdef0123456789abcdef01234567"
+)
+
 func TestMain(m *testing.M) {
 	for _, e := range os.Environ() { // what would make toot serve send traces
 		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "OTEL_") {
@@ -35,7 +41,7 @@ func TestMain(m *testing.M) {
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
 		binary = filepath.Join(dir, "toot")
-		args := []string{"build", "-o", binary}
+		args := []string{"build", "-o", binary, "-ldflags", "-X main.version=" + builtVersion + " -X main.revision=" + builtRevision + "+dirty"}
 		if raceEnabled {
 			args = append(args, "-race")
 		}

@@ -22,10 +22,10 @@ func (f *storeFlag) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.name, "store", "", storeHelp)
 }
 
-const storeHelp = "the store: " + anyengine.Help + " (default: $TOOT_STORE, or toot.db if that is here)"
+const storeHelp = "the store: " + anyengine.Help + " (default: $TOOT_STORE, or sqlite:toot.db if that file is here)"
 
-// storeName is the store that is meant: where toot serve has its own, if
-// nothing else is said.
+// storeName is the store that is meant: by default the one in this folder, where
+// toot serve keeps its own.
 func storeName(flag string) (string, error) {
 	if name := cmp.Or(flag, os.Getenv("TOOT_STORE")); name != "" {
 		return name, nil

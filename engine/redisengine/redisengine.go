@@ -123,7 +123,7 @@ func Connect(ctx context.Context, url string) (rueidis.Client, error) {
 	}
 	client, err := connect(ctx, o)
 	if err != nil {
-		return nil, fmt.Errorf("redisengine: can't connect to %s: %w", strings.Join(o.InitAddress, ", "), err)
+		return nil, fmt.Errorf("redisengine: can't connect to %s: %w", strings.Join(o.InitAddress, ", "), explain(err, o.TLSConfig != nil))
 	}
 	return client, nil
 }
@@ -135,7 +135,7 @@ func dial(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, error) {
 		switch {
 		case err == nil:
 			return client, nil
-		case !passing(err) || time.Now().After(end):
+		case !passing(err) || otherProtocol(err) || time.Now().After(end):
 			return nil, err
 		}
 		select {

@@ -78,7 +78,7 @@ func New(opts *Options) *Tracer {
 
 // What the conventions have no names for.
 const (
-	attemptKey = attribute.Key("toot.attempt")     // how many tries went wrong before
+	attemptKey = attribute.Key("toot.attempt")     // which try it is, from 1
 	ageKey     = attribute.Key("toot.age_seconds") // how long the event had been in the store
 	outcomeKey = attribute.Key("toot.outcome")     // a toot.StepOutcome
 	// How many subscribers the channel of a published event has.
@@ -106,8 +106,8 @@ func (t *Tracer) Begin(ctx context.Context, s *toot.Step) (context.Context, func
 		attributes = append(attributes, semconv.MessagingOperationTypeSend, semconv.HTTPRequestMethodPost,
 			attemptKey.Int(s.Attempt), ageKey.Float64(s.Age.Seconds()))
 		attributes = append(attributes, whereTo(s.Lane)...)
-		if s.Attempt > 0 {
-			attributes = append(attributes, semconv.HTTPRequestResendCount(s.Attempt))
+		if s.Attempt > 1 {
+			attributes = append(attributes, semconv.HTTPRequestResendCount(s.Attempt-1))
 		}
 	case toot.StepReceive:
 		ctx, kind, options = t.receive(ctx, s.Header)
