@@ -1,10 +1,10 @@
 // Package engine is the contract between toot and the place where it keeps
 // what must not be lost: subscribers, jobs and leases.
 //
-// An engine stores and hands out; it decides nothing. It knows no HTTP, no
-// JSON, no retry schedule. Everything it is told in terms of time is a
-// duration from now, by the store's clock, so that machines whose clocks
-// differ can share one store.
+// An engine stores jobs and hands them out; it decides nothing. It knows no
+// HTTP, no JSON and no retry schedule. All times that it is given are durations
+// from now, by the store's clock, so that machines whose clocks differ can share
+// one store.
 //
 // The store's clock runs evenly: it is wall time plus an offset that is kept
 // in the store. When wall time jumps, which shows in that it disagrees by more

@@ -30,8 +30,8 @@ type Options struct {
 	Buckets []float64
 }
 
-// Metrics is a toot.Observer that counts and measures, and the
-// prometheus.Collector of that. One may be shared by several apps.
+// Metrics is a toot.Observer that counts and measures, and a
+// prometheus.Collector of the results. Several apps may share one.
 //
 //	toot_published_total{outcome}                    events published
 //	toot_publish_seconds                             how long Publish took
