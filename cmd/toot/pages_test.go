@@ -2,11 +2,15 @@ package main_test
 
 import (
 	"maps"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/watermarkchurch/toot-go/internal/testing/pages"
 )
 
 // TestCommandsOfThePagesExist: every toot command that the documentation names
@@ -23,13 +27,13 @@ func TestCommandsOfThePagesExist(t *testing.T) {
 		}
 	}
 	look()
-	pages, err := filepath.Glob("../../docs/*.md")
-	if err != nil || len(pages) == 0 {
+	files, err := filepath.Glob("../../docs/*.md")
+	if err != nil || len(files) == 0 {
 		t.Fatal("no pages: ", err)
 	}
 	known := slices.Collect(maps.Keys(helps))
 	named := 0
-	for _, page := range append(pages, "../../README.md") {
+	for _, page := range append(files, "../../README.md") {
 		for _, m := range regexp.MustCompile("(?m)(?:^ {4,}(?:\\$ )?|`)toot ([a-z|-]+(?: [^`\n#]*)?)").FindAllStringSubmatch(readFile(t, page), -1) {
 			for _, line := range alternatives(m[1]) {
 				named++
@@ -66,4 +70,44 @@ func alternatives(line string) []string {
 		lines = append(lines, before+" "+word+" "+rest)
 	}
 	return lines
+}
+
+// runLines runs the lines of a page's block in a folder, one by one; ID stands
+// for a dead letter that is there.
+func runLines(t *testing.T, dir, page, block string, replace ...string) {
+	t.Helper()
+	for line := range strings.Lines(pages.Named(t, page, block)) {
+		line = strings.NewReplacer(replace...).Replace(strings.TrimSpace(line))
+		if strings.Contains(line, " ID ") {
+			letters := objects(t, command(t, "dead", "list", "--json", "--store", "sqlite:"+filepath.Join(dir, "mailer.db")).stdout)
+			if len(letters) == 0 {
+				t.Fatal("no dead letter is left")
+			}
+			line = strings.ReplaceAll(line, " ID ", " "+letters[0]["id"].(string)+" ")
+		}
+		if r := startIn(t, dir, exec.Command("sh", "-c", "exec "+line)).wait(); r.code != 0 {
+			t.Errorf("%s: %s ended with %d: %s%s", page, line, r.code, r.stdout, r.stderr)
+		}
+	}
+}
+
+// TestCommandsForTrouble runs what the pages print for those who look for an
+// event, as it stands.
+func TestCommandsForTrouble(t *testing.T) {
+	dir := t.TempDir()
+	newGraveyard(t, "sqlite:"+filepath.Join(dir, "mailer.db"))
+	runLines(t, dir, "docs/poison-events.md", "dead letters")
+
+	shop := "sqlite:" + filepath.Join(dir, "shop.db")
+	takeIn(t, shop, "users.updated.v2", 24*time.Hour, 1)
+	takeIn(t, shop, "users.updated.v1", 400*time.Millisecond, 2)
+	takeIn(t, shop, "users.deleted.v1", 400*time.Millisecond, 2)
+	eventually(t, "two subscriptions are unhandled", func() bool {
+		return len(objects(t, command(t, "unhandled", "list", "--json", "--store", shop).stdout)) == 2
+	})
+	runLines(t, dir, "docs/rolling-deploys.md", "unhandled")
+
+	s := serve(t)
+	runLines(t, dir, "docs/troubleshooting.md", "look", "http://localhost:8001", s.url)
+	s.stop()
 }
