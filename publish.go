@@ -80,7 +80,7 @@ func (p *publisher) publish(ctx context.Context, messages []Message) ([]*Event, 
 	}
 	item := &publication{Waiter: coalesce.NewWaiter(), events: make([]*engine.Event, len(messages))}
 	events := make([]*Event, len(messages))
-	now := time.Now().UTC()
+	now := moment(time.Now().UTC())
 	for i, m := range messages {
 		e, body, err := p.compose(m, now)
 		if err != nil {
@@ -109,9 +109,17 @@ func shownIDs(events []*Event) string {
 	return events[0].ID
 }
 
+// stamp is a time with its text on the wire, which many events may share.
+type stamp struct {
+	time.Time
+	text string
+}
+
+func moment(t time.Time) stamp { return stamp{t, wire.FormatTimestamp(t)} }
+
 // compose makes the event of a message, and its bytes on the wire, which are
 // made once and go to the store and to every subscriber.
-func (p *publisher) compose(m Message, now time.Time) (*Event, []byte, error) {
+func (p *publisher) compose(m Message, now stamp) (*Event, []byte, error) {
 	prefix := p.opts.ChannelPrefix
 	if m.ChannelPrefix != "" {
 		prefix = m.ChannelPrefix
@@ -138,12 +146,12 @@ func (p *publisher) compose(m Message, now time.Time) (*Event, []byte, error) {
 		id = wire.NewEventID()
 	}
 	if !m.Timestamp.IsZero() {
-		now = m.Timestamp.UTC().Truncate(time.Microsecond)
+		now = moment(m.Timestamp.UTC().Truncate(time.Microsecond))
 	}
 	e := &wire.Event{
 		ID:            id,
-		Timestamp:     now,
-		TimestampText: wire.FormatTimestamp(now),
+		Timestamp:     now.Time,
+		TimestampText: now.text,
 		Channel:       channel,
 		Payload:       payload,
 	}
@@ -226,7 +234,7 @@ func (p *publisher) storeAll(ctx context.Context, items []*publication) failures
 	if err != nil {
 		return allFailed(known, err)
 	}
-	missed := map[string]engine.Audience{}
+	var missed map[string]engine.Audience
 	for i, channel := range unsure {
 		switch a := now[i]; {
 		case a.Err != nil:
@@ -236,6 +244,9 @@ func (p *publisher) storeAll(ctx context.Context, items []*publication) failures
 		default:
 			missing := p.registry.Note(channel, known[channel], a)
 			if len(missing) > 0 || a.More {
+				if missed == nil {
+					missed = map[string]engine.Audience{}
+				}
 				missed[channel] = engine.Audience{CallbackURLs: missing, More: a.More}
 			}
 		}
