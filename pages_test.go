@@ -59,7 +59,7 @@ func TestCodeOfThePagesIsRun(t *testing.T) {
 			continue
 		}
 		for _, b := range pages.Blocks(t, page) {
-			isRun := b.Name != "" && (page == filepath.FromSlash("docs/tutorial.md") || strings.Contains(tests.String(), `"`+b.Name+`"`) || strings.HasSuffix(b.Name, "/main.go"))
+			isRun := b.Name != "" && (page == filepath.FromSlash("docs/tutorial.md") || strings.Contains(tests.String(), `"`+b.Name+`"`) || strings.Contains(tests.String(), "<!-- "+b.Name+" -->") || strings.HasSuffix(b.Name, "/main.go"))
 			switch {
 			case b.Language == "go" && isRun && strings.HasPrefix(b.Text, "package main\n"):
 				corpus.WriteString(plain(b.Text)) // whose parts other pages quote
