@@ -4,9 +4,9 @@
 //	app, err := toot.New(store, &toot.Options{Observer: metrics})
 //	registry.MustRegister(metrics, prometheus.NewStoreCollector(app))
 //
-// Labels are bounded: what comes from outside, such as the names of channels
-// and callback URLs, is not among them, and subscriptions are counted by name
-// only up to a limit.
+// The number of time series is bounded: names that come from outside, such as
+// those of channels and callback URLs, are not labels, and subscriptions are
+// counted by name only up to Options.MaxSubscriptions.
 package prometheus
 
 import (
