@@ -6,12 +6,11 @@
 // from now, by the store's clock, so that machines whose clocks differ can share
 // one store.
 //
-// The store's clock runs evenly: it is wall time plus an offset that is kept
-// in the store. When wall time jumps, which shows in that it disagrees by more
-// than ten seconds with the monotonic time of a process between two of its
-// calls, the offset takes the jump up: nothing that waits stands still, and no
-// lease ends early. A machine that slept while the clock of the store went on
-// by the calls of others is no jump.
+// The store's clock runs evenly: it is wall time plus an offset that is kept in
+// the store. Wall time has jumped if, between two calls of a process, it disagrees
+// by more than ten seconds with the process's monotonic time. The offset then makes
+// up for the jump: nothing that waits stands still, and no lease ends early. It is no
+// jump if a machine slept while the calls of others moved the store's clock on.
 //
 // Package enginetest holds the conformance suite that every engine passes,
 // and docs/engines.md is a guide to writing one.
