@@ -191,7 +191,7 @@ func TestRegistrationsEndUnlessRenewed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx := context.Background()
-				network := &network{hosts: map[string]http.Handler{}}
+				network := &network{}
 				store := memengine.NewStore()
 				open := func(host string, s *memengine.Store, opts toot.Options) (*toot.App, func()) {
 					opts.Client = &http.Client{Transport: network}

@@ -62,6 +62,9 @@ type Step struct {
 	Name    StepName
 	EventID string
 	Channel string
+	// Body is the event as it goes over the wire. It may only be read, and only
+	// until Begin returns.
+	Body []byte
 	// Lane is the callback URL as it may be shown (StepDeliver) or the
 	// subscription's name (StepHandle).
 	Lane string
@@ -121,7 +124,7 @@ func (c *core) beginAll(ctx context.Context, name StepName, events []*engine.Eve
 	}
 	ends := make([]func(StepResult), len(events))
 	for i, e := range events {
-		step := &Step{Name: name, EventID: e.ID, Channel: e.Channel, Header: http.Header{}}
+		step := &Step{Name: name, EventID: e.ID, Channel: e.Channel, Body: e.Body, Header: http.Header{}}
 		_, ends[i] = c.begin(ctx, step)
 		e.Meta = append(e.Meta, wire.EncodeTrace(step.Header)...)
 	}

@@ -113,7 +113,7 @@ func TestASubscriberThatWasDownForAnHourGetsEverythingWithinAProbeInterval(t *te
 				p := b.pair(toot.Options{}, &got)
 				p.publish(10, time.Second)
 				b.empty(time.Minute, p.sent, p.received)
-				up := b.net.hosts["subscriber"]
+				up := b.net.At("subscriber")
 				b.net.serve("subscriber", down)
 				p.publish(360, 10*time.Second) // an hour
 				if got.all() != 10 {

@@ -32,7 +32,7 @@ func (c *core) beginTry(ctx context.Context, name StepName, l *lanes.Lane, j *la
 	if c.opts.Observer != nil {
 		var end func(StepResult)
 		ctx, end = c.begin(ctx, &Step{
-			Name: name, EventID: event.ID, Channel: event.Channel, Lane: l.Shown(),
+			Name: name, EventID: event.ID, Channel: event.Channel, Body: event.Body, Lane: l.Shown(),
 			Attempt: j.Attempt, Age: j.Age(), Header: trace,
 		})
 		j.Data = end

@@ -15,7 +15,6 @@ import (
 
 	"github.com/watermarkchurch/toot-go/auth"
 	"github.com/watermarkchurch/toot-go/cmd/toot/internal/ui"
-	"github.com/watermarkchurch/toot-go/engine/anyengine"
 )
 
 // authFlags are the flags of all commands that manage credentials.
@@ -186,11 +185,7 @@ func (c *command) showUser(name string, rights auth.Rights, asJSON bool) error {
 // use it.
 func (c *command) withCredentials(f *authFlags, existing bool, fn func(context.Context, *auth.Credentials, []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		name, err := storeName(f.store)
-		if err != nil {
-			return err
-		}
-		s, err := anyengine.Open(cmd.Context(), name, anyengine.Options{Existing: existing, Logger: c.logger()})
+		s, err := c.openNamed(cmd.Context(), f.store, existing)
 		if err != nil {
 			return err
 		}

@@ -49,7 +49,7 @@ func TestAuthAddsWhoComesIn(t *testing.T) {
 				t.Errorf("list prints:\n%s", r.stdout)
 			}
 
-			s, err := anyengine.Open(t.Context(), target, anyengine.Options{})
+			s, err := anyengine.Open(t.Context(), target, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -66,7 +67,7 @@ func newGraveyard(t *testing.T, name string) *graveyard {
 // run runs an app on the store.
 func (g *graveyard) run(t *testing.T, fn func(*toot.App)) {
 	t.Helper()
-	s, err := anyengine.Open(t.Context(), g.store, anyengine.Options{})
+	s, err := anyengine.Open(t.Context(), g.store, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +231,8 @@ func testDead(t *testing.T, name string) {
 
 func TestStoreThatIsNotThere(t *testing.T) {
 	dir := t.TempDir()
-	t.Setenv("TOOT_STORE", "sqlite:"+filepath.Join(dir, "toot.db"))
+	named := startIn(t, dir, exec.Command("sh", "-c", "TOOT_STORE=sqlite:toot.db exec toot stats")).wait()
+	wantContains(t, named.stderr, "there is no store at toot.db", "TOOT_STORE names it")
 	for _, args := range [][]string{{"dead", "list"}, {"dead", "redrive", "1"}, {"stats"}} {
 		r := command(t, append(args, "--store", "sqlite:"+filepath.Join(dir, "toot.db"))...)
 		wantCode(t, r, 1)

@@ -10,7 +10,7 @@ import (
 
 	_ "modernc.org/sqlite" // to set the clock of a store
 
-	"github.com/watermarkchurch/toot-go/engine/anyengine"
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/redisclient"
 	"github.com/watermarkchurch/toot-go/internal/testing/redistest"
 )
 
@@ -95,7 +95,7 @@ func laterInFile(t *testing.T, file string, d time.Duration) {
 // laterOnRedis is the same for stores on Redis.
 func laterOnRedis(t *testing.T, url string, d time.Duration) {
 	t.Helper()
-	client, err := anyengine.Client(t.Context(), url)
+	client, err := redisclient.Connect(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
 	}

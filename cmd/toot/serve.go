@@ -142,7 +142,7 @@ func (c *command) runServe(ctx context.Context, v config.Values) error {
 		return usagef("require-consent needs public-url: its host is the name under which callbacks are asked for their consent")
 	}
 	wanted := engine.Retention{Dedupe: v.MustDuration("dedupe"), DeadAge: v.MustDuration("dead-age"), DeadMax: v.MustCount("dead-max")}
-	s, err := anyengine.Open(ctx, v.Get("store"), anyengine.Options{Retention: wanted, Logger: log})
+	s, err := anyengine.Open(ctx, v.Get("store"), &anyengine.Options{Retention: wanted, Logger: log})
 	if err != nil {
 		return err
 	}

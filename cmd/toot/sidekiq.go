@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/redisclient"
 	"github.com/watermarkchurch/toot-go/cmd/toot/internal/sidekiq"
 	"github.com/watermarkchurch/toot-go/cmd/toot/internal/ui"
 	"github.com/watermarkchurch/toot-go/engine/anyengine"
@@ -84,7 +85,11 @@ func (o *sidekiqImport) check() error {
 	if scheme, _, ok := strings.Cut(o.redis, "://"); !ok || !strings.HasPrefix(scheme, "redis") && !strings.HasPrefix(scheme, "valkey") {
 		return usagef("--redis must be a URL such as redis://localhost:6379/0")
 	}
-	o.namespace = strings.TrimSuffix(cmp.Or(o.namespace, anyengine.RedisNamespace(o.redis)), ":")
+	named, err := anyengine.SplitRedis(o.redis)
+	if err != nil {
+		return err
+	}
+	o.namespace = strings.TrimSuffix(cmp.Or(o.namespace, named.RedisNamespace), ":")
 	o.names, o.used = map[string]string{}, map[string]string{}
 	for _, s := range o.subscriptions {
 		channel, name, ok := strings.Cut(s, "=")
@@ -111,7 +116,7 @@ func (o *sidekiqImport) subscriptionsTo(channel string) []string {
 }
 
 func (c *command) runImport(ctx context.Context, o *sidekiqImport) error {
-	client, err := anyengine.Client(ctx, o.redis)
+	client, err := redisclient.Connect(ctx, o.redis)
 	if err != nil {
 		return err
 	}
@@ -122,7 +127,7 @@ func (c *command) runImport(ctx context.Context, o *sidekiqImport) error {
 	}
 	var to anyengine.Store
 	if !o.dryRun { // opening it would write to it
-		to, err = anyengine.Open(ctx, o.store, anyengine.Options{Existing: true, Logger: c.logger()})
+		to, err = anyengine.Open(ctx, o.store, &anyengine.Options{Existing: true, Logger: c.logger()})
 		if err != nil {
 			return err
 		}

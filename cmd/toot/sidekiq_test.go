@@ -162,7 +162,7 @@ func (c *tally) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 // goApp is the app that takes over: it delivers and handles what was moved.
 func goApp(t *testing.T, store string, handled *tally) {
 	t.Helper()
-	e, err := anyengine.Open(t.Context(), store, anyengine.Options{})
+	e, err := anyengine.Open(t.Context(), store, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ import (
 // its own, and end.
 func takeIn(t *testing.T, store, channel string, retireAfter time.Duration, events int) {
 	t.Helper()
-	s, err := anyengine.Open(t.Context(), store, anyengine.Options{})
+	s, err := anyengine.Open(t.Context(), store, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

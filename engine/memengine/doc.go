@@ -1,4 +1,5 @@
-// Package memengine is an engine in memory, for tests.
+// Package memengine is an engine in memory, for tests. For those of an app,
+// package toottest opens one, with an App on it that runs.
 //
 // It loses everything when its process ends. Otherwise it keeps the contract of
 // package engine just as the engines for production do. It starts at once, needs

@@ -115,6 +115,10 @@ const (
 
 // Open opens the file, or creates it; its folder must exist. opts may be nil.
 //
+// The path is nothing but a path. ":memory:", URLs such as "file:toot.db" or
+// "sqlite:toot.db" and settings ("toot.db?mode=ro") are errors, so that no file
+// is made that is called so; one that is can be opened as "./:memory:".
+//
 // If nobody else has the file open, jobs leased by a process that died are due
 // at once: their owner will not come back for them. If others have it open and
 // wall time does not fit what it says, Open waits, for two seconds at most, for
@@ -124,6 +128,9 @@ const (
 func Open(path string, opts *Options) (*Engine, error) {
 	if opts == nil {
 		opts = &Options{}
+	}
+	if err := checkName(path); err != nil {
+		return nil, fmt.Errorf("sqliteengine: open: %w", err)
 	}
 	e := &Engine{
 		path:   path,
@@ -150,8 +157,8 @@ func (e *Engine) open(vfs func() (*sqlite.VFS, error)) error {
 	if e.path == "" {
 		return errors.New("the path is empty: name a file")
 	}
-	// An absolute path also keeps SQLite from giving a meaning of its own to
-	// names such as ":memory:".
+	// An absolute path also keeps SQLite from giving a meaning of its own to a
+	// file that is called ":memory:".
 	path, err := filepath.Abs(e.path)
 	if err != nil {
 		return err

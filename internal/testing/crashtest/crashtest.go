@@ -285,7 +285,7 @@ func (r *run) stop(role string) error {
 }
 
 func waitUntilEmpty(ctx context.Context, name string) error {
-	s, err := anyengine.Open(ctx, name, anyengine.Options{})
+	s, err := anyengine.Open(ctx, name, nil)
 	if err != nil {
 		return err
 	}
