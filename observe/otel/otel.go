@@ -1,8 +1,11 @@
-// Package otel follows events with OpenTelemetry traces: from Publish over the
-// POST into their handlers, in whatever apps those are.
+// Package otel follows events with OpenTelemetry traces: from Publish through the
+// POST to their handlers, also from one app to another.
 //
-// The names are those of version 1.43.0 of the semantic conventions for
-// messaging, and for HTTP where a request is made.
+//	tracer := otel.New(nil) // the global TracerProvider and propagator
+//	app, err := toot.New(store, &toot.Options{Observer: tracer})
+//
+// Names and attributes of spans follow version 1.43.0 of the semantic
+// conventions for messaging, and for HTTP where a request is made.
 package otel
 
 import (
@@ -27,13 +30,14 @@ type Options struct {
 	// none until it is set.
 	TracerProvider trace.TracerProvider
 	// Propagator writes a trace's context into the headers Traceparent,
-	// Tracestate and Baggage, and reads it there; other headers do not travel
-	// with an event, and Baggage to toot.Options.BaggageHosts only. Default: the global one, which does nothing until it is
-	// set, for example to propagation.TraceContext{}.
+	// Tracestate and Baggage, and reads it from them. Other headers do not
+	// travel with an event, and Baggage goes to toot.Options.BaggageHosts only.
+	// Default: the global one, which does nothing until it is set, for example
+	// to propagation.TraceContext{}.
 	Propagator propagation.TextMapPropagator
 }
 
-// Tracer is a toot.Observer that makes a span of each step of an event's way.
+// Tracer is a toot.Observer that makes a span of each step in the life of an event.
 //
 //	publish CHANNEL   producer   until the event is durable
 //	deliver CHANNEL   client     one POST of it to a callback URL
