@@ -37,7 +37,7 @@ build:
 test: setup
 	CGO_ENABLED=0 go build ./...
 	CGO_ENABLED=1 go test $(RACE) -timeout 20m ./...
-	cd bench && go test -mod=mod ./...
+	cd bench && CGO_ENABLED=0 go test -mod=mod ./...
 	@scripts/fuzz 300x
 
 long: setup
@@ -58,6 +58,8 @@ isolation:
 setup:
 	@scripts/setup
 
+# Without cgo, so that what make test has compiled need not be compiled again.
+lint: export CGO_ENABLED = 0
 lint: $(GOLANGCI)
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...

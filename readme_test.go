@@ -40,6 +40,7 @@ func TestTheREADMEsAppsExchangeAnEvent(t *testing.T) {
 		must(t, os.WriteFile(filepath.Join(dir, "go.sum"), must2(os.ReadFile("go.sum")), 0o600))
 		build := exec.CommandContext(t.Context(), "go", "build", "-mod=mod", "-o", name, ".")
 		build.Dir = dir
+		build.Env = append(build.Environ(), "CGO_ENABLED=0") // as make test has built the packages before
 		if out, err := build.CombinedOutput(); err != nil {
 			t.Fatalf("build the %s: %v\n%s", name, err, out)
 		}

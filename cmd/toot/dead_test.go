@@ -100,10 +100,12 @@ func (g *graveyard) run(t *testing.T, fn func(*toot.App)) {
 }
 
 func TestDeadOnSQLite(t *testing.T) {
+	t.Parallel()
 	testDead(t, "sqlite:"+filepath.Join(t.TempDir(), "toot.db"))
 }
 
 func TestDeadOnRedis(t *testing.T) {
+	t.Parallel()
 	testDead(t, redistest.Start(t).URL()+"?namespace=graves")
 }
 
@@ -248,6 +250,7 @@ func TestStoreThatIsNotThere(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
+	t.Parallel()
 	wantContains(t, command(t, "version").stdout, "toot ", "go1.")
 	if v := objects(t, command(t, "version", "--json").stdout); v[0]["go"] == nil {
 		t.Errorf("version --json prints %v", v)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -26,6 +27,11 @@ func TestMain(m *testing.M) {
 		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "OTEL_") {
 			_ = os.Unsetenv(name)
 		}
+	}
+	flag.Parse()
+	// The tests wait for processes more than they work.
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		_ = flag.Set("test.parallel", "4")
 	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "toot-test-")

@@ -15,6 +15,7 @@ import (
 // as a user who can read the copies that are handed over, and not what they are
 // copies of.
 func TestDeployUnitRunsWithoutPrivileges(t *testing.T) {
+	t.Parallel()
 	u := readUnit(t, "../../deploy/toot.service")
 	dir := t.TempDir()
 	etc, handedOver, state := filepath.Join(dir, "etc"), filepath.Join(dir, "credentials"), filepath.Join(dir, "state")

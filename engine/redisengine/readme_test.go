@@ -74,6 +74,7 @@ func TestTheREADMEsPublisherOnRedis(t *testing.T) {
 	}
 	build := exec.CommandContext(t.Context(), "go", "build", "-mod=mod", "-o", "publisher", ".")
 	build.Dir = dir
+	build.Env = append(build.Environ(), "CGO_ENABLED=0") // as make test has built the packages before
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
