@@ -234,7 +234,7 @@ func TestRegistrationsEndUnlessRenewed(t *testing.T) {
 				}
 				time.Sleep(time.Second)
 				publish(1, 1)
-				time.Sleep(24 * time.Hour)
+				time.Sleep(6 * time.Hour)
 				publish(2, 2)
 				stopSubscriber()             // and nobody renews
 				time.Sleep(39 * time.Minute) // the last renewal may have been 20 minutes before

@@ -101,10 +101,12 @@ func (g *graveyard) run(t *testing.T, fn func(*toot.App)) {
 }
 
 func TestDeadOnSQLite(t *testing.T) {
+	t.Parallel()
 	testDead(t, "sqlite:"+filepath.Join(t.TempDir(), "toot.db"))
 }
 
 func TestDeadOnRedis(t *testing.T) {
+	t.Parallel()
 	testDead(t, redistest.Start(t).URL()+"?namespace=graves")
 }
 

@@ -16,6 +16,7 @@ import (
 // TestSecretsInSettingsAreNotShown: neither by config check nor by what refuses
 // them.
 func TestSecretsInSettingsAreNotShown(t *testing.T) {
+	t.Parallel()
 	const password = "s3cr3t"
 	for _, args := range [][]string{
 		{"config", "check", "--public-url", "https://user:" + password + "@toot.example.org/?token=" + password, "--store", "redis://:" + password + "@h", "--otlp-endpoint", "http://u:" + password + "@h"},
@@ -47,6 +48,7 @@ func TestSecretsInSettingsAreNotShown(t *testing.T) {
 // TestServerPageHasEverySetting holds the table of docs/server.md against what
 // toot config check shows.
 func TestServerPageHasEverySetting(t *testing.T) {
+	t.Parallel()
 	page := readFile(t, "../../docs/server.md")
 	settings := objects(t, command(t, "config", "check", "--json").stdout)
 	if len(settings) < 10 {
@@ -72,6 +74,7 @@ func TestServerPageHasEverySetting(t *testing.T) {
 // TestServerPageCommands runs what docs/server.md prints, as it stands but for
 // the port.
 func TestServerPageCommands(t *testing.T) {
+	t.Parallel()
 	page := readFile(t, "../../docs/server.md")
 	blocks := regexp.MustCompile("(?s)<!-- run -->\n```sh\n(.*?)```").FindAllStringSubmatch(page, -1)
 	if len(blocks) == 0 {
@@ -95,6 +98,7 @@ func TestServerPageCommands(t *testing.T) {
 // terminals, and with curl alone. Only where the server listens is said in the
 // environment, and in the URLs given to curl.
 func TestReadmeSession(t *testing.T) {
+	t.Parallel()
 	readme := readFile(t, "../../README.md")
 	block := func(name string) []string {
 		m := regexp.MustCompile("(?s)<!-- " + name + " -->\n```sh\n(.*?)```").FindStringSubmatch(readme)
@@ -138,6 +142,7 @@ func TestReadmeSession(t *testing.T) {
 
 // TestHelp: every command has a help text with an example.
 func TestHelp(t *testing.T) {
+	t.Parallel()
 	seen := 0
 	var look func(path ...string)
 	look = func(path ...string) {
@@ -166,6 +171,7 @@ func TestHelp(t *testing.T) {
 
 // TestCompletion: bash offers what there is; the other shells ask for the same.
 func TestCompletion(t *testing.T) {
+	t.Parallel()
 	for line, want := range map[string]string{
 		"toot de": "dead demo", "toot help de": "dead demo", "toot help dead re": "redrive", "toot dead re": "redrive", "toot dead list --ki": "--kind", "toot dead list --kind ": "deliver handle",
 		"toot serve --log-level ": "debug error info warn", "toot stats --store s": "sqlite:",
@@ -193,6 +199,7 @@ printf '%s\n' "${COMPREPLY[@]}" | sed 's/ .*//' | sort | xargs`
 
 // TestMetricsAreServed: what docs and dashboards refer to is there.
 func TestMetricsAreServed(t *testing.T) {
+	t.Parallel()
 	s := serve(t)
 	status, body := curl(t, "-d", "{}", s.url+"/publish/users")
 	wantStatus(t, "202", status, body)

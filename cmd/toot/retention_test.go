@@ -17,6 +17,7 @@ import (
 // TestLookingIntoAStoreForgetsNothing has a server remember for longer than the
 // defaults say, and tools look into its store meanwhile.
 func TestLookingIntoAStoreForgetsNothing(t *testing.T) {
+	t.Parallel()
 	r := redistest.Start(t)
 	file := filepath.Join(t.TempDir(), "toot.db")
 	for name, store := range map[string]struct {
@@ -27,6 +28,7 @@ func TestLookingIntoAStoreForgetsNothing(t *testing.T) {
 		"Redis":  {r.URL() + "?namespace=keeps", func(t *testing.T, d time.Duration) { laterOnRedis(t, r.URL(), d) }},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			newGraveyard(t, store.name) // with four dead letters
 			look := func() {
 				t.Helper()

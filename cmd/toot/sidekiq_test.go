@@ -197,6 +197,7 @@ func goApp(t *testing.T, store string, handled *tally) {
 }
 
 func TestImportSidekiq(t *testing.T) {
+	t.Parallel()
 	var delivered, handled tally
 	endpoint := httptest.NewServer(&delivered)
 	defer endpoint.Close()
@@ -274,6 +275,7 @@ func TestImportSidekiq(t *testing.T) {
 // TestImportSidekiqKilled: a kill at any moment loses nothing and doubles
 // nothing, once it is run again. What is dead stays dead at every moment.
 func TestImportSidekiqKilled(t *testing.T) {
+	t.Parallel()
 	var delivered, handled tally
 	endpoint := httptest.NewServer(&delivered)
 	defer endpoint.Close()
@@ -337,6 +339,7 @@ func TestImportSidekiqKilled(t *testing.T) {
 // TestImportSidekiqBehindRedisNamespace: the Ruby app puts "myapp:" before every
 // key. That is found, and named, where it was not asked for.
 func TestImportSidekiqBehindRedisNamespace(t *testing.T) {
+	t.Parallel()
 	var delivered, handled tally
 	endpoint := httptest.NewServer(&delivered)
 	defer endpoint.Close()
@@ -367,6 +370,7 @@ func TestImportSidekiqBehindRedisNamespace(t *testing.T) {
 }
 
 func TestImportSidekiqToAnotherStore(t *testing.T) {
+	t.Parallel()
 	r := newRubyInstallation(t, "http://subscriber.example/callbacks")
 	r.do([]string{"RPUSH", "queue:default", r.handle("one"), r.call("two", "")})
 	channel := rubyPrefix + "users.updated.v1"

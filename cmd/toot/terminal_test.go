@@ -107,6 +107,7 @@ func (p *terminal) echoes() bool {
 // TestPasswordsAreNotShown: toot auth add asks for the password on a terminal,
 // twice, and shows nothing of it.
 func TestPasswordsAreNotShown(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	add := func(name string, passwords ...string) (int, string) {
 		p := onTerminal(t, dir, 80, "auth", "add", name, "--store", "sqlite:toot.db")
@@ -141,6 +142,7 @@ func TestPasswordsAreNotShown(t *testing.T) {
 
 // TestQuestionsEndWithCtrlC, and leave the terminal as it was.
 func TestQuestionsEndWithCtrlC(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	bury(t, filepath.Join(dir, "toot.db"), 3)
 	for _, c := range []struct {
@@ -162,6 +164,7 @@ func TestQuestionsEndWithCtrlC(t *testing.T) {
 
 // TestRedriveAsks: what is to be redriven is redriven if the answer is yes.
 func TestRedriveAsks(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	bury(t, filepath.Join(dir, "toot.db"), 1200)
 	p := onTerminal(t, dir, 80, "dead", "redrive", "--all")
@@ -182,6 +185,7 @@ func TestRedriveAsks(t *testing.T) {
 // TestNarrowTerminals: nothing is wider than the terminal, words that can't be
 // broken left out.
 func TestNarrowTerminals(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	bury(t, filepath.Join(dir, "toot.db"), 3)
 	for _, args := range [][]string{
@@ -244,6 +248,7 @@ func TestDemoBreaksBetweenWords(t *testing.T) {
 // TestServeOnATerminal: the log is laid out for those who watch, and the
 // command ends in order with Ctrl-C.
 func TestServeOnATerminal(t *testing.T) {
+	t.Parallel()
 	p := onTerminal(t, t.TempDir(), 100, "serve", "--listen", "127.0.0.1:0")
 	p.await("serving")
 	p.enter("\x03")
@@ -256,6 +261,7 @@ func TestServeOnATerminal(t *testing.T) {
 // TestServeEndsWithItsTerminal, though SIGHUP means something else to it
 // otherwise: nobody would find it again.
 func TestServeEndsWithItsTerminal(t *testing.T) {
+	t.Parallel()
 	p := onTerminal(t, t.TempDir(), 100, "serve", "--listen", "127.0.0.1:0")
 	p.await("serving")
 	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {

@@ -49,10 +49,12 @@ func takeIn(t *testing.T, store, channel string, retireAfter time.Duration, even
 }
 
 func TestUnhandledOnSQLite(t *testing.T) {
+	t.Parallel()
 	testUnhandled(t, "sqlite:"+t.TempDir()+"/toot.db")
 }
 
 func TestUnhandledOnRedis(t *testing.T) {
+	t.Parallel()
 	testUnhandled(t, redistest.Start(t).URL())
 }
 

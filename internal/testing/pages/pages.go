@@ -105,6 +105,7 @@ func Build(t testing.TB, name, source string) string {
 	}
 	build := exec.CommandContext(t.Context(), "go", "build", "-mod=mod", "-o", name, ".")
 	build.Dir = dir
+	build.Env = append(build.Environ(), "CGO_ENABLED=0") // as make test has built the packages before
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the %s: %v\n%s", name, err, out)
 	}
