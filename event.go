@@ -22,6 +22,9 @@ type Event struct {
 	Channel string
 	// Payload is the publisher's JSON, byte for byte.
 	Payload json.RawMessage
+	// Subscription is the name of the subscription whose handler this is given
+	// to; empty for events that no handler has got.
+	Subscription string
 	// Attempt is how many tries of this handler went wrong before this one.
 	Attempt int
 }

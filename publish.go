@@ -78,35 +78,57 @@ func (p *publisher) publish(ctx context.Context, messages []Message) ([]*Event, 
 	if len(messages) == 0 {
 		return nil, nil
 	}
-	item := &publication{Waiter: coalesce.NewWaiter(), events: make([]*engine.Event, len(messages))}
-	events := make([]*Event, len(messages))
-	now := time.Now().UTC()
-	for i, m := range messages {
-		e, body, err := p.compose(m, now)
-		if err != nil {
-			return nil, err
-		}
-		events[i] = e
-		item.events[i] = &engine.Event{ID: e.ID, Channel: e.Channel, Body: body, Meta: wire.EncodeHops(m.Hops)}
+	events, stored, err := p.composeAll(messages)
+	if err != nil {
+		return nil, err
 	}
-	end := p.beginAll(ctx, StepPublish, item.events)
+	if err := p.store(ctx, stored); err != nil {
+		if !errors.Is(err, ErrUncertain) {
+			events = nil
+		}
+		return events, err
+	}
+	return events, nil
+}
+
+// store makes events durable for whoever is subscribed, together with those of
+// other calls.
+func (p *publisher) store(ctx context.Context, events []*engine.Event) error {
+	item := &publication{Waiter: coalesce.NewWaiter(), events: events}
+	end := p.beginAll(ctx, StepPublish, events)
 	err := p.trouble.explain(p.publishes.Do(ctx, item, &item.Waiter))
 	end(err)
 	switch {
 	case err == nil:
-		return events, nil
+		return nil
 	case errors.Is(err, ErrUncertain):
-		return events, fmt.Errorf("toot: publish on %q: it is not known whether this was published; it is safe to publish it again under the same ID (%s): %w", events[0].Channel, shownIDs(events), err)
+		return fmt.Errorf("toot: publish on %q: it is not known whether this was published; it is safe to publish it again under the same ID (%s): %w", events[0].Channel, shownIDs(events), err)
 	}
-	return nil, fmt.Errorf("toot: publish on %q: nothing was published: %w", events[0].Channel, err)
+	return fmt.Errorf("toot: publish on %q: nothing was published: %w", events[0].Channel, err)
 }
 
 // shownIDs are the IDs of events for an error.
-func shownIDs(events []*Event) string {
+func shownIDs(events []*engine.Event) string {
 	if n := len(events); n > 1 {
 		return fmt.Sprintf("%s and %d more", events[0].ID, n-1)
 	}
 	return events[0].ID
+}
+
+// composeAll makes the events of messages, as callers see them and as they are
+// stored.
+func (p *publisher) composeAll(messages []Message) (events []*Event, stored []*engine.Event, err error) {
+	events, stored = make([]*Event, len(messages)), make([]*engine.Event, len(messages))
+	now := time.Now().UTC()
+	for i, m := range messages {
+		e, body, err := p.compose(m, now)
+		if err != nil {
+			return nil, nil, err
+		}
+		events[i] = e
+		stored[i] = &engine.Event{ID: e.ID, Channel: e.Channel, Body: body, Meta: wire.EncodeHops(m.Hops)}
+	}
+	return events, stored, nil
 }
 
 // compose makes the event of a message, and its bytes on the wire, which are

@@ -33,6 +33,7 @@ type Options struct {
 // Metrics is a toot.Observer that counts and measures, and the
 // prometheus.Collector of that. One may be shared by several apps.
 //
+//	toot_prepared_total{outcome}                     events put into an outbox
 //	toot_published_total{outcome}                    events published
 //	toot_publish_seconds                             how long Publish took
 //	toot_deliveries_total{outcome,code}              POSTs to callback URLs
@@ -47,6 +48,7 @@ type Options struct {
 // code is the class of the answer's status, "2xx" to "5xx", "none" if there
 // was no answer.
 type Metrics struct {
+	prepared                 *prom.CounterVec
 	published, received      *prom.CounterVec
 	deliveries, handled      *prom.CounterVec
 	publishTime, receiveTime prom.Histogram
@@ -80,6 +82,7 @@ func New(opts *Options) *Metrics {
 	m := &Metrics{subscriptions: map[string]bool{}, max: o.MaxSubscriptions}
 	// Ages grow to days where a job is retried.
 	ages := append(append([]float64{}, o.Buckets...), 300, 3600, 6*3600, 24*3600, 7*24*3600)
+	m.prepared = m.counter("prepared_total", "Events that were prepared to be published later, such as those put into an outbox.", "outcome")
 	m.published = m.counter("published_total", "Events given to Publish, by what came of it.", "outcome")
 	m.publishTime = m.histogram("publish_seconds", "How long publishing took, until the event was durable.", o.Buckets)
 	m.deliveries = m.counter("deliveries_total", "Deliveries tried, one for each event and callback URL, by outcome and class of the answer's status.", "outcome", "code")
@@ -131,6 +134,8 @@ func (m *Metrics) Collect(ch chan<- prom.Metric) {
 func (m *Metrics) Begin(ctx context.Context, s *toot.Step) (context.Context, func(toot.StepResult)) {
 	began, age, lane := time.Now(), s.Age, s.Lane
 	switch s.Name {
+	case toot.StepPrepare:
+		return ctx, func(r toot.StepResult) { m.prepared.WithLabelValues(string(r.Outcome)).Inc() }
 	case toot.StepPublish:
 		return ctx, func(r toot.StepResult) {
 			m.published.WithLabelValues(string(r.Outcome)).Inc()
