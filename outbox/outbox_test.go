@@ -420,7 +420,7 @@ func TestWhatTheEngineRefusesIsSetAside(t *testing.T) {
 // came: the event arrives, and once.
 func TestARelaySurvivesAnEngineThatIsAway(t *testing.T) {
 	sqltest.Each(t, func(t *testing.T, db *sqltest.DB) {
-		s := newSite(t, db, nil)
+		s := newSite(t, db, &toot.Options{RequestTimeout: time.Second}) // and so short leases
 		s.engine.Play(func(c faultengine.Call) faultengine.Fault {
 			switch {
 			case c.Method != faultengine.Push:
@@ -493,7 +493,7 @@ func TestManyLargeEvents(t *testing.T) {
 		var ids []string
 		for i := range 250 {
 			size := 10
-			if i%7 == 0 {
+			if i%20 == 0 {
 				size = 900_000
 			}
 			ids = append(ids, fmt.Sprint(i))
