@@ -96,7 +96,7 @@ command line was not understood; 130 stopped by a signal before it was done.`,
 	}
 	root.PersistentFlags().BoolVarP(&c.verbose, "verbose", "v", false, "tell more, on standard error")
 	root.AddCommand(c.auth())
-	root.AddCommand(c.serve(), c.config(), c.publish(), c.listen(), c.subscribe(), c.unsubscribe(), c.subscriptions(), c.demo(), c.dead(), c.unhandled(), c.stats(), c.importSidekiq(), c.version())
+	root.AddCommand(c.serve(), c.config(), c.publish(), c.listen(), c.subscribe(), c.unsubscribe(), c.subscriptions(), c.demo(), c.dead(), c.unhandled(), c.stats(), c.outbox(), c.inbox(), c.importSidekiq(), c.version())
 	c.beautify(root)
 	complete(root)
 	return root
