@@ -2,7 +2,6 @@ package toot
 
 import (
 	"context"
-	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -87,7 +86,7 @@ func (a *announcement) failure() error {
 	if a.made || a.err == nil {
 		return nil
 	}
-	return fmt.Errorf("toot: tell the app's other processes of the subscriptions: %w", a.err)
+	return wrapf(a.err, "tell the app's other processes of the subscriptions")
 }
 
 // awaitKnown waits until all processes know of what was announced.

@@ -35,13 +35,13 @@ func (s *subscriber) serveBatch(w http.ResponseWriter, r *http.Request, body []b
 		unavailable(w)
 		return
 	}
-	ends := s.beginAll(r.Context(), StepReceive, item.events)
+	ends := s.beginAll(r.Context(), StepReceive, item.events, nil)
 	if len(item.events) > 0 {
 		ctx, cancel := patient(r.Context(), began)
 		err = s.trouble.explain(s.callbacks.Do(ctx, item, &item.Waiter))
 		cancel()
 	}
-	ends(err)
+	ends(err, nil)
 	if err != nil {
 		signed.failed()
 		if !errors.Is(err, ErrBusy) {
@@ -61,7 +61,11 @@ func (s *subscriber) serveBatch(w http.ResponseWriter, r *http.Request, body []b
 // sortBatch returns which events of a batch are to be stored, and what is to be
 // answered about the others. An error means that it is not known who takes them.
 func (s *subscriber) sortBatch(ctx context.Context, elements [][]byte, signed *signed) (item *arrival, answer wire.BatchAnswer, err error) {
-	item = &arrival{Waiter: coalesce.NewWaiter()}
+	item = &arrival{
+		Waiter: coalesce.NewWaiter(),
+		events: make([]*engine.Event, 0, len(elements)),
+		takers: make([]takers, 0, len(elements)),
+	}
 	note := func(result wire.BatchResult) {
 		if answer.Results == nil {
 			answer.Results = make([]wire.BatchResult, 0, len(elements))
@@ -69,7 +73,7 @@ func (s *subscriber) sortBatch(ctx context.Context, elements [][]byte, signed *s
 		answer.Results = append(answer.Results, result)
 	}
 	refused, reason := 0, error(nil) // how many, and the first one's reason
-	lookup := lookup{s: s}
+	lookup, copies := lookup{s: s}, copier{}
 	for i, element := range elements {
 		status := http.StatusUnprocessableEntity
 		id, channel, err := identify(element)
@@ -97,11 +101,30 @@ func (s *subscriber) sortBatch(ctx context.Context, elements [][]byte, signed *s
 		case id == "":
 			id = signed.newID("#" + strconv.Itoa(i))
 		}
-		// A copy, so that an event that waits keeps no more than itself.
-		item.add(&engine.Event{ID: id, Channel: channel, Body: bytes.Clone(element)}, takers)
+		item.add(&engine.Event{ID: id, Channel: channel, Body: copies.of(element)}, takers)
 	}
 	if refused > 0 {
 		s.log.Warn("toot: refused events of a batch", "refused", refused, "events", len(elements), "error", reason)
 	}
 	return item, answer, nil
+}
+
+// copier copies the events of a batch, so that one that waits does not keep the
+// others. Small ones share a piece of memory: of what is no longer needed, an
+// event keeps less than that.
+type copier struct{ piece []byte }
+
+// pieceSize is the size of a piece that events share.
+const pieceSize = 1 << 10
+
+func (c *copier) of(b []byte) []byte {
+	if len(b) > pieceSize/4 {
+		return bytes.Clone(b)
+	}
+	if len(b) > cap(c.piece)-len(c.piece) {
+		c.piece = make([]byte, 0, pieceSize)
+	}
+	start := len(c.piece)
+	c.piece = append(c.piece, b...)
+	return c.piece[start:len(c.piece):len(c.piece)]
 }

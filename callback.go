@@ -28,6 +28,9 @@ import (
 // 200 and the header X-Toot-Unsubscribe, upon which the publisher stops sending.
 // An OPTIONS request that asks whether events are wanted
 // (WebHook-Request-Origin) is answered for the channels that are subscribed to.
+// So mount it for all methods: mux.Handle("POST /callbacks", …) keeps those
+// requests away, and publishers that ask for consent then refuse to register the
+// callback URL.
 func (a *App) HandlerService() http.Handler {
 	return http.HandlerFunc(a.subscriber.serveCallback)
 }

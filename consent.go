@@ -42,7 +42,8 @@ func (o *Options) setOrigin() error {
 	return nil
 }
 
-// askConsent makes the handshake. What counts is the header, not the status.
+// askConsent makes the handshake. What counts is the header, not the status, of
+// which 405 tells that the question did not reach whoever could answer it.
 func (p *publisher) askConsent(ctx context.Context, channel, callbackURL string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodOptions, wire.RequestURL(callbackURL), nil)
 	if err != nil {
@@ -56,6 +57,9 @@ func (p *publisher) askConsent(ctx context.Context, channel, callbackURL string)
 		return fmt.Errorf("%w: %w", registry.ErrNoConsent, wire.WithoutURL(err))
 	}
 	_ = res.Body.Close()
+	if res.StatusCode == http.StatusMethodNotAllowed {
+		return registry.ErrOptionsRefused
+	}
 	if allowed := res.Header.Get(wire.AllowedOriginHeader); allowed != "*" && !strings.EqualFold(allowed, p.opts.Origin) {
 		return registry.ErrNoConsent
 	}

@@ -2,7 +2,6 @@ package toot
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
@@ -36,7 +35,7 @@ func (a *App) DeadLetters(ctx context.Context, query engine.DeadQuery) ([]DeadLe
 	}
 	found, err := store.Dead(ctx, query)
 	if err != nil {
-		return nil, fmt.Errorf("toot: list dead letters: %w", err)
+		return nil, wrapf(err, "list dead letters")
 	}
 	letters := make([]DeadLetter, len(found))
 	for i, d := range found {
@@ -58,7 +57,7 @@ func (a *App) Redrive(ctx context.Context, ids ...string) (int, error) {
 	}
 	n, err := store.Redrive(ctx, ids)
 	if err != nil {
-		return n, fmt.Errorf("toot: redrive dead letters: %w", err)
+		return n, wrapf(err, "redrive dead letters")
 	}
 	a.log.Info("toot: dead letters are sent again", append(doneBy(ctx), "dead_letters", n)...)
 	return n, nil
@@ -98,7 +97,7 @@ func (a *App) forAll(ctx context.Context, query engine.DeadQuery, do func(contex
 		}
 		found, err := store.Dead(ctx, query)
 		if err != nil {
-			return total, fmt.Errorf("toot: list dead letters: %w", err)
+			return total, wrapf(err, "list dead letters")
 		}
 		if len(found) == 0 {
 			return total, nil
@@ -124,7 +123,7 @@ func (a *App) Discard(ctx context.Context, ids ...string) (int, error) {
 	}
 	n, err := store.Discard(ctx, ids)
 	if err != nil {
-		return n, fmt.Errorf("toot: discard dead letters: %w", err)
+		return n, wrapf(err, "discard dead letters")
 	}
 	a.log.Info("toot: dead letters were discarded", append(doneBy(ctx), "dead_letters", n)...)
 	return n, nil
@@ -133,7 +132,7 @@ func (a *App) Discard(ctx context.Context, ids ...string) (int, error) {
 func (a *App) deadLetters() (engine.DeadLetters, error) {
 	store, ok := a.engine.(engine.DeadLetters)
 	if !ok {
-		return nil, fmt.Errorf("dead letters: %w", ErrUnsupported)
+		return nil, wrapf(ErrUnsupported, "dead letters")
 	}
 	return store, nil
 }

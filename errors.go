@@ -3,6 +3,7 @@ package toot
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
@@ -19,6 +20,9 @@ var (
 	// ErrInvalidID is returned for a Message.ID that is too long or has control
 	// characters in it.
 	ErrInvalidID = errors.New("toot: invalid event ID")
+	// ErrInvalidDelay is returned for a Message that has both After and At, or
+	// that is to be sent more than ten years from now.
+	ErrInvalidDelay = errors.New("toot: invalid time of sending")
 	// ErrInvalidPayload is returned for a payload that is no JSON, that
 	// encoding/json can't encode, or whose text is not UTF-8 or has half of a
 	// surrogate pair.
@@ -96,6 +100,8 @@ type StatusError struct {
 	StatusCode int
 	// Detail is what the answer says of it (RFC 9457), if anything.
 	Detail string
+
+	problemType string // as RFC 9457 has it
 }
 
 func (e *StatusError) Error() string {
@@ -104,4 +110,20 @@ func (e *StatusError) Error() string {
 		text += ": " + e.Detail
 	}
 	return text
+}
+
+// wrapped is an error with what failed before the text of its cause.
+type wrapped struct {
+	text string
+	err  error
+}
+
+func (e *wrapped) Error() string { return e.text }
+func (e *wrapped) Unwrap() error { return e.err }
+
+// wrapf returns an error that says what failed, then why. Its text names this
+// package once, at its beginning, however often its causes do so.
+func wrapf(err error, format string, args ...any) error {
+	what := "toot: " + fmt.Sprintf(format, args...)
+	return &wrapped{what + ": " + strings.TrimPrefix(err.Error(), "toot: "), err}
 }

@@ -3,7 +3,6 @@ package toot
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"time"
 
 	"github.com/watermarkchurch/toot-go/internal/wire"
@@ -25,6 +24,12 @@ type Event struct {
 	// Subscription is the name of the subscription whose handler this is given
 	// to; empty for events that no handler has got.
 	Subscription string
+	// Subscribers is, in an event that Publish or PublishAll returns with no
+	// error, how many callback URLs were registered on its channel when it was
+	// stored: 0 means that nobody gets it. For more than 64 it may be as of some
+	// seconds before. In an event whose ID was published before, and in one that
+	// is to be sent later, it is how many are registered now.
+	Subscribers int
 	// Attempt is how many tries of this handler went wrong before this one.
 	Attempt int
 }
@@ -33,7 +38,7 @@ type Event struct {
 // encoding/json.Unmarshal does.
 func (e *Event) Decode(v any) error {
 	if err := json.Unmarshal(e.Payload, v); err != nil {
-		return fmt.Errorf("toot: payload of event %s on %q: %w", e.ID, e.Channel, err)
+		return wrapf(err, "payload of event %s on %q", e.ID, e.Channel)
 	}
 	return nil
 }

@@ -40,6 +40,9 @@ func (p *publisher) fanOutSome(ctx context.Context, j *lanes.Job) (v lanes.Verdi
 			p.log.Warn("toot: fan-out interrupted, will go on", "event", j.Event.ID, "channel", j.Event.Channel, "error", err)
 			return lanes.Verdict{Action: lanes.GiveBack, After: storeRetry}
 		}
+		if len(all) == 0 {
+			p.log.Debug("toot: sent to nobody: the channel has no subscribers", "event", j.Event.ID, "channel", j.Event.Channel)
+		}
 		urls = behind(decodeFanOut(j.History), all)
 	}
 	step := urls[:min(len(urls), fanOutStep)]

@@ -70,6 +70,9 @@ type Step struct {
 	Attempt int
 	// Age is how long the job has been in the store (StepDeliver, StepHandle).
 	Age time.Duration
+	// After is how long the event is kept before it is sent (StepPrepare,
+	// StepPublish), see Message.After.
+	After time.Duration
 	// Header carries the context of a trace from step to step: what
 	// StepPrepare leaves in it, StepPublish finds; what StepPublish leaves in it, StepDeliver finds, and sends on; what came
 	// with the request, StepReceive finds, and StepHandle finds what it left.
@@ -100,6 +103,8 @@ type StepResult struct {
 	Outcome StepOutcome
 	Status  int    // of the HTTP answer (StepDeliver), 0 if there was none
 	Reason  string // why it failed; free of credentials
+	// Subscribers is Event.Subscribers (StepPublish, OutcomeOK).
+	Subscribers int
 }
 
 // begin tells the observer, if there is one, of a step. The result is never nil.
@@ -115,23 +120,31 @@ func (c *core) begin(ctx context.Context, s *Step) (context.Context, func(StepRe
 }
 
 // beginAll tells the observer, if there is one, of a step of each of several
-// events, and keeps the context of its trace with the event.
-func (c *core) beginAll(ctx context.Context, name StepName, events []*engine.Event) (end func(error)) {
+// events, and keeps the context of its trace with the event. delays, unless nil,
+// has the Step.After of each; end is given the StepResult.Subscribers of each, or
+// nil.
+func (c *core) beginAll(ctx context.Context, name StepName, events []*engine.Event, delays []time.Duration) (end func(err error, subscribers []int)) {
 	if c.opts.Observer == nil {
-		return func(error) {}
+		return func(error, []int) {}
 	}
 	ends := make([]func(StepResult), len(events))
 	for i, e := range events {
 		step := &Step{Name: name, EventID: e.ID, Channel: e.Channel, Header: wire.TraceOf(e.Meta)}
+		if delays != nil {
+			step.After = delays[i]
+		}
 		_, ends[i] = c.begin(ctx, step)
 		e.Meta = wire.ReplaceTrace(e.Meta, step.Header)
 	}
-	return func(err error) {
+	return func(err error, subscribers []int) {
 		result := StepResult{Outcome: OutcomeOK}
 		if err != nil {
 			result = StepResult{Outcome: OutcomeFailed, Reason: err.Error()}
 		}
-		for _, end := range ends {
+		for i, end := range ends {
+			if subscribers != nil {
+				result.Subscribers = subscribers[i]
+			}
 			end(result)
 		}
 	}

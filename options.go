@@ -71,8 +71,11 @@ type Options struct {
 	RegistrationLease time.Duration
 
 	// RegisterOnRun makes Run call RegisterSubscriptions when it begins, and
-	// again before a registration ends. Without it, Run renews what
-	// RegisterSubscriptions has registered in the same process.
+	// again before a registration ends. What fails is tried again after a second,
+	// then more and more rarely, at least once a minute, until it succeeds: the
+	// app may be started before its publishers, and before what serves the
+	// callback URL. Without it, Run renews what RegisterSubscriptions has
+	// registered in the same process.
 	RegisterOnRun bool
 
 	// RetireSubscriptionsAfter is for how long the app's processes take events

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
 	"github.com/watermarkchurch/toot-go/internal/wire"
@@ -18,6 +19,9 @@ type Prepared struct {
 	// Meta is what goes with it beside that, such as the context of a trace.
 	// Usually empty.
 	Meta []byte
+	// After is how long after PublishPrepared it is sent, see Message.After. Who
+	// keeps the event subtracts for how long that was.
+	After time.Duration
 }
 
 // Prepare makes the events of messages, and checks them, as PublishAll does, but
@@ -26,20 +30,20 @@ type Prepared struct {
 // of the caller's. Both results are in the order of the messages.
 //
 // The error is one of ErrInvalidChannel, ErrInvalidID, ErrInvalidPayload,
-// ErrTooLarge and ErrClosed. It asks no store, and does not block.
+// ErrInvalidDelay, ErrTooLarge and ErrClosed. It asks no store, and does not block.
 func (a *App) Prepare(ctx context.Context, messages ...Message) ([]*Event, []Prepared, error) {
 	if err := a.calls.enter(); err != nil {
 		return nil, nil, err
 	}
 	defer a.calls.leave()
-	events, stored, err := a.publisher.composeAll(messages)
+	events, item, err := a.publisher.composeAll(messages)
 	if err != nil {
 		return nil, nil, err
 	}
-	a.publisher.beginAll(ctx, StepPrepare, stored)(nil)
-	prepared := make([]Prepared, len(stored))
-	for i, e := range stored {
-		prepared[i] = Prepared{Body: e.Body, Meta: e.Meta}
+	a.publisher.beginAll(ctx, StepPrepare, item.events, item.delays)(nil, nil)
+	prepared := make([]Prepared, len(events))
+	for i, e := range item.events {
+		prepared[i] = Prepared{Body: e.Body, Meta: e.Meta, After: item.delay(i)}
 	}
 	return events, prepared, nil
 }
@@ -63,14 +67,15 @@ func (a *App) PublishPrepared(ctx context.Context, prepared ...Prepared) error {
 	if len(prepared) == 0 {
 		return nil
 	}
-	events := make([]*engine.Event, len(prepared))
+	item := newPublication(len(prepared))
 	for i, p := range prepared {
-		var err error
-		if events[i], err = a.publisher.read(p); err != nil {
+		e, err := a.publisher.read(p)
+		if err != nil {
 			return err
 		}
+		item.add(i, e, min(p.After, maxDelay))
 	}
-	return a.publisher.store(ctx, events)
+	return a.publisher.store(ctx, item, nil)
 }
 
 // read checks an event that was kept elsewhere, perhaps by an app with other

@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -67,13 +66,18 @@ func (s *subscriber) registerAll(ctx context.Context) error {
 	}
 	var failed []error
 	var shortest time.Duration
+	mounted := true
 	for _, p := range pairs {
 		lease, err := s.register(ctx, p.of, wire.Registration{CallbackURL: s.opts.CallbackURL, Channel: p.channel})
 		if lease > 0 && (shortest == 0 || lease < shortest) {
 			shortest = lease
 		}
 		if err != nil {
-			failed = append(failed, fmt.Errorf("toot: register %q with source %q: %w", p.channel, p.source, err))
+			if refused := (*StatusError)(nil); mounted && errors.As(err, &refused) && refused.problemType == wire.OptionsRefused {
+				mounted = false // said once
+				s.log.Warn(`toot: a publisher asked the callback URL for consent with OPTIONS, and was answered 405; mount HandlerService for all methods: mux.Handle("/callbacks", …) rather than mux.Handle("POST /callbacks", …)`, "source", p.source, "callback_url", wire.RedactURL(s.opts.CallbackURL))
+			}
+			failed = append(failed, wrapf(err, "register %q with source %q", p.channel, p.source))
 		}
 	}
 	s.renewals.note(shortest)
@@ -103,7 +107,8 @@ func (s *subscriber) register(ctx context.Context, src Source, reg wire.Registra
 	}
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode < 200 || res.StatusCode > 299 {
-		err = &StatusError{StatusCode: res.StatusCode, Detail: s.harmless(wire.ProblemDetail(res), reg)}
+		problemType, detail := wire.ReadProblem(res)
+		err = &StatusError{StatusCode: res.StatusCode, Detail: s.harmless(detail, reg), problemType: problemType}
 	}
 	_, _ = io.CopyN(io.Discard, res.Body, maxRegistrationAnswer)
 	if err != nil {
@@ -131,8 +136,12 @@ func (s *subscriber) harmless(detail string, reg wire.Registration) string {
 // connection can be used again.
 const maxRegistrationAnswer = 64 << 10
 
-// renewRetry is how soon a renewal that failed is tried again.
-const renewRetry = time.Minute
+// firstRetry and lastRetry are how soon registrations that failed are made again:
+// after the first failure, and at the most after many.
+const (
+	firstRetry = time.Second
+	lastRetry  = time.Minute
+)
 
 // renewals says when to register again.
 type renewals struct {
@@ -166,11 +175,31 @@ func (r *renewals) next() time.Time {
 	return r.due
 }
 
+// noteRegistered notes what became of registering, after a failure that was to be
+// made good after retry, if any. It returns how soon it is to be tried again, zero
+// if all went well.
+func (s *subscriber) noteRegistered(err error, retry time.Duration) time.Duration {
+	if err == nil {
+		if retry > 0 {
+			s.log.Info("toot: all subscriptions are registered")
+		}
+		return 0
+	}
+	retry = min(max(2*retry, firstRetry), lastRetry)
+	s.log.Warn("toot: can't register all subscriptions; will try again", "in", retry, "error", err)
+	now := time.Now()
+	if next := s.renewals.next(); !next.After(now) || next.After(now.Add(retry)) {
+		s.renewals.set(now.Add(retry))
+	}
+	return retry
+}
+
 // renew registers again whenever it is time, until ctx ends.
 func (s *subscriber) renew(ctx context.Context) {
 	if s.opts.RegisterOnRun {
 		s.renewals.set(time.Now())
 	}
+	var retry time.Duration // zero if the last time all were registered
 	for {
 		var due <-chan time.Time
 		var timer *time.Timer
@@ -182,13 +211,11 @@ func (s *subscriber) renew(ctx context.Context) {
 		case <-ctx.Done():
 		case <-s.renewals.noted:
 		case <-due:
-			if err := s.registerAll(ctx); err != nil && ctx.Err() == nil {
-				s.log.Warn("toot: can't register all subscriptions; will try again", "error", err)
-				now := time.Now()
-				if next := s.renewals.next(); !next.After(now) || next.After(now.Add(renewRetry)) {
-					s.renewals.set(now.Add(renewRetry))
-				}
+			err := s.registerAll(ctx)
+			if ctx.Err() != nil {
+				break
 			}
+			retry = s.noteRegistered(err, retry)
 		}
 		if timer != nil {
 			timer.Stop()

@@ -40,10 +40,11 @@ type history struct {
 }
 
 func decodeHistory(b []byte) history {
-	var h history
-	if len(b) > 0 {
-		_ = json.Unmarshal(b, &h) // what can't be read is no reason to lose a job
+	if len(b) == 0 {
+		return history{}
 	}
+	var h history
+	_ = json.Unmarshal(b, &h) // what can't be read is no reason to lose a job
 	return h
 }
 

@@ -26,7 +26,7 @@ func (a *App) SetSigningSecret(ctx context.Context, callbackURL, secret string, 
 	}
 	defer a.calls.leave()
 	if err := wire.CheckCallbackURL(callbackURL); err != nil {
-		return fmt.Errorf("toot: callback URL: %w", err)
+		return wrapf(err, "callback URL")
 	}
 	if secret != "" {
 		if _, err := signing.ParseSecret(secret); err != nil {

@@ -69,15 +69,15 @@ func (a *App) AddSource(name string, src Source) error {
 		return fmt.Errorf("toot: a source needs a name")
 	}
 	if err := wire.CheckHTTPURL(src.SubscriptionURL); err != nil {
-		return fmt.Errorf("toot: source %q: SubscriptionURL: %w", name, err)
+		return wrapf(err, "source %q: SubscriptionURL", name)
 	}
 	if len(src.SigningSecrets) > 0 {
 		var err error
 		if src.verifier, err = signing.NewVerifier(src.SigningSecrets...); err != nil {
-			return fmt.Errorf("toot: source %q: SigningSecrets: %w", name, err)
+			return wrapf(err, "source %q: SigningSecrets", name)
 		}
 		if src.keys, err = signing.ParseSecrets(src.SigningSecrets); err != nil {
-			return fmt.Errorf("toot: source %q: SigningSecrets: %w", name, err)
+			return wrapf(err, "source %q: SigningSecrets", name)
 		}
 		src.SigningSecrets = slices.Clone(src.SigningSecrets)
 	}
@@ -141,7 +141,7 @@ func (s *subscriber) enter(sub Subscription) (name string, err error) {
 	sub.channel = src.ChannelPrefix + sub.Channel
 	sub.verifier, sub.trouble = src.verifier, &trouble{}
 	if err := checkChannel(sub.channel); err != nil {
-		return "", fmt.Errorf("toot: subscription to source %q: %w", sub.Source, err)
+		return "", wrapf(err, "subscription to source %q", sub.Source)
 	}
 	if sub.Name == "" {
 		sub.Name = sub.channel

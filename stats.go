@@ -2,7 +2,6 @@ package toot
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -11,16 +10,20 @@ import (
 )
 
 // Lane is the state of a lane: a callback URL's, a subscription's, or a
-// channel's whose large fan-outs wait.
+// channel's whose large fan-outs wait, or whose events wait to be sent later
+// (with " (scheduled)" behind the channel's name).
 type Lane struct {
 	Kind engine.Kind
 	// Name is as it may be shown, without credentials.
-	Name     string
-	Waiting  int           // due now or later
-	InFlight int           // claimed by a worker of any process
-	Retrying int           // of Waiting: tried before
-	Dead     int           // in the dead letters
-	Oldest   time.Duration // age of the oldest that is not dead
+	Name      string
+	Waiting   int // due now, or to be tried again later
+	Scheduled int // events that are to be sent later, see Message.After
+	InFlight  int // claimed by a worker of any process
+	Retrying  int // of Waiting: tried before
+	Dead      int // in the dead letters
+	// Oldest is the age of the oldest that is not dead. Of events that are to be
+	// sent later it is for how long one has been due and not been taken up.
+	Oldest   time.Duration
 	Deferred time.Duration // how much longer the lane rests
 	// Circuit is what this process thinks of the endpoint: "closed" (it
 	// works), "open" (it keeps failing and is being probed), "new" (nothing
@@ -39,8 +42,8 @@ type Lane struct {
 type Stats struct {
 	Lanes []Lane
 	// The sums over all lanes.
-	Waiting, InFlight, Retrying, Dead int
-	Oldest                            time.Duration
+	Waiting, Scheduled, InFlight, Retrying, Dead int
+	Oldest                                       time.Duration
 }
 
 // Stats looks into the store. It may take time in proportion to the number of
@@ -48,15 +51,15 @@ type Stats struct {
 func (a *App) Stats(ctx context.Context) (Stats, error) {
 	inspector, ok := a.engine.(engine.Inspector)
 	if !ok {
-		return Stats{}, fmt.Errorf("stats: %w", ErrUnsupported)
+		return Stats{}, wrapf(ErrUnsupported, "stats")
 	}
 	lanes, err := inspector.Lanes(ctx)
 	if err != nil {
-		return Stats{}, fmt.Errorf("toot: stats: %w", err)
+		return Stats{}, wrapf(err, "stats")
 	}
 	roll, err := a.subscriber.roster.Look(ctx)
 	if err != nil {
-		return Stats{}, fmt.Errorf("toot: stats: %w", err)
+		return Stats{}, wrapf(err, "stats")
 	}
 	s := Stats{Lanes: make([]Lane, len(lanes))}
 	for i, l := range lanes {
@@ -65,17 +68,22 @@ func (a *App) Stats(ctx context.Context) (Stats, error) {
 			Retrying: l.Retrying, Dead: l.Dead, Oldest: l.Oldest, Deferred: l.Deferred,
 		}
 		switch l.Lane.Kind {
+		case engine.FanOut:
+			if isLaterLane(l.Lane.Name) {
+				lane.Waiting, lane.Scheduled, lane.Oldest = l.Waiting-l.Later, l.Later, l.Overdue
+			}
 		case engine.Deliver:
 			lane.Circuit, lane.Limit = a.publisher.deliveries.Circuit(l.Lane.Name)
 		case engine.Handle:
 			lane.Unhandled = !a.subscriber.isHandled(roll, l.Lane.Name)
 		}
 		s.Lanes[i] = lane
-		s.Waiting += l.Waiting
-		s.InFlight += l.Leased
-		s.Retrying += l.Retrying
-		s.Dead += l.Dead
-		s.Oldest = max(s.Oldest, l.Oldest)
+		s.Waiting += lane.Waiting
+		s.Scheduled += lane.Scheduled
+		s.InFlight += lane.InFlight
+		s.Retrying += lane.Retrying
+		s.Dead += lane.Dead
+		s.Oldest = max(s.Oldest, lane.Oldest)
 	}
 	return s, nil
 }

@@ -80,7 +80,7 @@ func (p *publisher) addSubscriber(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if prefixes := p.prefixes(); !hasPrefix(reg.Channel, prefixes) {
-		wire.Problem(w, http.StatusUnprocessableEntity, fmt.Sprintf("The channel %q is none of this app's, whose names begin with %s.", reg.Channel, alternatives(prefixes)))
+		wire.Problem(w, http.StatusUnprocessableEntity, fmt.Sprintf("The channel %q is none of this app's, whose names begin with %s.%s", reg.Channel, alternatives(prefixes), missingDot(reg.Channel, prefixes)))
 		return
 	}
 	if u := UserOf(r.Context()); u != nil && !u.May(reg.Channel) {
@@ -140,6 +140,8 @@ func (p *publisher) addSubscriber(w http.ResponseWriter, r *http.Request) {
 // store takes, or the store's trouble.
 func (p *publisher) refuse(w http.ResponseWriter, r *http.Request, reg wire.Registration, what string, err error) {
 	switch {
+	case errors.Is(err, registry.ErrOptionsRefused):
+		wire.ProblemOfType(w, http.StatusUnprocessableEntity, wire.OptionsRefused, "Nothing was stored: "+registry.ErrOptionsRefused.Error()+".")
 	case errors.Is(err, registry.ErrNoConsent):
 		wire.Problem(w, http.StatusUnprocessableEntity, "Nothing was stored: "+registry.ErrNoConsent.Error()+".")
 	case errors.Is(err, engine.ErrInvalid):
@@ -229,6 +231,18 @@ func (p *publisher) mayRemove(r *http.Request, reg wire.Registration) (why strin
 // about is what the log says of a request about a registration.
 func about(r *http.Request, reg wire.Registration) []any {
 	return append(origin(r), "channel", reg.Channel, "callback_url", wire.RedactURL(reg.CallbackURL))
+}
+
+// missingDot asks, as a sentence for an answer, whether the prefix of a channel
+// that has none of some prefixes lacks the dot at the end of one of them; nothing
+// if that can't be.
+func missingDot(channel string, prefixes []string) string {
+	for _, p := range prefixes {
+		if bare, dotted := strings.CutSuffix(p, "."); dotted && bare != "" && strings.HasPrefix(channel, bare) {
+			return fmt.Sprintf(" Does the subscriber's ChannelPrefix (%q) lack the dot at its end?", bare)
+		}
+	}
+	return ""
 }
 
 // alternatives lists prefixes in a sentence.

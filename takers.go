@@ -28,6 +28,9 @@ type lookup struct {
 	roll  *registry.Roll
 	fresh bool  // it was read after the request came
 	err   error // why it can't be
+
+	channel string // of which the takers were asked for last
+	found   takers // of its events
 }
 
 // takers returns those of a channel's events. What this process knows of the
@@ -37,8 +40,12 @@ func (l *lookup) takers(ctx context.Context, channel string) (takers, error) {
 	if l.roll == nil {
 		l.roll = l.s.roster.Lately(ctx)
 	}
+	if channel == l.channel && !l.found.none() {
+		return l.found, nil
+	}
 	t := l.s.takersBy(l.roll, channel)
 	if !t.none() || l.fresh {
+		l.channel, l.found = channel, t
 		return t, nil
 	}
 	if err := l.refresh(ctx); err != nil {

@@ -76,21 +76,21 @@ func New(eng engine.Engine, opts *Options) (*App, error) {
 func (o *Options) check() error {
 	if o.ChannelPrefix != "" {
 		if err := checkChannel(o.ChannelPrefix); err != nil {
-			return fmt.Errorf("toot: Options.ChannelPrefix: %w", err)
+			return wrapf(err, "Options.ChannelPrefix")
 		}
 	}
 	for _, prefix := range o.SubscriptionPrefixes {
 		if err := checkChannel(prefix); err != nil {
-			return fmt.Errorf("toot: Options.SubscriptionPrefixes: %w", err)
+			return wrapf(err, "Options.SubscriptionPrefixes")
 		}
 	}
 	if o.CallbackURL != "" {
 		if err := wire.CheckHTTPURL(o.CallbackURL); err != nil {
-			return fmt.Errorf("toot: Options.CallbackURL: %w", err)
+			return wrapf(err, "Options.CallbackURL")
 		}
 	}
 	if err := outbound.Hosts(o.BaggageHosts).Check(); err != nil {
-		return fmt.Errorf("toot: Options.BaggageHosts: %w", err)
+		return wrapf(err, "Options.BaggageHosts")
 	}
 	return nil
 }

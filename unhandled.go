@@ -44,7 +44,7 @@ func (a *App) clearUnhandled(ctx context.Context, name string, follow func(*regi
 	defer a.calls.leave()
 	roll, err := a.subscriber.roster.Look(ctx)
 	if err != nil {
-		return 0, 0, fmt.Errorf("toot: unhandled events of %q: %w", name, err)
+		return 0, 0, wrapf(err, "unhandled events of %q", name)
 	}
 	if a.subscriber.isHandled(roll, name) {
 		return 0, 0, fmt.Errorf("%w: %q", ErrHandled, name)
@@ -57,7 +57,7 @@ func (a *App) clearUnhandled(ctx context.Context, name string, follow func(*regi
 		n, more, err := a.clearSome(ctx, name, jobs)
 		cleared += n
 		if err != nil {
-			return cleared, 0, fmt.Errorf("toot: unhandled events of %q: %w", name, err)
+			return cleared, 0, wrapf(err, "unhandled events of %q", name)
 		}
 		if !more {
 			break
@@ -65,7 +65,7 @@ func (a *App) clearUnhandled(ctx context.Context, name string, follow func(*regi
 	}
 	waiting, err := a.subscriber.waiting(ctx)
 	if err != nil {
-		return cleared, 0, fmt.Errorf("toot: unhandled events of %q: %w", name, err)
+		return cleared, 0, wrapf(err, "unhandled events of %q", name)
 	}
 	return cleared, waiting[name], nil
 }

@@ -1,6 +1,9 @@
 package engine
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Kind is what is to be done with an event.
 type Kind uint8
@@ -26,6 +29,20 @@ func (k Kind) String() string {
 		return "handle"
 	}
 	return "unknown"
+}
+
+// MarshalText returns what String does, so that JSON has the names of kinds.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText reads what MarshalText returns.
+func (k *Kind) UnmarshalText(text []byte) error {
+	for _, known := range []Kind{FanOut, Deliver, Handle} {
+		if known.String() == string(text) {
+			*k = known
+			return nil
+		}
+	}
+	return fmt.Errorf("engine: %q is no kind of work", text)
 }
 
 // Lane is where jobs wait. Lanes are independent: one that is full, deferred

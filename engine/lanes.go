@@ -24,9 +24,13 @@ type LaneStats struct {
 	Lane     Lane
 	Waiting  int           // not leased: due now or later
 	Leased   int           // claimed, not settled
+	Later    int           // of Waiting: not due yet
 	Retrying int           // of Waiting: tried before (Attempt > 0)
 	Dead     int           // in the dead letters
 	Oldest   time.Duration // age of the oldest job not dead, by the time it was pushed
+	// Overdue is for how long the job of Waiting that became due first has been
+	// due, whether or not the lane is deferred. Zero if none is due.
+	Overdue  time.Duration
 	Deferred time.Duration // how much longer nobody claims from it
 }
 

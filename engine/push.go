@@ -30,6 +30,9 @@ type Audience struct {
 	CallbackURLs []string
 	// More says that there are more than PushRequest.MaxSubscribers.
 	More bool
+	// Count is how many subscribers there are, in either case. Members that
+	// another program has written count, too.
+	Count int
 	// Err is why the channel's subscribers can't be told. The fields above
 	// mean nothing then.
 	Err error

@@ -387,7 +387,9 @@ func TestNoMoreAtOnceThanThePoolHasConnections(t *testing.T) {
 func TestPayloadsAreTyped(t *testing.T) {
 	db := sqltest.New(t, inbox.SQLite)
 	in := newInbox(t, db, nil)
-	h := inbox.HandlePayload(in, func(ctx context.Context, tx *sql.Tx, _ *toot.Event, p struct{ To string }) error { return add(ctx, tx, p.To) })
+	h := inbox.HandlePayload(in, func(ctx context.Context, tx *sql.Tx, _ *toot.Event, p struct{ To string }) error {
+		return add(ctx, tx, p.To)
+	})
 	must(t, h.HandleEvent(t.Context(), event("1")))
 	if got := cents(t, db, "a"); got != 1 {
 		t.Errorf("%d cents", got)

@@ -27,7 +27,7 @@ type row struct {
 	event       toot.Prepared
 }
 
-// move publishes up to max events whose rows come after one, and deletes the
+// move publishes up to so many events whose rows come after one, and deletes the
 // rows. It returns how many were there; last is the row that was read last, and
 // read how long reading took.
 //
@@ -36,7 +36,7 @@ type row struct {
 // while the engine works: there rows are read, and deleted afterwards. Two relays may
 // publish the same event then, which arrives once all the same, as it does if
 // the process dies between publishing and deleting.
-func (o *Outbox) move(ctx context.Context, after int64, max int) (m moved, err error) {
+func (o *Outbox) move(ctx context.Context, after int64, most int) (m moved, err error) {
 	var tx *sql.Tx
 	var source querier = o.db
 	if o.dialect.Locks() {
@@ -47,7 +47,7 @@ func (o *Outbox) move(ctx context.Context, after int64, max int) (m moved, err e
 		source = tx
 	}
 	began := time.Now()
-	rows, bytes, err := o.read(ctx, source, after, max)
+	rows, bytes, err := o.read(ctx, source, after, most)
 	m.read = time.Since(began)
 	if err != nil || len(rows) == 0 {
 		return m, err
@@ -107,12 +107,12 @@ func (o *Outbox) beginMove(ctx context.Context) (*sql.Tx, error) {
 }
 
 // read reads rows, and locks them where that is possible.
-func (o *Outbox) read(ctx context.Context, from querier, after int64, max int) (found []row, bytes int, err error) {
-	text := "SELECT n, id, channel, body, meta FROM " + o.opts.Table + " WHERE n > ? ORDER BY n LIMIT ?"
+func (o *Outbox) read(ctx context.Context, from querier, after int64, most int) (found []row, bytes int, err error) {
+	text := "SELECT n, id, channel, body, meta, delay_ms - (" + o.dialect.NowMillis() + " - created_ms) FROM " + o.opts.Table + " WHERE n > ? ORDER BY n LIMIT ?"
 	if o.dialect.Locks() {
 		text += " FOR UPDATE SKIP LOCKED"
 	}
-	query, args := o.dialect.Statement(text, after, max)
+	query, args := o.dialect.Statement(text, after, most)
 	rows, err := from.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, 0, err
@@ -120,9 +120,11 @@ func (o *Outbox) read(ctx context.Context, from querier, after int64, max int) (
 	defer func() { _ = rows.Close() }()
 	for bytes < 2*moveBytes && rows.Next() {
 		var r row
-		if err := rows.Scan(&r.n, &r.id, &r.channel, &r.event.Body, &r.event.Meta); err != nil {
+		var delay int64
+		if err := rows.Scan(&r.n, &r.id, &r.channel, &r.event.Body, &r.event.Meta, &delay); err != nil {
 			return nil, 0, err
 		}
+		r.event.After = time.Duration(max(delay, 0)) * time.Millisecond
 		found = append(found, r)
 		bytes += len(r.event.Body)
 	}

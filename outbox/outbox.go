@@ -150,21 +150,23 @@ func chunk(prepared []toot.Prepared, from int) (to int) {
 	return to
 }
 
-// columns are what is kept of an event. delay_ms is room for events that are to
-// be published later than their transaction commits.
+// columns are what is kept of an event. delay_ms is how long after created_ms it
+// is to be sent.
 const columns = "id, channel, body, meta, delay_ms, created_ms"
 
 // insert is the statement that writes events.
 func (o *Outbox) insert(events []*toot.Event, prepared []toot.Prepared) (query string, args []any) {
 	text := "INSERT INTO " + o.opts.Table + " (" + columns + ") VALUES "
-	row := "(?, ?, ?, ?, 0, " + o.dialect.NowMillis() + ")"
-	args = make([]any, 0, 4*len(events))
+	row := "(?, ?, ?, ?, ?, " + o.dialect.NowMillis() + ")"
+	args = make([]any, 0, 5*len(events))
 	for i, e := range events {
 		if i > 0 {
 			text += ", "
 		}
 		text += row
-		args = append(args, []byte(e.ID), []byte(e.Channel), prepared[i].Body, append([]byte{}, prepared[i].Meta...)) // not nil, which would be NULL
+		args = append(args, []byte(e.ID), []byte(e.Channel), prepared[i].Body,
+			append([]byte{}, prepared[i].Meta...), // not nil, which would be NULL
+			prepared[i].After.Milliseconds())
 	}
 	return o.dialect.Statement(text, args...)
 }

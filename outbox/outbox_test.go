@@ -521,6 +521,27 @@ func TestTheTraceGoesOn(t *testing.T) {
 	})
 }
 
+// TestAnEventMayBeSentLater: after it was published, not after it was moved.
+func TestAnEventMayBeSentLater(t *testing.T) {
+	sqltest.Each(t, func(t *testing.T, db *sqltest.DB) {
+		s := newSite(t, db, nil)
+		tx := begin(t, db.DB)
+		_, err := s.box.PublishAll(t.Context(), tx, toot.Message{Channel: "a", ID: "tomorrow", After: 24 * time.Hour},
+			toot.Message{Channel: "a", ID: "hour ago", After: time.Hour}, toot.Message{Channel: "a", ID: "now"})
+		must(t, err)
+		must(t, tx.Commit())
+		db.Do(t, "UPDATE toot_outbox SET created_ms = created_ms - 3601000 WHERE id = ?", []byte("hour ago"))
+		s.relay(t)
+		s.await(t, "now", "hour ago")
+		eventually(t, "all are moved", func() bool { return s.isEmpty(t) })
+		stats, err := s.App.Stats(t.Context())
+		must(t, err)
+		if stats.Waiting != 1 || len(s.got()) != 2 {
+			t.Errorf("%+v after %q arrived", stats, s.got())
+		}
+	})
+}
+
 // tracer writes into the header of a trace which steps there were.
 type tracer struct{}
 

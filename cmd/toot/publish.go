@@ -9,12 +9,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/peer"
 	"github.com/watermarkchurch/toot-go/cmd/toot/internal/ui"
+	"github.com/watermarkchurch/toot-go/internal/wire"
 )
 
 func (c *command) publish() *cobra.Command {
 	var p publisherFlag
-	var key string
+	var key, after string
 	var ndjson, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "publish CHANNEL [PAYLOAD|-]",
@@ -22,22 +24,29 @@ func (c *command) publish() *cobra.Command {
 		Long: `Publishes an event through toot serve and prints its ID once it is durable. The
 payload is JSON, {} if there is none, and is read from standard input if it is
 "-". With --ndjson each line there is the payload of an event of its own; all
-are published, or none.`,
+are published, or none. With --after the event is kept, and sent to those who are
+subscribed by then. It says how many are subscribed now.`,
 		Example: `  toot publish users.updated.v1 '{"id":123}'
   date +'{"now":"%F"}' | toot publish clock.ticked.v1 -
   toot publish users.imported.v1 --ndjson - < users.ndjson
-  toot publish orders.placed.v1 '{"id":7}' --key order-7`,
+  toot publish orders.placed.v1 '{"id":7}' --key order-7
+  toot publish reminders.due.v1 '{"id":7}' --after 48h`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			payload, err := c.payload(args[1:], ndjson)
 			if err != nil {
 				return err
 			}
+			if after != "" {
+				if _, _, err := wire.ParseAfter(after); err != nil {
+					return usagef("can't read --after %q: %v", after, err)
+				}
+			}
 			publisher, err := p.open()
 			if err != nil {
 				return err
 			}
-			events, err := publisher.Publish(cmd.Context(), args[0], key, payload, ndjson)
+			events, err := publisher.Publish(cmd.Context(), args[0], key, after, payload, ndjson)
 			if err != nil {
 				return err
 			}
@@ -47,20 +56,42 @@ are published, or none.`,
 						return err
 					}
 				} else if !ndjson || c.verbose {
-					c.out.Say("%s %s on %s", c.out.Paint(ui.Green, "published"), ui.Clean(e.ID), ui.Clean(e.Channel))
+					c.out.Say("%s %s on %s%s", c.out.Paint(ui.Green, publishedHow(after)), ui.Clean(e.ID), ui.Clean(e.Channel), c.toWhom(e, after))
 				}
 			}
 			if ndjson && !asJSON {
-				c.out.Say("%s %s", c.out.Paint(ui.Green, "published"), ui.Plural(len(events), "event"))
+				c.out.Say("%s %s%s", c.out.Paint(ui.Green, publishedHow(after)), ui.Plural(len(events), "event"), c.toWhom(events[0], after))
 			}
 			return nil
 		},
 	}
 	p.add(cmd.Flags())
 	cmd.Flags().StringVar(&key, "key", "", "an Idempotency-Key: a repeat with the same one, within an hour, publishes nothing")
+	cmd.Flags().StringVar(&after, "after", "", "send it later: after a duration such as 10m, or at a time such as 2026-11-23T09:11:13Z")
 	cmd.Flags().BoolVar(&ndjson, "ndjson", false, "each line is the payload of an event")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object for each event")
 	return cmd
+}
+
+func publishedHow(after string) string {
+	if after != "" {
+		return "scheduled"
+	}
+	return "published"
+}
+
+// toWhom says how many get an event, or would if it were sent now. All events of a
+// call are on one channel.
+func (c *command) toWhom(e peer.Published, after string) string {
+	switch {
+	case e.Subscribers == nil: // a server of an older release
+		return ""
+	case *e.Subscribers > 0:
+		return ", " + ui.Plural(*e.Subscribers, "subscriber")
+	case after != "":
+		return ", " + c.out.Paint(ui.Yellow, "nobody is subscribed yet")
+	}
+	return ", " + c.out.Paint(ui.Yellow, "nobody is subscribed")
 }
 
 // payload is what is to be published.

@@ -20,7 +20,8 @@ func (c *command) stats() *cobra.Command {
 		Use:   "stats",
 		Short: "Show what waits in a store, lane by lane",
 		Long: `Shows what waits in a store. Each callback URL and each subscription has a lane
-of its own: how many jobs wait there, how many are being worked on, how many of
+of its own: how many jobs wait there (and how many "later", events that were
+published with --after), how many are being worked on, how many of
 those that wait have failed before, how many are dead, how old the oldest is,
 and how much longer the lane rests because its endpoint keeps failing. A
 subscription that no process has is marked as unhandled: see toot unhandled.`,
@@ -109,7 +110,7 @@ func (c *command) showStats(ctx context.Context, s *openStore, asJSON bool, last
 			lane = ui.Cell{Text: lane.Text + " (unhandled)", Color: ui.Yellow}
 		}
 		row := []any{
-			ui.Cell{Text: l.Kind.String(), Color: kindColor(l.Kind)}, lane, number(l.Waiting, ui.Plain), number(l.InFlight, ui.Plain),
+			ui.Cell{Text: l.Kind.String(), Color: kindColor(l.Kind)}, lane, waiting(l.Waiting, l.Scheduled, ui.Plain), number(l.InFlight, ui.Plain),
 			number(l.Retrying, ui.Yellow), number(l.Dead, ui.Red), span(l.Oldest), span(l.Deferred),
 		}
 		if last != nil {
@@ -118,7 +119,7 @@ func (c *command) showStats(ctx context.Context, s *openStore, asJSON bool, last
 		t.Add(row...)
 	}
 	if len(stats.Lanes) > 1 {
-		t.Add(ui.Cell{Text: "all", Color: ui.Bold}, ui.Cell{Text: ui.Plural(len(stats.Lanes), "lane"), Color: ui.Bold}, number(stats.Waiting, ui.Bold),
+		t.Add(ui.Cell{Text: "all", Color: ui.Bold}, ui.Cell{Text: ui.Plural(len(stats.Lanes), "lane"), Color: ui.Bold}, waiting(stats.Waiting, stats.Scheduled, ui.Bold),
 			number(stats.InFlight, ui.Bold), number(stats.Retrying, ui.Yellow), number(stats.Dead, ui.Red), span(stats.Oldest))
 	}
 	c.out.Table(&t)
@@ -152,6 +153,18 @@ func number(n int, color ui.Color) ui.Cell {
 	return ui.Cell{Text: ui.Count(n), Color: color}
 }
 
+// waiting shows how many wait, and how many are to be sent later.
+func waiting(n, scheduled int, color ui.Color) ui.Cell {
+	later := ui.Count(scheduled) + " later"
+	switch {
+	case scheduled == 0:
+		return number(n, color)
+	case n == 0:
+		return ui.Cell{Text: later, Color: color}
+	}
+	return ui.Cell{Text: ui.Count(n) + " + " + later, Color: color}
+}
+
 func span(d time.Duration) ui.Cell {
 	if d <= 0 {
 		return ui.Cell{Text: "–", Color: ui.Dim}
@@ -170,6 +183,7 @@ func kindColor(k engine.Kind) ui.Color {
 type statsJSON struct {
 	At            time.Time  `json:"at"`
 	Waiting       int        `json:"waiting"`
+	Scheduled     int        `json:"scheduled"`
 	InFlight      int        `json:"in_flight"`
 	Retrying      int        `json:"retrying"`
 	Dead          int        `json:"dead"`
@@ -181,6 +195,7 @@ type laneJSON struct {
 	Kind            string  `json:"kind"`
 	Lane            string  `json:"lane"`
 	Waiting         int     `json:"waiting"`
+	Scheduled       int     `json:"scheduled"`
 	InFlight        int     `json:"in_flight"`
 	Retrying        int     `json:"retrying"`
 	Dead            int     `json:"dead"`
@@ -190,11 +205,11 @@ type laneJSON struct {
 }
 
 func asLaneJSON(l toot.Lane) laneJSON {
-	return laneJSON{l.Kind.String(), l.Name, l.Waiting, l.InFlight, l.Retrying, l.Dead, seconds(l.Oldest), seconds(l.Deferred), l.Unhandled}
+	return laneJSON{l.Kind.String(), l.Name, l.Waiting, l.Scheduled, l.InFlight, l.Retrying, l.Dead, seconds(l.Oldest), seconds(l.Deferred), l.Unhandled}
 }
 
 func asStatsJSON(s toot.Stats, at time.Time) statsJSON {
-	out := statsJSON{at.UTC().Truncate(time.Millisecond), s.Waiting, s.InFlight, s.Retrying, s.Dead, seconds(s.Oldest), make([]laneJSON, len(s.Lanes))}
+	out := statsJSON{at.UTC().Truncate(time.Millisecond), s.Waiting, s.Scheduled, s.InFlight, s.Retrying, s.Dead, seconds(s.Oldest), make([]laneJSON, len(s.Lanes))}
 	for i, l := range s.Lanes {
 		out.Lanes[i] = asLaneJSON(l)
 	}

@@ -103,6 +103,9 @@ func audienceMore(e *env) {
 		got := a.audience(most, []string{"few", "many", "none"})
 		a.tells("a channel with no more subscribers than MaxSubscribers is told", "few", got[0], url1)
 		a.tells("a channel without subscribers is told", "none", got[2])
+		if got[0].Count != 1 || got[1].Count != len(all) || got[2].Count != 0 {
+			e.Errorf("an audience must count its members, listed or not: with a limit of %d got %d, %d and %d, want 1, %d and 0", most, got[0].Count, got[1].Count, got[2].Count, len(all))
+		}
 		if most >= len(all) {
 			a.tells("a channel with no more subscribers than MaxSubscribers is told", "many", got[1], all...)
 		} else if !got[1].More || got[1].Err != nil {

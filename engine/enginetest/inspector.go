@@ -15,6 +15,7 @@ var inspectorChecks = []check{
 	{"lists_deferred_lanes", inspector, lanesDeferred},
 	{"lists_lanes_with_dead_letters", inspector, lanesDead},
 	{"forgets_lanes_that_nothing_refers_to", inspector, lanesForgotten},
+	{"tells_what_is_due_later", inspector, lanesLater},
 	{"tells_the_age_of_the_oldest_job", inspector, lanesOldest},
 }
 
@@ -155,6 +156,33 @@ func lanesForgotten(e *env) {
 	if lanes := a.lanes(); len(lanes) != 0 {
 		e.Fatalf("Lanes must not list a lane that has nothing: got %+v", lanes)
 	}
+}
+
+// lanesLater holds what is due against what is due later.
+func lanesLater(e *env) {
+	a, l := e.open(), deliver("lane")
+	holds := func(when string, later int, overdue time.Duration, since time.Time) {
+		e.Helper()
+		s := a.lane(l)
+		if s.Later != later {
+			e.Errorf("Later must count the jobs that wait and are not due yet: %s %d, want %d", when, s.Later, later)
+		}
+		if most := overdue + time.Since(since) + clockGrain; s.Overdue < overdue-clockGrain || overdue < 0 && s.Overdue != 0 || s.Overdue > most && overdue >= 0 {
+			e.Errorf("Overdue must be since when the first of those that wait is due: %s %v, want %v", when, s.Overdue, overdue)
+		}
+	}
+	a.push(engine.Job{Event: event("later"), Lane: l, Delay: long}, engine.Job{Event: event("leased"), Lane: l, Lease: long})
+	holds("with one delayed and one leased", 1, -1, time.Now())
+	before := time.Now()
+	a.push(job("due", l))
+	e.pass(time.Now(), brief)
+	holds("with one that is due for a while", 1, brief, before.Add(brief))
+	j := a.one("a job is due", l)
+	holds("with that one claimed", 1, -1, time.Now())
+	o := outcome(j, engine.Retry)
+	o.After = long
+	a.works("Retry takes effect", o)
+	holds("with that one to be retried", 2, -1, time.Now())
 }
 
 func lanesOldest(e *env) {

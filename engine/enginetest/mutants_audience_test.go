@@ -150,7 +150,7 @@ var audienceMutants = []mutant{
 			b.twistAudiences(func(req engine.PushRequest, all []engine.Audience) {
 				for i := range all {
 					if urls, _ := b.subscribers(context.Background(), req.Channels[i]); all[i].More {
-						all[i] = engine.Audience{CallbackURLs: urls[:req.MaxSubscribers]}
+						all[i] = engine.Audience{CallbackURLs: urls[:req.MaxSubscribers], Count: all[i].Count}
 					}
 				}
 			})
@@ -163,8 +163,19 @@ var audienceMutants = []mutant{
 			b.twistAudiences(func(req engine.PushRequest, all []engine.Audience) {
 				for i := range all {
 					if len(all[i].CallbackURLs) == req.MaxSubscribers {
-						all[i] = engine.Audience{More: true}
+						all[i] = engine.Audience{More: true, Count: all[i].Count}
 					}
+				}
+			})
+		},
+		caughtBy: []string{"Audience/says_More_beyond_MaxSubscribers"},
+	},
+	{
+		bug: "an audience counts those that it lists",
+		with: func(b *broken) {
+			b.twistAudiences(func(_ engine.PushRequest, all []engine.Audience) {
+				for i := range all {
+					all[i].Count = len(all[i].CallbackURLs)
 				}
 			})
 		},

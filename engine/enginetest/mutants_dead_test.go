@@ -234,6 +234,20 @@ var laneMutants = []mutant{
 		caughtBy: []string{"Inspector/tells_the_age_of_the_oldest_job"},
 	},
 	{
+		bug: "Later counts all that wait",
+		with: func(b *broken) {
+			b.twistEachLane(func(l *engine.LaneStats) { l.Later = l.Waiting })
+		},
+		caughtBy: []string{"Inspector/tells_what_is_due_later"},
+	},
+	{
+		bug: "Overdue is the age of the oldest job",
+		with: func(b *broken) {
+			b.twistEachLane(func(l *engine.LaneStats) { l.Overdue = l.Oldest })
+		},
+		caughtBy: []string{"Inspector/tells_what_is_due_later"},
+	},
+	{
 		bug: "Lanes always lists one",
 		with: func(b *broken) {
 			b.twistLanes(func(all []engine.LaneStats) []engine.LaneStats {

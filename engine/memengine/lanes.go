@@ -66,6 +66,11 @@ func count(l *engine.LaneStats, j *job, now time.Time) {
 		return
 	}
 	l.Waiting++
+	if j.due.After(now) {
+		l.Later++
+	} else {
+		l.Overdue = max(l.Overdue, now.Sub(j.claimable()))
+	}
 	if j.attempt > 0 {
 		l.Retrying++
 	}

@@ -24,6 +24,7 @@ func (e *Engine) Push(ctx context.Context, req engine.PushRequest) (engine.PushR
 	now := time.Now()
 	for i, channel := range req.Channels {
 		urls := slices.Sorted(maps.Keys(e.s.subscribers(channel, now)))
+		res.Audiences[i].Count = len(urls)
 		if len(urls) > req.MaxSubscribers {
 			res.Audiences[i].More = true
 			continue

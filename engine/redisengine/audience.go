@@ -74,7 +74,11 @@ func readAudience(m *rueidis.RedisMessage) engine.Audience {
 		return engine.Audience{Err: fmt.Errorf("redisengine: the channel's subscribers: %w", err)}
 	}
 	if m.IsInt64() {
-		return engine.Audience{More: true}
+		n, err := m.AsInt64()
+		if err != nil {
+			return engine.Audience{Err: errForeign}
+		}
+		return engine.Audience{More: true, Count: int(n)}
 	}
 	text, err := m.ToString()
 	if err != nil {
@@ -84,7 +88,7 @@ func readAudience(m *rueidis.RedisMessage) engine.Audience {
 	if !ok {
 		return engine.Audience{Err: errForeign}
 	}
-	return engine.Audience{CallbackURLs: urls}
+	return engine.Audience{CallbackURLs: urls, Count: len(urls)}
 }
 
 // unpackStrings reads a list of strings in MessagePack, which share the memory

@@ -44,10 +44,12 @@ func (e *Engine) Lanes(ctx context.Context) ([]engine.LaneStats, error) {
 				continue
 			}
 			sum.Waiting += l.Waiting
+			sum.Later += l.Later
 			sum.Leased += l.Leased
 			sum.Retrying += l.Retrying
 			sum.Dead += l.Dead
 			sum.Oldest = max(sum.Oldest, l.Oldest)
+			sum.Overdue = max(sum.Overdue, l.Overdue)
 			sum.Deferred = max(sum.Deferred, l.Deferred)
 		}
 	}
@@ -137,6 +139,10 @@ func (e *Engine) countLane(ctx context.Context, s *shard, lane engine.Lane, l *e
 		l.Retrying += int(r.int(4))
 		if r.string(5) != "" {
 			l.Oldest = max(l.Oldest, time.Duration(r.now-r.int(5))*time.Microsecond)
+		}
+		l.Later += int(r.int(6))
+		if r.string(7) != "" {
+			l.Overdue = max(l.Overdue, time.Duration(r.now-r.int(7))*time.Microsecond)
 		}
 		if r.err != nil {
 			return r.err

@@ -32,7 +32,7 @@ var (
 	followScript = onQueue(needsMemory, 7, "store", "settle")
 	deferScript  = onQueue(needsMemory, 2, "defer")
 	deadScript   = onQueue(allowOOM, 3, "dead")
-	laneScript   = onQueue(allowOOM, 6, "lane")
+	laneScript   = onQueue(allowOOM, 8, "lane")
 	pageScript   = onQueue(allowOOM, 2, "lanepage")
 	trimScript   = onQueue(allowOOM, 2, "trim")
 	retainScript = onQueue(allowOOM, 2, "retain")

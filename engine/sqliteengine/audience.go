@@ -19,9 +19,10 @@ type audiences struct {
 
 // audience is what is remembered of a channel.
 type audience struct {
-	urls []string
-	cut  bool  // there are more than were asked for
-	ends int64 // when the first of the registrations ends
+	urls  []string
+	cut   bool  // there are more than were asked for
+	count int   // how many there are
+	ends  int64 // when the first of the registrations ends
 }
 
 // maxChannels is how many channels are remembered.
@@ -40,7 +41,6 @@ func (a *audiences) get(c *conn, channel string, limit int, now int64) (*audienc
 	if known := a.channels[channel]; known != nil && now < known.ends && (!known.cut || len(known.urls) > limit) {
 		return known, nil
 	}
-	// As long as those that are listed last, it stays true that there are more.
 	found := &audience{urls: []string{}, ends: math.MaxInt64}
 	q, ok, err := c.query("SELECT url, until FROM subscribers WHERE channel = ?1 AND (until = 0 OR until > ?2)", channel, now)
 	for ; ok && err == nil; ok, err = q.step() {
@@ -57,12 +57,29 @@ func (a *audiences) get(c *conn, channel string, limit int, now int64) (*audienc
 	if err != nil {
 		return nil, err
 	}
-	found.urls = slices.Clip(found.urls)
+	found.urls, found.count = slices.Clip(found.urls), len(found.urls)
+	if found.cut {
+		if err := found.countAll(c, channel, now); err != nil {
+			return nil, err
+		}
+	}
 	if a.channels == nil {
 		a.channels = map[string]*audience{}
 	}
 	a.channels[channel] = found
 	return found, nil
+}
+
+// countAll counts the subscribers of a channel that are not all listed.
+func (a *audience) countAll(c *conn, channel string, now int64) error {
+	q, _, err := c.query(`SELECT count(*), ifnull(min(nullif(until, 0)), ?3) FROM subscribers
+		WHERE channel = ?1 AND (until = 0 OR until > ?2)`, channel, now, a.ends)
+	if err != nil {
+		return err
+	}
+	defer q.reset()
+	a.count, a.ends = int(q.int(0)), min(a.ends, q.int(1))
+	return nil
 }
 
 // audience answers a Push, which ends in the transaction of its jobs.
@@ -72,9 +89,9 @@ func (w *writer) audience(channel string, limit int) engine.Audience {
 	case err != nil:
 		return engine.Audience{Err: w.e.explain("subscribers", err)}
 	case len(found.urls) > limit:
-		return engine.Audience{More: true}
+		return engine.Audience{More: true, Count: found.count}
 	}
-	return engine.Audience{CallbackURLs: found.urls}
+	return engine.Audience{CallbackURLs: found.urls, Count: found.count}
 }
 
 // changedAudience notes that the subscribers of a channel are others.

@@ -107,8 +107,9 @@ func readLanes(ctx context.Context, c *conn, now int64) ([]engine.LaneStats, err
 }
 
 func countJobs(c *conn, lane, now int64, stats func() *engine.LaneStats) error {
-	q, ok, err := c.query(`SELECT count(*), total(leased), total(NOT leased AND attempt > 0), min(pushed) FROM
-		(SELECT token <> 0 AND due > ?2 AS leased, attempt, pushed FROM jobs WHERE lane = ?1)`, lane, now)
+	q, ok, err := c.query(`SELECT count(*), total(leased), total(NOT leased AND attempt > 0), min(pushed),
+		total(NOT leased AND due > ?2), min(iif(due > ?2, ?2, due)) FROM
+		(SELECT token <> 0 AND due > ?2 AS leased, attempt, pushed, due FROM jobs WHERE lane = ?1)`, lane, now)
 	if err != nil || !ok {
 		return err
 	}
@@ -119,6 +120,8 @@ func countJobs(c *conn, lane, now int64, stats func() *engine.LaneStats) error {
 		s.Waiting = n - s.Leased
 		s.Retrying = int(q.int(2))
 		s.Oldest = since(q.int(3), now)
+		s.Later = int(q.int(4))
+		s.Overdue = since(q.int(5), now)
 	}
 	return nil
 }

@@ -11,12 +11,12 @@ import (
 // Batcher gathers items and flushes them together, one flush at a time. Its
 // methods may be called concurrently.
 type Batcher[T comparable] struct {
-	flush  func(items []T)
-	size   func(item T) int
-	most   int
-	limits Limits[T]
-	room   room
-	timers sync.Pool // of *time.Timer, see startTimer
+	flush    func(items []T)
+	size     func(item T) int
+	most     int
+	limits   Limits[T]
+	room     room
+	patience patience
 
 	mu       sync.Mutex
 	pending  []T

@@ -26,7 +26,7 @@ type Limits[T any] struct {
 	Items   int
 	Bytes   int
 	BytesOf func(T) int
-	// Patience is how long Do waits.
+	// Patience is how long Do waits, or up to a fiftieth less.
 	Patience time.Duration
 }
 
@@ -43,11 +43,9 @@ func (b *Batcher[T]) Do(ctx context.Context, item T, w *Waiter) error {
 		return ErrFull
 	}
 	b.Submit(item)
-	var late <-chan time.Time
+	var late <-chan struct{}
 	if b.limits.Patience > 0 {
-		timer := b.startTimer()
-		defer b.stopTimer(timer)
-		late = timer.C
+		late = b.patience.over(b.limits.Patience)
 	}
 	var why error
 	select {
@@ -67,24 +65,6 @@ func (b *Batcher[T]) Do(ctx context.Context, item T, w *Waiter) error {
 	default:
 		return fmt.Errorf("%w: %w", ErrBegun, why)
 	}
-}
-
-// startTimer returns a timer for Limits.Patience, one that an earlier call is
-// done with if there is one. They are the Batcher's own: in a test's bubble of
-// time, a timer must not leave it.
-func (b *Batcher[T]) startTimer() *time.Timer {
-	if timer, ok := b.timers.Get().(*time.Timer); ok {
-		timer.Reset(b.limits.Patience)
-		return timer
-	}
-	return time.NewTimer(b.limits.Patience)
-}
-
-// stopTimer keeps a timer for the next call. What it has sent, if anything, is
-// gone with Stop.
-func (b *Batcher[T]) stopTimer(timer *time.Timer) {
-	timer.Stop()
-	b.timers.Put(timer)
 }
 
 // room is how much is in a Batcher, where there is a limit.

@@ -56,6 +56,13 @@ func (p *Pool) claimLoop(stop, work context.Context) {
 	}
 }
 
+// lookAfter is lookAfterLocked for who does not hold the lock.
+func (p *Pool) lookAfter(wait time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lookAfterLocked(wait)
+}
+
 // lookAfterLocked makes the claim loop look into the store once wait is over,
 // for a job that is due then. Later ones come with the results of claims.
 func (p *Pool) lookAfterLocked(wait time.Duration) {

@@ -22,6 +22,8 @@ type target struct {
 	lane  *Lane
 	bytes int // of the room
 	since int // Pool.giveBacks then
+	// delay, if more than zero, is how long from now the job is due.
+	delay time.Duration
 }
 
 // Add takes up a job of a pool. A nil event means that of the job which this
@@ -37,7 +39,15 @@ func (h *Push) Add(to *Pool, e *engine.Event, lane string) {
 		job.Lease = to.Lease
 	}
 	h.jobs = append(h.jobs, job)
-	h.targets = append(h.targets, target{to, l, bytes, since})
+	h.targets = append(h.targets, target{pool: to, lane: l, bytes: bytes, since: since})
+}
+
+// AddLater takes up a job of a pool that is due after a delay of more than zero.
+// It waits in the store alone: nothing of it is kept in memory, and jobs that are
+// added to its lane meanwhile don't queue up behind it.
+func (h *Push) AddLater(to *Pool, e *engine.Event, lane string, delay time.Duration) {
+	h.jobs = append(h.jobs, engine.Job{Event: e, Lane: engine.Lane{Kind: to.Kind, Name: lane}, Delay: delay})
+	h.targets = append(h.targets, target{pool: to, delay: delay})
 }
 
 // Store stores the jobs and hands on those that were stored under a lease. It
@@ -63,6 +73,8 @@ func (h *Push) stored(tickets []engine.Ticket, event *engine.Event, began time.T
 	for i, t := range h.targets {
 		job := &h.jobs[i]
 		switch {
+		case t.delay > 0:
+			t.pool.lookAfter(t.delay)
 		case t.lane == nil:
 			t.pool.noteStored(job.Lane.Name)
 		case tickets[i] == "":

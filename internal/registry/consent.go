@@ -21,6 +21,10 @@ const (
 // events, or does not say that it does.
 var ErrNoConsent = errors.New("the endpoint did not consent to events on this channel (OPTIONS with WebHook-Request-Origin)")
 
+// ErrOptionsRefused is the ErrNoConsent of an endpoint that answered the question
+// with 405, as a callback does that is served for POST alone.
+var ErrOptionsRefused = fmt.Errorf("%w: it answered OPTIONS with 405, as a callback does that is mounted for POST alone", ErrNoConsent)
+
 // consents remembers for a moment who has consented.
 type consents struct {
 	mu    sync.Mutex

@@ -38,9 +38,9 @@ func (r *Registry) Remove(ctx context.Context, channel, callbackURL string, olde
 // at most most of them.
 func (r *Registry) Audience(ctx context.Context, channel string, most int) engine.Audience {
 	urls, err := r.Subscribers(ctx, channel)
-	a := engine.Audience{CallbackURLs: urls, Err: err}
+	a := engine.Audience{CallbackURLs: urls, Count: len(urls), Err: err}
 	if len(urls) > most {
-		a = engine.Audience{More: true}
+		a = engine.Audience{More: true, Count: len(urls)}
 	}
 	r.audiences.note(channel, a)
 	return a
@@ -52,10 +52,10 @@ func (r *Registry) Known(channel string) (a engine.Audience, ok bool) {
 	return r.audiences.get(channel)
 }
 
-// Note remembers what the store has just said of a channel, and returns the
-// callback URLs that were missing in what was known before. Members that are no
-// URLs are left out.
-func (r *Registry) Note(channel string, known, now engine.Audience) (missing []string) {
+// Note remembers what the store has just said of a channel. It returns the
+// callback URLs that were missing in what was known before, and how many there
+// are now. Members that are no URLs are left out.
+func (r *Registry) Note(channel string, known, now engine.Audience) (missing []string, count int) {
 	var none []string
 	for _, u := range now.CallbackURLs {
 		switch {
@@ -66,9 +66,12 @@ func (r *Registry) Note(channel string, known, now engine.Audience) (missing []s
 			missing = append(missing, u)
 		}
 	}
-	now.CallbackURLs = r.leaveOut(channel, now.CallbackURLs, none)
+	if !now.More {
+		now.CallbackURLs = r.leaveOut(channel, now.CallbackURLs, none)
+		now.Count = len(now.CallbackURLs)
+	}
 	r.audiences.note(channel, now)
-	return missing
+	return missing, now.Count
 }
 
 // List returns the channels with a prefix that have subscribers, each with its

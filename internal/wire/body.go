@@ -26,8 +26,12 @@ type BodyLimits struct {
 	Intake *Intake
 }
 
-// firstBuffer is how much memory a body gets before any of it has come.
-const firstBuffer = 4 << 10
+// firstBuffer and firstDeclared are how much memory a body gets, at most, before
+// any of it has come: one of unknown length, and one that says how long it is.
+const (
+	firstBuffer   = 4 << 10
+	firstDeclared = 32 << 10
+)
 
 // Body is the body of a request. Its memory counts against an Intake until Done
 // is called.
@@ -106,9 +110,13 @@ func (b *Body) read(from io.Reader, length, most int64) error {
 	if from == http.NoBody {
 		return nil
 	}
+	first := int64(firstBuffer)
+	if length > 0 {
+		first = firstDeclared
+	}
 	for {
 		if len(b.Bytes) == cap(b.Bytes) {
-			if err := b.grow(most); err != nil {
+			if err := b.grow(first, most); err != nil {
 				return err
 			}
 		}
@@ -127,10 +135,10 @@ func (b *Body) read(from io.Reader, length, most int64) error {
 	}
 }
 
-// grow makes room for more of the body.
-func (b *Body) grow(most int64) error {
+// grow makes room for more of the body: first bytes, then twice as much.
+func (b *Body) grow(first, most int64) error {
 	before := int64(cap(b.Bytes))
-	size := min(max(2*before, firstBuffer), most)
+	size := min(max(2*before, first), most)
 	if !b.intake.take(size - before) {
 		return errFull
 	}

@@ -9,13 +9,18 @@ import (
 
 var emptyPayload = json.RawMessage(`{}`)
 
+var errBytes = errors.New("a []byte would be sent as base64: wrap JSON as json.RawMessage(b), and text as string(b)")
+
 // EncodePayload returns the JSON of a payload: that of a json.RawMessage as it
-// stands, {} for nothing.
+// stands, {} for nothing. A []byte is refused: whoever passes one means the JSON
+// in it, and encoding/json would make base64 of it.
 func EncodePayload(payload any) (json.RawMessage, error) {
 	var raw []byte
 	switch p := payload.(type) {
 	case nil:
 		return emptyPayload, nil
+	case []byte:
+		return nil, errBytes
 	case json.RawMessage:
 		if len(p) == 0 {
 			return emptyPayload, nil

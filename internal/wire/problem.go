@@ -14,15 +14,28 @@ import (
 // retryLater is the Retry-After of a service that can't do what was asked now.
 const retryLater = 5 * time.Second
 
-// Problem answers with a problem detail (RFC 9457).
+// OptionsRefused is the type of the problem that a publisher could not ask for
+// consent, as OPTIONS was answered with 405.
+const OptionsRefused = "https://github.com/watermarkchurch/toot-go/blob/main/docs/wire.md#consent"
+
+// problem is a problem detail (RFC 9457).
+type problem struct {
+	Type   string `json:"type,omitempty"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+}
+
+// Problem answers with a problem detail.
 func Problem(w http.ResponseWriter, status int, detail string) {
+	ProblemOfType(w, status, "", detail)
+}
+
+// ProblemOfType is Problem for one that programs recognise by its type, a URL.
+func ProblemOfType(w http.ResponseWriter, status int, problemType, detail string) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(struct { // whoever asked is gone if that fails
-		Title  string `json:"title"`
-		Status int    `json:"status"`
-		Detail string `json:"detail"`
-	}{http.StatusText(status), status, detail})
+	_ = json.NewEncoder(w).Encode(problem{problemType, http.StatusText(status), status, detail}) // whoever asked is gone if that fails
 }
 
 const (
@@ -32,30 +45,28 @@ const (
 	maxDetail  = 500
 )
 
-// ProblemDetail reads what an answer says of a problem (RFC 9457), as a log line
-// may have it; nothing if it says nothing of the kind.
-func ProblemDetail(res *http.Response) string {
+// ReadProblem reads what an answer says of a problem: its type, and the detail as
+// a log line may have it. Both are empty if it says nothing of the kind.
+func ReadProblem(res *http.Response) (problemType, detail string) {
 	mediaType, _, err := mime.ParseMediaType(res.Header.Get("Content-Type"))
 	if err != nil || mediaType != "application/problem+json" {
-		return ""
+		return "", ""
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxProblem))
-	var problem struct {
-		Detail string `json:"detail"`
+	var p problem
+	if err != nil || json.Unmarshal(body, &p) != nil {
+		return "", ""
 	}
-	if err != nil || json.Unmarshal(body, &problem) != nil {
-		return ""
-	}
-	detail := strings.Map(func(r rune) rune {
+	detail = strings.Map(func(r rune) rune {
 		if isControl(r) {
 			return ' '
 		}
 		return r
-	}, problem.Detail)
+	}, p.Detail)
 	if len(detail) > maxDetail {
 		detail = strings.ToValidUTF8(detail[:maxDetail], "") + "…"
 	}
-	return detail
+	return p.Type, detail
 }
 
 // MethodNotAllowed answers with the methods that are.

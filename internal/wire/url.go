@@ -59,6 +59,9 @@ func isPlainByte(c byte) bool {
 
 func checkParsedURL(raw string) error {
 	const want = "want an absolute URL such as https://app.example.org/callbacks"
+	if raw == "" {
+		return fmt.Errorf("it is empty (%s)", want)
+	}
 	u, err := url.Parse(raw)
 	if err != nil {
 		return fmt.Errorf("not a URL (%s)", want) // the parser's error would repeat credentials

@@ -83,6 +83,9 @@ const (
 	attemptKey = attribute.Key("toot.attempt")     // how many tries went wrong before
 	ageKey     = attribute.Key("toot.age_seconds") // how long the event had been in the store
 	outcomeKey = attribute.Key("toot.outcome")     // a toot.StepOutcome
+	// How many subscribers the channel of a published event has.
+	subscribersKey = attribute.Key("toot.subscribers")
+	afterKey       = attribute.Key("toot.after_seconds") // how long a published event is kept before it is sent
 )
 
 // Begin implements toot.Observer.
@@ -100,6 +103,9 @@ func (t *Tracer) Begin(ctx context.Context, s *toot.Step) (context.Context, func
 		kind = trace.SpanKindProducer
 		ctx = t.extract(ctx, s.Header) // of an event that was prepared
 		attributes = append(attributes, semconv.MessagingOperationTypeSend)
+		if s.After > 0 {
+			attributes = append(attributes, afterKey.Float64(s.After.Seconds()))
+		}
 	case toot.StepDeliver:
 		kind = trace.SpanKindClient
 		ctx = t.extract(ctx, s.Header)
@@ -125,7 +131,13 @@ func (t *Tracer) Begin(ctx context.Context, s *toot.Step) (context.Context, func
 	if s.Name != toot.StepHandle { // the end of the way
 		t.propagator.Inject(ctx, propagation.HeaderCarrier(s.Header))
 	}
-	return ctx, func(r toot.StepResult) { end(span, r) }
+	published := s.Name == toot.StepPublish
+	return ctx, func(r toot.StepResult) {
+		if published && r.Outcome == toot.OutcomeOK {
+			span.SetAttributes(subscribersKey.Int(r.Subscribers))
+		}
+		end(span, r)
+	}
 }
 
 func (t *Tracer) extract(ctx context.Context, h http.Header) context.Context {

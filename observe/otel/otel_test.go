@@ -207,7 +207,7 @@ func TestATraceFollowsAnEvent(t *testing.T) {
 			"messaging.operation.name": strings.Fields(c.span.Name)[0],
 		})
 	}
-	wantAttributes(t, &publish[0], map[string]any{"messaging.operation.type": "send", "toot.outcome": "ok"})
+	wantAttributes(t, &publish[0], map[string]any{"messaging.operation.type": "send", "toot.outcome": "ok", "toot.subscribers": 1})
 	wantAttributes(t, &deliver[0], map[string]any{
 		"messaging.operation.type": "send", "http.request.method": "POST", "url.full": subscriber.url + "/callbacks", "server.address": "127.0.0.1",
 		"http.response.status_code": 502, "error.type": "502", "toot.outcome": "retry", "toot.attempt": 0,

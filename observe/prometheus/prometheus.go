@@ -35,6 +35,7 @@ type Options struct {
 //
 //	toot_prepared_total{outcome}                     events put into an outbox
 //	toot_published_total{outcome}                    events published
+//	toot_published_to_nobody_total                   events published on channels without a subscriber
 //	toot_publish_seconds                             how long Publish took
 //	toot_deliveries_total{outcome,code}              POSTs to callback URLs
 //	toot_delivery_seconds{outcome}                   how long they took
@@ -51,6 +52,7 @@ type Metrics struct {
 	prepared                 *prom.CounterVec
 	published, received      *prom.CounterVec
 	deliveries, handled      *prom.CounterVec
+	toNobody                 prom.Counter
 	publishTime, receiveTime prom.Histogram
 	deliveryTime, handleTime *prom.HistogramVec
 	deliveryAge, handleAge   prom.Histogram
@@ -84,6 +86,7 @@ func New(opts *Options) *Metrics {
 	ages := append(append([]float64{}, o.Buckets...), 300, 3600, 6*3600, 24*3600, 7*24*3600)
 	m.prepared = m.counter("prepared_total", "Events that were prepared to be published later, such as those put into an outbox.", "outcome")
 	m.published = m.counter("published_total", "Events given to Publish, by what came of it.", "outcome")
+	m.toNobody = m.counter("published_to_nobody_total", "Events published on channels that had no subscriber; those that are sent later are left out.").WithLabelValues()
 	m.publishTime = m.histogram("publish_seconds", "How long publishing took, until the event was durable.", o.Buckets)
 	m.deliveries = m.counter("deliveries_total", "Deliveries tried, one for each event and callback URL, by outcome and class of the answer's status.", "outcome", "code")
 	m.deliveryTime = m.histograms("delivery_seconds", "How long a delivery took, from the request to the end of the answer.", o.Buckets, "outcome")
@@ -132,13 +135,16 @@ func (m *Metrics) Collect(ch chan<- prom.Metric) {
 
 // Begin implements toot.Observer.
 func (m *Metrics) Begin(ctx context.Context, s *toot.Step) (context.Context, func(toot.StepResult)) {
-	began, age, lane := time.Now(), s.Age, s.Lane
+	began, age, lane, after := time.Now(), s.Age, s.Lane, s.After
 	switch s.Name {
 	case toot.StepPrepare:
 		return ctx, func(r toot.StepResult) { m.prepared.WithLabelValues(string(r.Outcome)).Inc() }
 	case toot.StepPublish:
 		return ctx, func(r toot.StepResult) {
 			m.published.WithLabelValues(string(r.Outcome)).Inc()
+			if r.Outcome == toot.OutcomeOK && r.Subscribers == 0 && after == 0 {
+				m.toNobody.Inc()
+			}
 			m.publishTime.Observe(time.Since(began).Seconds())
 		}
 	case toot.StepDeliver:

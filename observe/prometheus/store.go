@@ -23,7 +23,7 @@ const (
 // StoreCollector tells what an app's store holds. Where several processes
 // share a store, each tells the same of it, but for the state of circuits.
 //
-//	toot_jobs{kind,state}             state: waiting, in_flight, retrying (of waiting), dead
+//	toot_jobs{kind,state}             state: waiting, scheduled, in_flight, retrying (of waiting), dead
 //	toot_oldest_job_seconds{kind}     the age of the oldest that is not dead
 //	toot_lanes{kind,state}            state: all, resting, and of deliveries: open (the circuit)
 //	toot_store_up                     whether the store answered
@@ -46,8 +46,8 @@ func NewStoreCollector(app *toot.App) *StoreCollector {
 	}
 	return &StoreCollector{
 		app:    app,
-		jobs:   desc("jobs", "Jobs in the store; retrying ones are among the waiting.", "kind", "state"),
-		oldest: desc("oldest_job_seconds", "Age of the oldest job that is not dead.", "kind"),
+		jobs:   desc("jobs", "Jobs in the store; retrying ones are among the waiting, scheduled ones (to be sent later) are not.", "kind", "state"),
+		oldest: desc("oldest_job_seconds", "Age of the oldest job that is not dead; scheduled ones count from when they are due.", "kind"),
 		lanes:  desc("lanes", "Lanes: callback URLs, subscriptions, channels being fanned out.", "kind", "state"),
 		up:     desc("store_up", "Whether the store answered."),
 		ready:  desc("ready", "Whether the app runs, its store answers and its workers make progress."),
@@ -75,7 +75,7 @@ func (c *StoreCollector) Collect(ch chan<- prom.Metric) {
 		return // gaps in the graphs, rather than what was once true
 	}
 	for _, kind := range []engine.Kind{engine.FanOut, engine.Deliver, engine.Handle} {
-		var jobs struct{ waiting, inFlight, retrying, dead int }
+		var jobs struct{ waiting, scheduled, inFlight, retrying, dead int }
 		var lanes struct{ all, resting, open int }
 		var oldest time.Duration
 		for _, l := range stats.Lanes {
@@ -83,6 +83,7 @@ func (c *StoreCollector) Collect(ch chan<- prom.Metric) {
 				continue
 			}
 			jobs.waiting += l.Waiting
+			jobs.scheduled += l.Scheduled
 			jobs.inFlight += l.InFlight
 			jobs.retrying += l.Retrying
 			jobs.dead += l.Dead
@@ -97,6 +98,9 @@ func (c *StoreCollector) Collect(ch chan<- prom.Metric) {
 		}
 		name := kind.String()
 		gauge(c.jobs, float64(jobs.waiting), name, "waiting")
+		if kind == engine.FanOut {
+			gauge(c.jobs, float64(jobs.scheduled), name, "scheduled")
+		}
 		gauge(c.jobs, float64(jobs.inFlight), name, "in_flight")
 		gauge(c.jobs, float64(jobs.retrying), name, "retrying")
 		gauge(c.jobs, float64(jobs.dead), name, "dead")

@@ -111,10 +111,13 @@ type Published struct {
 	ID        string `json:"id"`
 	Channel   string `json:"channel"`
 	Timestamp string `json:"timestamp"`
+	// Subscribers is how many the channel has; nil if the server does not say.
+	Subscribers *int `json:"subscribers,omitempty"`
 }
 
-// Publish publishes a payload, or with many one for each line of it.
-func (p *Publisher) Publish(ctx context.Context, channel, key string, payload []byte, many bool) ([]Published, error) {
+// Publish publishes a payload, or with many one for each line of it. Unless after
+// is empty, it says when they are to be sent, see wire.ParseAfter.
+func (p *Publisher) Publish(ctx context.Context, channel, key, after string, payload []byte, many bool) ([]Published, error) {
 	u := *p.base
 	u.Path = strings.TrimSuffix(strings.TrimSuffix(u.Path, "/"), "/subscriptions") + "/publish/" + channel
 	header := http.Header{"Content-Type": {"application/json"}}
@@ -123,6 +126,9 @@ func (p *Publisher) Publish(ctx context.Context, channel, key string, payload []
 	}
 	if key != "" {
 		header.Set("Idempotency-Key", key)
+	}
+	if after != "" {
+		header.Set(wire.AfterHeader, after)
 	}
 	a, err := p.do(ctx, http.MethodPost, u.String(), payload, header)
 	if err != nil {

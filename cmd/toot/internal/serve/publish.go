@@ -38,9 +38,10 @@ var keySpace = uuid.MustParse("5e9b66d0-6a3c-5a3e-9d1f-7c1f6d1c9a55")
 
 // published is what is answered for an event.
 type published struct {
-	ID        string `json:"id"`
-	Channel   string `json:"channel"`
-	Timestamp string `json:"timestamp"`
+	ID          string `json:"id"`
+	Channel     string `json:"channel"`
+	Timestamp   string `json:"timestamp"`
+	Subscribers int    `json:"subscribers"`
 }
 
 // servePublish publishes what the body says.
@@ -51,41 +52,16 @@ type published struct {
 // and its timestamp is that of the first request with it, so that a repeat
 // within the dedupe window is answered alike and publishes nothing.
 //
+// With X-Toot-After the events are sent later.
+//
 // A request that is itself a delivery makes events that are one hop further; it
 // may be wire.MaxHops deep, or a circle would never end.
 func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		wire.Problem(w, http.StatusMethodNotAllowed, "Expected POST.")
+	order, ok := s.readOrder(w, r)
+	if !ok {
 		return
 	}
-	channel := r.PathValue("channel")
-	if channel == "" {
-		wire.Problem(w, http.StatusNotFound, "Expected a channel in the path: POST /publish/users.updated.v1")
-		return
-	}
-	if u := toot.UserOf(r.Context()); u != nil && !u.May(s.opts.ChannelPrefix+channel) {
-		wire.Problem(w, http.StatusForbidden, "These credentials are for other channels.")
-		return
-	}
-	hops, isDelivery := wire.DeliveryHops(r.Header)
-	if hops > wire.MaxHops {
-		s.log.Warn("refused a delivery that came by too many hops, perhaps in a circle", "channel", channel, "hops", hops)
-		w.Header().Set(wire.HopsHeader, strconv.Itoa(wire.MaxHops))
-		wire.Problem(w, http.StatusUnprocessableEntity, fmt.Sprintf("This delivery is %d hops deep; at most %d are published again. Does a subscription lead in a circle? Nothing was published.", hops, wire.MaxHops))
-		return
-	}
-	if isDelivery {
-		hops++
-	}
-	key := r.Header.Get("Idempotency-Key")
-	if len(key) > maxKey {
-		wire.Problem(w, http.StatusBadRequest, fmt.Sprintf("The Idempotency-Key is longer than %d bytes.", maxKey))
-		return
-	}
-	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")) // what can't be read is not NDJSON
-	many := mediaType == "application/x-ndjson"
-	body, ok := wire.ReadBody(w, r, wire.BodyLimits{Bytes: s.bodyLimit(many), Depth: -1, Within: -1, Intake: s.intake})
+	body, ok := wire.ReadBody(w, r, wire.BodyLimits{Bytes: s.bodyLimit(order.many), Depth: -1, Within: -1, Intake: s.intake})
 	if !ok {
 		return
 	}
@@ -93,29 +69,23 @@ func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) {
 	if !s.makeRoom(w, &body) {
 		return
 	}
-	if key != "" { // each publisher's keys are its own
-		if whose, ok := r.Context().Value(keysOf{}).(string); ok {
-			key += "\nby " + whose
-		}
-	}
-	messages, err := s.compose(channel, key, body.Bytes, many)
+	messages, err := s.compose(order.channel, order.key, body.Bytes, order.many)
 	if err != nil {
 		wire.Problem(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	for i := range messages {
-		messages[i].Hops = hops
-	}
 	ctx := r.Context()
-	if key != "" {
-		at, err := s.firstAsked(ctx, s.idOf(channel, key))
+	var timestamp time.Time
+	if order.key != "" {
+		timestamp, err = s.firstAsked(ctx, s.idOf(order.channel, order.key), max(order.after, time.Until(order.at)))
 		if err != nil {
 			s.unavailable(w, r, err, "The store can't be reached at the moment. Nothing was published; please send it again.")
 			return
 		}
-		for i := range messages {
-			messages[i].Timestamp = at
-		}
+	}
+	for i := range messages {
+		m := &messages[i]
+		m.Timestamp, m.Hops, m.After, m.At = timestamp, order.hops, order.after, order.at
 	}
 	if s.opts.Propagator != nil {
 		ctx = s.opts.Propagator.Extract(ctx, propagation.HeaderCarrier(r.Header))
@@ -130,9 +100,66 @@ func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) {
 			s.log.Debug("published", "event", e.ID, "channel", e.Channel)
 		}
 	}
+	answerPublished(w, events, order.many)
+}
+
+// order is what a request to publish says beside its payloads.
+type order struct {
+	channel string
+	key     string // the Idempotency-Key, with whose it is
+	many    bool   // one event a line
+	hops    int    // of the events
+	after   time.Duration
+	at      time.Time
+}
+
+// readOrder reads what a request to publish says, or answers why it is refused.
+func (s *Server) readOrder(w http.ResponseWriter, r *http.Request) (o order, ok bool) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		wire.Problem(w, http.StatusMethodNotAllowed, "Expected POST.")
+		return o, false
+	}
+	if o.channel = r.PathValue("channel"); o.channel == "" {
+		wire.Problem(w, http.StatusNotFound, "Expected a channel in the path: POST /publish/users.updated.v1")
+		return o, false
+	}
+	if u := toot.UserOf(r.Context()); u != nil && !u.May(s.opts.ChannelPrefix+o.channel) {
+		wire.Problem(w, http.StatusForbidden, "These credentials are for other channels.")
+		return o, false
+	}
+	hops, isDelivery := wire.DeliveryHops(r.Header)
+	if hops > wire.MaxHops {
+		s.log.Warn("refused a delivery that came by too many hops, perhaps in a circle", "channel", o.channel, "hops", hops)
+		w.Header().Set(wire.HopsHeader, strconv.Itoa(wire.MaxHops))
+		wire.Problem(w, http.StatusUnprocessableEntity, fmt.Sprintf("This delivery is %d hops deep; at most %d are published again. Does a subscription lead in a circle? Nothing was published.", hops, wire.MaxHops))
+		return o, false
+	}
+	if o.hops = hops; isDelivery {
+		o.hops++
+	}
+	if o.key = r.Header.Get("Idempotency-Key"); len(o.key) > maxKey {
+		wire.Problem(w, http.StatusBadRequest, fmt.Sprintf("The Idempotency-Key is longer than %d bytes.", maxKey))
+		return o, false
+	}
+	if o.key != "" { // each publisher's keys are its own
+		if whose, ok := r.Context().Value(keysOf{}).(string); ok {
+			o.key += "\nby " + whose
+		}
+	}
+	if o.after, o.at, ok = readAfter(w, r); !ok {
+		return o, false
+	}
+	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")) // what can't be read is not NDJSON
+	o.many = mediaType == "application/x-ndjson"
+	return o, true
+}
+
+// answerPublished answers with what was published.
+func answerPublished(w http.ResponseWriter, events []*toot.Event, many bool) {
 	answers := make([]published, len(events))
 	for i, e := range events {
-		answers[i] = published{e.ID, e.Channel, e.TimestampText}
+		answers[i] = published{e.ID, e.Channel, e.TimestampText, e.Subscribers}
 	}
 	if !many {
 		answerJSON(w, http.StatusAccepted, answers[0])
@@ -145,6 +172,21 @@ func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) {
 	for i := range answers {
 		_ = enc.Encode(answers[i]) // whoever asked is gone if that fails
 	}
+}
+
+// readAfter reads when what a request publishes is to be sent, or answers that it
+// can't be read.
+func readAfter(w http.ResponseWriter, r *http.Request) (after time.Duration, at time.Time, ok bool) {
+	text := r.Header.Get(wire.AfterHeader)
+	if text == "" {
+		return 0, time.Time{}, true
+	}
+	after, at, err := wire.ParseAfter(text)
+	if err != nil {
+		wire.Problem(w, http.StatusBadRequest, fmt.Sprintf("The header %s can't be read: %v. Nothing was published.", wire.AfterHeader, err))
+		return 0, time.Time{}, false
+	}
+	return after, at, true
 }
 
 // bodyLimit bounds a body; one with many events to a third of what all may take
@@ -217,15 +259,15 @@ func (s *Server) idOf(channel, key string) string {
 	return uuid.NewSHA1(keySpace, []byte(s.opts.ChannelPrefix+channel+"\n"+key)).String()
 }
 
-// firstAsked returns when the first request came whose key makes an event's
-// ID. It is written down before anything is published, so that whatever comes
+// firstAsked returns when the first request came whose key makes the ID of an
+// event that is to be sent after a time. It is written down before anything is published, so that whatever comes
 // in between, the death of the process included, a repeat finds it.
-func (s *Server) firstAsked(ctx context.Context, id string) (time.Time, error) {
+func (s *Server) firstAsked(ctx context.Context, id string, after time.Duration) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, rememberTimeout)
 	defer cancel()
 	now := time.Now().UTC().Format(time.RFC3339Nano)
-	// Engines know a job again for up to twice the window.
-	kept, err := s.opts.Memory.Remember(ctx, "asked:"+id, []byte(now), 2*s.opts.Dedupe+time.Minute)
+	// Engines know a job again for up to twice the window, and while it waits.
+	kept, err := s.opts.Memory.Remember(ctx, "asked:"+id, []byte(now), 2*s.opts.Dedupe+time.Minute+max(after, 0))
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -235,7 +277,7 @@ func (s *Server) firstAsked(ctx context.Context, id string) (time.Time, error) {
 // refuse answers why something was not published, or that this is not known.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
-	case errors.Is(err, toot.ErrInvalidChannel), errors.Is(err, toot.ErrInvalidPayload):
+	case errors.Is(err, toot.ErrInvalidChannel), errors.Is(err, toot.ErrInvalidPayload), errors.Is(err, toot.ErrInvalidDelay):
 		wire.Problem(w, http.StatusUnprocessableEntity, sentence(err))
 	case errors.Is(err, toot.ErrTooLarge):
 		wire.Problem(w, http.StatusRequestEntityTooLarge, sentence(err))
