@@ -536,7 +536,7 @@ func TestAnEventMayBeSentLater(t *testing.T) {
 		eventually(t, "all are moved", func() bool { return s.isEmpty(t) })
 		stats, err := s.App.Stats(t.Context())
 		must(t, err)
-		if stats.Waiting != 1 || len(s.got()) != 2 {
+		if stats.Scheduled != 1 || len(s.got()) != 2 {
 			t.Errorf("%+v after %q arrived", stats, s.got())
 		}
 	})

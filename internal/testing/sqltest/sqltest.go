@@ -14,15 +14,15 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib"
 	_ "modernc.org/sqlite"
 
-	"github.com/watermarkchurch/toot-go/internal/dialect"
 	"github.com/watermarkchurch/toot-go/internal/testing/mariadbtest"
 	"github.com/watermarkchurch/toot-go/internal/testing/postgrestest"
+	"github.com/watermarkchurch/toot-go/outbox"
 )
 
 // DB is a database of one kind.
 type DB struct {
 	*sql.DB
-	Dialect dialect.Dialect
+	Dialect outbox.Dialect
 	Driver  string
 	Source  string // to open it by the driver
 }
@@ -30,7 +30,7 @@ type DB struct {
 // Each runs a test on each kind of database.
 func Each(t *testing.T, test func(t *testing.T, db *DB)) {
 	t.Helper()
-	for _, d := range []dialect.Dialect{dialect.SQLite, dialect.Postgres, dialect.MySQL} {
+	for _, d := range []outbox.Dialect{outbox.SQLite, outbox.Postgres, outbox.MySQL} {
 		t.Run(string(d), func(t *testing.T) { test(t, New(t, d)) })
 	}
 }
@@ -38,19 +38,19 @@ func Each(t *testing.T, test func(t *testing.T, db *DB)) {
 // Servers runs a test on each kind that is a server.
 func Servers(t *testing.T, test func(t *testing.T, db *DB)) {
 	t.Helper()
-	for _, d := range []dialect.Dialect{dialect.Postgres, dialect.MySQL} {
+	for _, d := range []outbox.Dialect{outbox.Postgres, outbox.MySQL} {
 		t.Run(string(d), func(t *testing.T) { test(t, New(t, d)) })
 	}
 }
 
 // New makes an empty database, which is dropped when the test is over.
-func New(t testing.TB, d dialect.Dialect) *DB {
+func New(t testing.TB, d outbox.Dialect) *DB {
 	t.Helper()
 	db := &DB{Dialect: d}
 	switch d {
-	case dialect.Postgres:
+	case outbox.Postgres:
 		db.Driver, db.Source = "pgx", postgrestest.Database(t)
-	case dialect.MySQL:
+	case outbox.MySQL:
 		db.Driver, db.Source = "mysql", mariadbtest.Database(t)
 	default:
 		db.Driver, db.Source = "sqlite", SQLiteSource(filepath.Join(t.TempDir(), "test.db"))
@@ -79,7 +79,7 @@ func (d *DB) Open(t testing.TB, source string) *sql.DB {
 // Via is the source of the database with another address in the place of its
 // server's, such as that of a proxy.
 func (d *DB) Via(addr string) string {
-	if d.Dialect == dialect.Postgres {
+	if d.Dialect == outbox.Postgres {
 		return postgrestest.Via(addr, d.Source)
 	}
 	return mariadbtest.Via(addr, d.Source)
