@@ -550,6 +550,49 @@ func (tracer) Begin(ctx context.Context, s *toot.Step) (context.Context, func(to
 	return ctx, nil
 }
 
+// TestTheRightsThatARoleNeeds are those that docs/transactions.md names.
+func TestTheRightsThatARoleNeeds(t *testing.T) {
+	db := sqltest.New(t, outbox.Postgres)
+	s := newSite(t, db, nil)
+	for _, role := range []string{"writer", "relay"} {
+		db.Do(t, "DROP ROLE IF EXISTS toot_"+role)
+		db.Do(t, "CREATE ROLE toot_"+role+" LOGIN")
+	}
+	db.Do(t, "GRANT INSERT ON toot_outbox TO toot_writer")
+	db.Do(t, "GRANT SELECT, INSERT, UPDATE, DELETE ON toot_outbox, toot_outbox_aside TO toot_relay")
+	t.Cleanup(func() {
+		for _, role := range []string{"writer", "relay"} {
+			_, err := db.ExecContext(context.Background(), "DROP OWNED BY toot_"+role+"; DROP ROLE toot_"+role)
+			must(t, err)
+		}
+	})
+	as := func(role string) *outbox.Outbox {
+		other := *s
+		other.db = &sqltest.DB{DB: db.Open(t, strings.Replace(db.Source, "postgres@", "toot_"+role+"@", 1)), Dialect: db.Dialect}
+		return other.outbox(t, s.App)
+	}
+	writer := as("writer")
+	tx := begin(t, db.Open(t, strings.Replace(db.Source, "postgres@", "toot_writer@", 1)))
+	publishIn(t, writer, tx, "one")
+	_, err := s.box.PublishAll(t.Context(), tx, toot.Message{Channel: "a", ID: "two"})
+	must(t, err)
+	must(t, tx.Commit())
+	db.Do(t, "UPDATE toot_outbox SET body = 'no JSON' WHERE id = ?", []byte("two"))
+	relay := as("relay")
+	inBackground(t, relay.Run)
+	s.await(t, "one")
+	eventually(t, "the other is set aside", func() bool {
+		stats, err := relay.Stats(t.Context())
+		must(t, err)
+		return stats.Waiting == 0 && stats.SetAside == 1
+	})
+	list, err := relay.ListSetAside(t.Context(), 0, 1)
+	must(t, err)
+	if n, err := relay.PutBack(t.Context(), list[0].N); n != 1 || err != nil {
+		t.Error(n, err)
+	}
+}
+
 // TestTablesAreMadeOnce, by however many at the same time, and by the printed SQL.
 func TestTablesAreMadeOnce(t *testing.T) {
 	sqltest.Each(t, func(t *testing.T, db *sqltest.DB) {

@@ -79,7 +79,9 @@ func TestAnEventIsHandledOnce(t *testing.T) {
 				in, err := pgxinbox.New(pool, &inbox.Options{Isolation: level, Table: fmt.Sprintf("inbox_%d", level)})
 				must(t, err)
 				must(t, in.Migrate(t.Context()))
-				h := pgxinbox.HandlePayload(in, func(ctx context.Context, tx pgx.Tx, _ *toot.Event, p struct{ Cents int }) error { return add(ctx, tx, p.Cents) })
+				h := pgxinbox.HandlePayload(in, func(ctx context.Context, tx pgx.Tx, _ *toot.Event, p struct{ Cents int }) error {
+					return add(ctx, tx, p.Cents)
+				})
 				var all sync.WaitGroup
 				for range 3 {
 					all.Go(func() {
