@@ -89,7 +89,7 @@ func creditTransfers(app *toot.App, db *sql.DB) error {
 		return err
 	}
 	return app.Subscribe("bank", "transfers.made.v1", inbox.HandlePayload(in,
-		func(ctx context.Context, tx *sql.Tx, e *toot.Event, t Transfer) error {
+		func(ctx context.Context, tx *sql.Tx, _ *toot.Event, t Transfer) error {
 			_, err := tx.ExecContext(ctx, "UPDATE accounts SET cents = cents + ? WHERE name = ?", t.Cents, t.To)
 			return err // nil commits; an error rolls back, and the event is tried again
 		}))

@@ -105,12 +105,13 @@ func playRole() {
 		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
-	if err := play(ctx); err != nil {
+	err := play(ctx)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	os.Exit(0) //nolint:gocritic // nothing is left to be stopped
+	os.Exit(0)
 }
 
 func play(ctx context.Context) error {

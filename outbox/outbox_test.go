@@ -61,7 +61,7 @@ func newSite(t *testing.T, db *sqltest.DB, opts *toot.Options) *site {
 	must(t, err)
 	_, err = store.AddSubscriber(t.Context(), "a", s.url, 0)
 	must(t, err)
-	stop := inBackground(t, s.App.Run)
+	stop := inBackground(t, s.Run)
 	t.Cleanup(func() {
 		stop()
 		must(t, s.Close())
@@ -534,7 +534,7 @@ func TestAnEventMayBeSentLater(t *testing.T) {
 		s.relay(t)
 		s.await(t, "now", "hour ago")
 		eventually(t, "all are moved", func() bool { return s.isEmpty(t) })
-		stats, err := s.App.Stats(t.Context())
+		stats, err := s.Stats(t.Context())
 		must(t, err)
 		if stats.Scheduled != 1 || len(s.got()) != 2 {
 			t.Errorf("%+v after %q arrived", stats, s.got())

@@ -136,7 +136,7 @@ func (r *relay) pause(m moved, err error, now time.Time) time.Duration {
 func (r *relay) failed(err error, now time.Time) time.Duration {
 	r.failures++
 	if dialect.IsConflict(err) && r.failures < 10 {
-		return time.Duration(rand.Int64N(int64(failureFirst)))
+		return time.Duration(rand.Int64N(int64(failureFirst))) //nolint:gosec // it only has to differ
 	}
 	r.rows = max(1, r.rows/2) // it may have been too much at once
 	if now.Sub(r.said) >= sayAgain {
@@ -144,7 +144,7 @@ func (r *relay) failed(err error, now time.Time) time.Duration {
 		r.opts.Logger.Warn("outbox: can't move events; will try again", "table", r.opts.Table, "error", err)
 	}
 	most := min(failureFirst<<min(r.failures, 10), failureMost)
-	return most/2 + time.Duration(rand.Int64N(int64(most/2)))
+	return most/2 + time.Duration(rand.Int64N(int64(most/2))) //nolint:gosec // it only has to differ
 }
 
 // wait waits until it is time for another step. An eager one is soon after this

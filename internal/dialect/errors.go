@@ -32,6 +32,9 @@ func IsConflict(err error) bool {
 // IsAnswer reports the error with which a server answered that what it was asked
 // has not been done, rather than that its answer was lost.
 func IsAnswer(err error) bool {
+	if err == nil {
+		return false
+	}
 	var state interface{ SQLState() string }
 	if errors.As(err, &state) {
 		class := state.SQLState()

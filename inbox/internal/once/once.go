@@ -115,7 +115,7 @@ func (in *Inbox[T]) Handle(ctx context.Context, e *toot.Event, fn func(ctx conte
 		}
 		pause := min(pauseFirst<<min(try, 10), pauseMost)
 		select {
-		case <-time.After(pause/2 + time.Duration(rand.Int64N(int64(pause/2)))):
+		case <-time.After(pause/2 + time.Duration(rand.Int64N(int64(pause/2)))): //nolint:gosec // it only has to differ
 		case <-ctx.Done():
 			return err
 		}
