@@ -59,8 +59,9 @@ isolation:
 	@go test -c -o $(TOOLS)/isolation ./internal/testing/isolation
 	@$(TOOLS)/isolation -test.run 'TestIsolation|TestABacklog' -full
 
-# The tests start real redis-servers and ask promtool about the alerts; the race
-# detector needs a C compiler.
+# The tests start real redis-servers, PostgreSQL and MariaDB servers and
+# PgBouncers, and ask promtool about the alerts; the race detector needs a C
+# compiler.
 setup:
 	@scripts/setup
 

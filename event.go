@@ -21,6 +21,9 @@ type Event struct {
 	Channel string
 	// Payload is the publisher's JSON, byte for byte.
 	Payload json.RawMessage
+	// Subscription is the name of the subscription whose handler this is given
+	// to; empty for events that no handler has got.
+	Subscription string
 	// Subscribers is, in an event that Publish or PublishAll returns with no
 	// error, how many callback URLs were registered on its channel when it was
 	// stored: 0 means that nobody gets it. For more than 64 it may be as of some

@@ -21,7 +21,7 @@ import (
 // The files of the root package that belong to one half of an App. All others
 // belong to both: what an App is, what goes over the wire, retries, observing.
 var halves = map[string][]string{
-	"publisher":  {"publisher.go", "publish.go", "fanout.go", "deliver.go", "verdict.go", "subscriptions.go", "subscriptionlist.go", "secrets.go", "consent.go"},
+	"publisher":  {"publisher.go", "publish.go", "prepare.go", "fanout.go", "deliver.go", "verdict.go", "subscriptions.go", "subscriptionlist.go", "secrets.go", "consent.go"},
 	"subscriber": {"subscriber.go", "source.go", "announce.go", "takers.go", "register.go", "callback.go", "batch.go", "verify.go", "backlog.go", "handle.go"},
 }
 

@@ -90,7 +90,7 @@ func (s *subscriber) handleOne(ctx context.Context, l *lanes.Lane, j *lanes.Job)
 		return lanes.Verdict{Action: lanes.Bury, Reason: err.Error()}
 	}
 	event := eventOf(&stored)
-	event.Attempt = j.Attempt + 1
+	event.Attempt, event.Subscription = j.Attempt+1, sub.Name
 
 	ctx, _ = s.beginTry(ctx, StepHandle, l, j)
 	ctx, cancel := context.WithCancelCause(ctx)

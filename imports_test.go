@@ -23,10 +23,17 @@ var arrows = map[string][]string{
 	"internal/h1":       {},
 	"engine":            {},
 	"engine/anyengine":  {"engine", "engine/sqliteengine", "engine/redisengine"},
+
+	"internal/dialect":    {},
+	"outbox":              {"", "engine", "internal/dialect"},
+	"outbox/pgxoutbox":    {"", "outbox"},
+	"inbox":               {"", "inbox/internal/once", "internal/dialect"},
+	"inbox/internal/once": {"", "internal/dialect"},
+	"inbox/pgxinbox":      {"", "inbox", "inbox/internal/once", "internal/dialect"},
 }
 
 // standardOnly are packages that use nothing but the standard library.
-var standardOnly = []string{"internal/coalesce", "internal/h1", "engine"}
+var standardOnly = []string{"internal/coalesce", "internal/h1", "engine", "internal/dialect"}
 
 // TestImportsPointDown holds the arrows of docs/design.md.
 func TestImportsPointDown(t *testing.T) {
@@ -44,7 +51,7 @@ func TestImportsPointDown(t *testing.T) {
 				if slices.Contains(standardOnly, pkg) && strings.Contains(imported, ".") {
 					t.Errorf("%s imports %s, but is to use the standard library only", pkg, imported)
 				}
-				if pkg != "engine/sqliteengine/internal/sqlite" && strings.HasPrefix(imported, "modernc.org/") ||
+				if pkg != "engine/sqliteengine/internal/sqlite" && pkg != "internal/testing/sqltest" && strings.HasPrefix(imported, "modernc.org/") ||
 					pkg == "engine/sqliteengine" && imported == "unsafe" {
 					t.Errorf("%s imports %s: only the border to SQLite knows how its library is made", pkg, imported)
 				}
@@ -99,6 +106,8 @@ func TestNobodyGetsMoreThanAskedFor(t *testing.T) {
 		"./observe/prometheus":  {"go.opentelemetry.io/", "modernc.org/"},
 		"./observe/otel":        {"github.com/prometheus/", "go.opentelemetry.io/otel/sdk", "modernc.org/"},
 		"./toottest":            {"github.com/prometheus/", "go.opentelemetry.io/", "github.com/spf13/", "github.com/redis/", "modernc.org/"},
+		"./outbox":              {"github.com/jackc/", "github.com/go-sql-driver/", "modernc.org/"},
+		"./inbox":               {"github.com/jackc/", "github.com/go-sql-driver/", "modernc.org/"},
 		"./cmd/toot":            {"google.golang.org/grpc"},
 	} {
 		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", pkg).CombinedOutput()

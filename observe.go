@@ -51,6 +51,7 @@ type StepName string
 
 // The steps of an event's way.
 const (
+	StepPrepare StepName = "prepare" // Prepare: an event was made, to be published later
 	StepPublish StepName = "publish" // Publish, until the event is durable
 	StepDeliver StepName = "deliver" // one POST to a callback URL
 	StepReceive StepName = "receive" // HandlerService, until the event is durable
@@ -74,11 +75,11 @@ type Step struct {
 	Attempt int
 	// Age is how long the job has been in the store (StepDeliver, StepHandle).
 	Age time.Duration
-	// After is how long the event is kept before it is sent (StepPublish), see
-	// Message.After.
+	// After is how long the event is kept before it is sent (StepPrepare,
+	// StepPublish), see Message.After.
 	After time.Duration
 	// Header carries the context of a trace from step to step: what
-	// StepPublish leaves in it, StepDeliver finds, and sends on; what came
+	// StepPrepare leaves in it, StepPublish finds; what StepPublish leaves in it, StepDeliver finds, and sends on; what came
 	// with the request, StepReceive finds, and StepHandle finds what it left.
 	// Only Traceparent, Tracestate (W3C Trace Context) and Baggage are kept, and
 	// Baggage goes to Options.BaggageHosts only. StepDeliver also finds
@@ -96,7 +97,7 @@ const (
 	OutcomeOK     StepOutcome = "ok"
 	OutcomeRetry  StepOutcome = "retry"  // it failed and will be made again
 	OutcomeDead   StepOutcome = "dead"   // it failed for good: in the dead letters
-	OutcomeFailed StepOutcome = "failed" // it failed, which its caller was told (StepPublish, StepReceive)
+	OutcomeFailed StepOutcome = "failed" // it failed, which its caller was told (StepPrepare, StepPublish, StepReceive)
 	// OutcomeUnwanted: the endpoint (StepDeliver), or this app (StepReceive),
 	// has no subscription to the channel; or it asked for what waits to be
 	// discarded when it unsubscribed (StepDeliver, without a request).
@@ -134,12 +135,12 @@ func (c *core) beginAll(ctx context.Context, name StepName, events []*engine.Eve
 	}
 	ends := make([]func(StepResult), len(events))
 	for i, e := range events {
-		step := &Step{Name: name, EventID: e.ID, Channel: e.Channel, Body: e.Body, Header: http.Header{}}
+		step := &Step{Name: name, EventID: e.ID, Channel: e.Channel, Body: e.Body, Header: wire.TraceOf(e.Meta)}
 		if delays != nil {
 			step.After = delays[i]
 		}
 		_, ends[i] = c.begin(ctx, step)
-		e.Meta = append(e.Meta, wire.EncodeTrace(step.Header)...)
+		e.Meta = wire.ReplaceTrace(e.Meta, step.Header)
 	}
 	return func(err error, subscribers []int) {
 		result := StepResult{Outcome: OutcomeOK}

@@ -89,51 +89,80 @@ func (p *publisher) publish(ctx context.Context, messages []Message) ([]*Event, 
 	if len(messages) == 0 {
 		return nil, nil
 	}
-	item := newPublication(len(messages))
-	events := make([]*Event, len(messages))
-	now := moment(time.Now().UTC())
-	for i, m := range messages {
-		after, err := m.delay(now.Time)
-		if err != nil {
-			return nil, err
-		}
-		e, body, err := p.compose(m, now)
-		if err != nil {
-			return nil, err
-		}
-		events[i] = e
-		item.add(i, &engine.Event{ID: e.ID, Channel: e.Channel, Body: body, Meta: wire.EncodeHops(m.Hops)}, after)
+	events, item, err := p.composeAll(messages)
+	if err != nil {
+		return nil, err
 	}
+	if err := p.store(ctx, item, events); err != nil {
+		if !errors.Is(err, ErrUncertain) {
+			events = nil
+		}
+		return events, err
+	}
+	return events, nil
+}
+
+// store makes the events of a publication durable for whoever is subscribed,
+// together with those of other calls, and notes with them how many those are.
+// There need be no events as callers see them.
+func (p *publisher) store(ctx context.Context, item *publication, events []*Event) error {
 	end := p.beginAll(ctx, StepPublish, item.events, item.delays)
 	err := p.trouble.explain(p.publishes.Do(ctx, item, &item.Waiter))
 	if err == nil {
 		p.noteSubscribers(ctx, item, events)
 		end(nil, item.subscribers)
-		return events, nil
+		return nil
 	}
 	end(err, nil)
+	channel := item.events[0].Channel
 	if errors.Is(err, ErrUncertain) {
-		return events, wrapf(err, "publish on %q: it is not known whether this was published; it is safe to publish it again under the same ID (%s)", events[0].Channel, shownIDs(events))
+		return wrapf(err, "publish on %q: it is not known whether this was published; it is safe to publish it again under the same ID (%s)", channel, shownIDs(item.events))
 	}
-	return nil, wrapf(err, "publish on %q: nothing was published", events[0].Channel)
+	return wrapf(err, "publish on %q: nothing was published", channel)
 }
 
 // noteSubscribers notes with the events of a publication how many subscribers
 // their channels have.
 func (p *publisher) noteSubscribers(ctx context.Context, item *publication, events []*Event) {
-	for i, e := range events {
-		if e.Subscribers = item.subscribers[i]; e.Subscribers == 0 && p.log.Enabled(ctx, slog.LevelDebug) {
+	debug := p.log.Enabled(ctx, slog.LevelDebug)
+	for i, e := range item.events {
+		n := item.subscribers[i]
+		if events != nil {
+			events[i].Subscribers = n
+		}
+		if n == 0 && debug {
 			p.log.Debug("toot: published on a channel that nobody is subscribed to", "event", e.ID, "channel", e.Channel, "after", item.delay(i))
 		}
 	}
 }
 
 // shownIDs are the IDs of events for an error.
-func shownIDs(events []*Event) string {
+func shownIDs(events []*engine.Event) string {
 	if n := len(events); n > 1 {
 		return fmt.Sprintf("%s and %d more", events[0].ID, n-1)
 	}
 	return events[0].ID
+}
+
+// composeAll makes the events of messages, as callers see them and as they are
+// stored.
+func (p *publisher) composeAll(messages []Message) ([]*Event, *publication, error) {
+	item := newPublication(len(messages))
+	events := make([]*Event, len(messages))
+	now := moment(time.Now().UTC())
+	for i, m := range messages {
+		after, err := m.delay(now.Time)
+		if err != nil {
+			return nil, nil, err
+		}
+		e, body, err := p.compose(m, now)
+		if err != nil {
+			return nil, nil, err
+		}
+		events[i] = e
+		item.add(i, &engine.Event{ID: e.ID, Channel: e.Channel, Body: body, Meta: wire.EncodeHops(m.Hops)}, after)
+	}
+	return events, item, nil
 }
 
 // stamp is a time with its text on the wire, which many events may share.

@@ -11,7 +11,8 @@ func complete(root *cobra.Command) {
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	words := map[string][]string{
 		"kind": {"deliver", "handle"}, "log-format": {"text", "json"}, "log-level": {"debug", "info", "warn", "error"},
-		"store": {"sqlite:", "redis://"}, // to go on from
+		"dialect": {"postgres", "mysql", "sqlite"},
+		"store":   {"sqlite:", "redis://"}, // to go on from
 	}
 	var visit func(cmd *cobra.Command)
 	visit = func(cmd *cobra.Command) {

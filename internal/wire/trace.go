@@ -47,3 +47,21 @@ func DecodeTrace(meta []byte) http.Header {
 	}
 	return h
 }
+
+// TraceOf is the context of the trace that is kept with an event, without what
+// else is kept there.
+func TraceOf(meta []byte) http.Header {
+	h := DecodeTrace(meta)
+	delete(h, HopsHeader)
+	return h
+}
+
+// ReplaceTrace returns what is kept with an event, with the context of another
+// trace.
+func ReplaceTrace(meta []byte, h http.Header) []byte {
+	var kept []byte
+	if hops := DecodeTrace(meta)[HopsHeader]; hops != nil {
+		kept = append(kept, HopsHeader+": "+hops[0]+"\n"...)
+	}
+	return append(kept, EncodeTrace(h)...)
+}

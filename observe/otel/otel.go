@@ -39,12 +39,14 @@ type Options struct {
 
 // Tracer is a toot.Observer that makes a span of each step in the life of an event.
 //
+//	prepare CHANNEL   producer   an event was put into an outbox
 //	publish CHANNEL   producer   until the event is durable
 //	deliver CHANNEL   client     one POST of it to a callback URL
 //	receive CHANNEL   server     until it is durable at the other end
 //	handle CHANNEL    consumer   one run of a handler
 //
-// A publish span is a child of the span in the context given to Publish; each
+// A publish span is a child of the span in the context given to Publish, or of
+// the prepare span, which is a child of that in the context given to the outbox; each
 // deliver span, retries included, is a child of publish; receive of the deliver
 // span whose request it is, or of the span that a middleware around
 // HandlerService has made of it, and internal then; each handle span of
@@ -98,8 +100,12 @@ func (t *Tracer) Begin(ctx context.Context, s *toot.Step) (context.Context, func
 	var options []trace.SpanStartOption
 	var kind trace.SpanKind
 	switch s.Name {
+	case toot.StepPrepare:
+		kind = trace.SpanKindProducer
+		attributes = append(attributes, semconv.MessagingOperationTypeCreate)
 	case toot.StepPublish:
 		kind = trace.SpanKindProducer
+		ctx = t.extract(ctx, s.Header) // of an event that was prepared
 		attributes = append(attributes, semconv.MessagingOperationTypeSend)
 		if s.After > 0 {
 			attributes = append(attributes, afterKey.Float64(s.After.Seconds()))

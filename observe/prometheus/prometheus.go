@@ -33,6 +33,7 @@ type Options struct {
 // Metrics is a toot.Observer that counts and measures, and a
 // prometheus.Collector of the results. Several apps may share one.
 //
+//	toot_prepared_total{outcome}                     events put into an outbox
 //	toot_published_total{outcome}                    events published
 //	toot_published_to_nobody_total                   events published on channels without a subscriber
 //	toot_publish_seconds                             how long Publish took
@@ -48,6 +49,7 @@ type Options struct {
 // code is the class of the answer's status, "2xx" to "5xx", "none" if there
 // was no answer.
 type Metrics struct {
+	prepared                 *prom.CounterVec
 	published, received      *prom.CounterVec
 	deliveries, handled      *prom.CounterVec
 	toNobody                 prom.Counter
@@ -82,6 +84,7 @@ func New(opts *Options) *Metrics {
 	m := &Metrics{subscriptions: map[string]bool{}, max: o.MaxSubscriptions}
 	// Ages grow to days where a job is retried.
 	ages := append(append([]float64{}, o.Buckets...), 300, 3600, 6*3600, 24*3600, 7*24*3600)
+	m.prepared = m.counter("prepared_total", "Events that were prepared to be published later, such as those put into an outbox.", "outcome")
 	m.published = m.counter("published_total", "Events given to Publish, by what came of it.", "outcome")
 	m.toNobody = m.counter("published_to_nobody_total", "Events published on channels that had no subscriber; those that are sent later are left out.").WithLabelValues()
 	m.publishTime = m.histogram("publish_seconds", "How long publishing took, until the event was durable.", o.Buckets)
@@ -134,6 +137,8 @@ func (m *Metrics) Collect(ch chan<- prom.Metric) {
 func (m *Metrics) Begin(ctx context.Context, s *toot.Step) (context.Context, func(toot.StepResult)) {
 	began, age, lane, after := time.Now(), s.Age, s.Lane, s.After
 	switch s.Name {
+	case toot.StepPrepare:
+		return ctx, func(r toot.StepResult) { m.prepared.WithLabelValues(string(r.Outcome)).Inc() }
 	case toot.StepPublish:
 		return ctx, func(r toot.StepResult) {
 			m.published.WithLabelValues(string(r.Outcome)).Inc()
