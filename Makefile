@@ -47,7 +47,8 @@ isolation:
 	@go test -c -o $(TOOLS)/isolation ./internal/testing/isolation
 	@$(TOOLS)/isolation -test.run 'TestIsolation|TestABacklog' -full
 
-# The tests start real redis-servers and ask promtool about the alerts; the race
+# The tests start real redis-servers, PostgreSQL servers and PgBouncers, and ask
+# promtool about the alerts; the race
 # detector needs a C compiler.
 setup:
 	@scripts/setup
