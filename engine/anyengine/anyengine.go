@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/engine/pgengine"
 	"github.com/watermarkchurch/toot-go/engine/redisengine"
 	"github.com/watermarkchurch/toot-go/engine/sqliteengine"
 )
@@ -45,7 +46,7 @@ type Options struct {
 }
 
 // Help says what names of stores look like.
-const Help = "sqlite:PATH or redis://HOST[:PORT][/DB][?namespace=NAME]"
+const Help = "sqlite:PATH, redis://HOST[:PORT][/DB][?namespace=NAME] or postgres://HOST[:PORT]/DATABASE[?schema=NAME]"
 
 // ErrName is returned for a name that is none of a store's.
 var ErrName = errors.New("not the name of a store")
@@ -53,9 +54,10 @@ var ErrName = errors.New("not the name of a store")
 // openTimeout bounds how long a server is waited for.
 const openTimeout = 10 * time.Second
 
-// Open opens a store by its name: "sqlite:PATH", a path that has a slash in
-// it or ends in .db, or a URL as package redisengine takes it, which may have
-// two settings more, ?namespace=… and ?redis_namespace=….
+// Open opens a store by its name: "sqlite:PATH", a path that has a slash in it or
+// ends in .db, a URL as package redisengine takes it, which may have two settings
+// more, ?namespace=… and ?redis_namespace=…, or one as package pgengine takes it,
+// which may have the setting ?schema=….
 func Open(ctx context.Context, name string, o Options) (Store, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -66,6 +68,9 @@ func Open(ctx context.Context, name string, o Options) (Store, error) {
 	scheme, _, isURL := strings.Cut(name, "://")
 	if isURL && isRedis(scheme) {
 		return openRedis(ctx, name, o)
+	}
+	if isURL && isPostgres(scheme) {
+		return openPostgres(ctx, name, o)
 	}
 	if name == "" {
 		return nil, fmt.Errorf("%w: it is empty; name one with --store or TOOT_STORE: %s", ErrName, Help)
@@ -114,7 +119,7 @@ func openSQLite(path string, o Options) (Store, error) {
 }
 
 func openRedis(ctx context.Context, name string, o Options) (Store, error) {
-	name, settings, err := cutSettings(name)
+	name, settings, err := cutSettings(name, redisSettings...)
 	if err != nil {
 		return nil, err
 	}
@@ -130,8 +135,25 @@ func openRedis(ctx context.Context, name string, o Options) (Store, error) {
 	return e, nil
 }
 
-// cutSettings takes the settings out that are not those of the connection.
-func cutSettings(name string) (rest string, settings url.Values, err error) {
+func openPostgres(ctx context.Context, name string, o Options) (Store, error) {
+	name, settings, err := cutSettings(name, "schema")
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, openTimeout, errNoAnswer)
+	defer cancel()
+	e, err := pgengine.Open(ctx, name, &pgengine.Options{Schema: settings.Get("schema"), Retention: o.Retention, Logger: o.Logger})
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// redisSettings are those of a store's name on Redis that are not the connection's.
+var redisSettings = []string{"namespace", "redis_namespace"}
+
+// cutSettings takes settings out that are not those of the connection.
+func cutSettings(name string, cut ...string) (rest string, settings url.Values, err error) {
 	rest, query, ok := strings.Cut(name, "?")
 	if !ok {
 		return name, nil, nil
@@ -141,7 +163,7 @@ func cutSettings(name string) (rest string, settings url.Values, err error) {
 		return "", nil, fmt.Errorf("%w: what follows the ? is not escaped as it must be", ErrName)
 	}
 	settings = url.Values{}
-	for _, setting := range []string{"namespace", "redis_namespace"} {
+	for _, setting := range cut {
 		if values.Has(setting) {
 			settings.Set(setting, values.Get(setting))
 			values.Del(setting)
@@ -154,7 +176,7 @@ func cutSettings(name string) (rest string, settings url.Values, err error) {
 }
 
 // shownSettings are those of a store's name that are no secret.
-var shownSettings = []string{"namespace", "redis_namespace", "sentinel_user", "skip_verify"}
+var shownSettings = []string{"namespace", "redis_namespace", "sentinel_user", "skip_verify", "schema", "sslmode", "pool_max_conns", "application_name"}
 
 // Redact returns the name of a store, or any URL, without what may be secret:
 // user and password, and whatever follows a ? but the settings of a store that
@@ -176,7 +198,7 @@ func Redact(name string) string {
 		return scheme + "://redacted"
 	}
 	if hasQuery {
-		shown += "?" + redactQuery(query, isRedis(scheme))
+		shown += "?" + redactQuery(query, isRedis(scheme) || isPostgres(scheme))
 	}
 	return scheme + "://" + shown
 }
@@ -205,3 +227,5 @@ func redactQuery(query string, isStore bool) string {
 func isRedis(scheme string) bool {
 	return strings.HasPrefix(scheme, "redis") || strings.HasPrefix(scheme, "valkey")
 }
+
+func isPostgres(scheme string) bool { return scheme == "postgres" || scheme == "postgresql" }

@@ -11,7 +11,7 @@ import (
 
 // Client connects to the Redis server, or servers, of a store's name.
 func Client(ctx context.Context, name string) (rueidis.Client, error) {
-	url, _, err := cutSettings(name)
+	url, _, err := cutSettings(name, redisSettings...)
 	if err != nil {
 		return nil, err
 	}
@@ -22,13 +22,13 @@ func Client(ctx context.Context, name string) (rueidis.Client, error) {
 
 // Namespace returns the setting ?namespace=… of a store's name.
 func Namespace(name string) string {
-	_, settings, _ := cutSettings(name)
+	_, settings, _ := cutSettings(name, redisSettings...)
 	return settings.Get("namespace")
 }
 
 // RedisNamespace returns the setting ?redis_namespace=… of a store's name.
 func RedisNamespace(name string) string {
-	_, settings, _ := cutSettings(name)
+	_, settings, _ := cutSettings(name, redisSettings...)
 	return settings.Get("redis_namespace")
 }
 

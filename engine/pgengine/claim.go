@@ -13,12 +13,13 @@ import (
 // claimSQL hands out jobs of the kind $1 that are due, no more than $3, and
 // of a lane no more than $4, or than $6 says for the lanes in $5, from the lanes $7
 // alone unless that is null, under a lease for $8 with the token $9. $2 is what the
-// time is reckoned to be.
+// time is reckoned to be. What has become due later than $10 is left alone: a second
+// round must not take what the first one has, when its lease is short.
 //
 // The lanes come first: those that may have due jobs, of which those with the
 // oldest are locked, so that nobody waits for a claim that is under way, and served,
 // each with an equal share.
-const claimSQL = `WITH n AS MATERIALIZED (SELECT NOW AS t FROM toot.state WHERE id = 1),
+const claimSQL = `WITH n AS MATERIALIZED (SELECT NOW AS t, LEAST(NOW, $10) AS till FROM toot.state WHERE id = 1),
 	lim AS MATERIALIZED (SELECT * FROM unnest($5::bytea[], $6::int[]) AS x(name, n)),
 	ready AS (
 		SELECT l.id, l.next, COALESCE(lim.n, $4) AS n FROM n, toot.lanes l LEFT JOIN lim ON lim.name = l.name
@@ -26,14 +27,14 @@ const claimSQL = `WITH n AS MATERIALIZED (SELECT NOW AS t FROM toot.state WHERE 
 		ORDER BY l.next LIMIT 256 + $3),
 	old AS MATERIALIZED (
 		SELECT r.id, r.n, f.due FROM n, ready r,
-			LATERAL (SELECT j.due FROM toot.jobs j WHERE j.lane = r.id AND j.due >= r.next AND j.due <= n.t ORDER BY j.due, j.seq LIMIT 1) f
+			LATERAL (SELECT j.due FROM toot.jobs j WHERE j.lane = r.id AND j.due >= r.next AND j.due <= n.till ORDER BY j.due, j.seq LIMIT 1) f
 		ORDER BY f.due, r.id LIMIT $3),
 	mine AS MATERIALIZED (
 		SELECT l.id, l.name, l.next, old.n, old.due FROM toot.lanes l JOIN old ON old.id = l.id ORDER BY old.due, l.id FOR NO KEY UPDATE OF l SKIP LOCKED),
 	share AS MATERIALIZED (SELECT GREATEST(1, $3 / GREATEST(count(*), 1))::int AS n FROM mine),
 	picked AS MATERIALIZED (
 		SELECT j.ctid, j.due, m.id, m.name, m.due AS first FROM n, share, mine m,
-			LATERAL (SELECT ctid, due FROM toot.jobs j WHERE j.lane = m.id AND j.due >= m.next AND j.due <= n.t ORDER BY j.due, j.seq LIMIT LEAST(m.n, share.n)) j),
+			LATERAL (SELECT ctid, due FROM toot.jobs j WHERE j.lane = m.id AND j.due >= m.next AND j.due <= n.till ORDER BY j.due, j.seq LIMIT LEAST(m.n, share.n)) j),
 	taken AS (
 		UPDATE toot.jobs j SET due = n.t + $8, token = $9, claims = j.claims + 1 FROM n, picked p WHERE j.ctid = p.ctid
 		RETURNING j.ctid, j.lane, j.seq, j.claims, j.attempt, j.pushed, j.event, j.history, j.id, j.channel, j.replay, j.meta, j.body, p.due AS was, p.name, p.first)
@@ -58,6 +59,7 @@ type claim struct {
 	lanes  map[string]*claimedLane
 	total  int
 	lease  int64
+	till   int64 // when the first round was
 	token  int64
 }
 
@@ -120,6 +122,7 @@ func (c *claim) run(ctx context.Context, e *Engine) (next time.Duration, err err
 	if c.token, err = e.take(ctx, 1); err != nil {
 		return 0, errBefore{err}
 	}
+	c.till = never
 	c.lease = max(1, micros(c.req.Lease))
 	const rounds = 8
 	for i := 0; i < rounds; i++ {
@@ -130,7 +133,7 @@ func (c *claim) run(ctx context.Context, e *Engine) (next time.Duration, err err
 		if c.total == c.req.Max {
 			return 0, nil
 		}
-		if !missed && !c.hungry() {
+		if more := c.hungry(); !missed && !more {
 			break
 		}
 	}
@@ -148,7 +151,7 @@ func (c *claim) limitsNow() (names [][]byte, limits []int32) {
 // round is one statement. missed says that a lane was somebody else's just now.
 func (c *claim) round(ctx context.Context, e *Engine) (missed bool, err error) {
 	names, limits := c.limitsNow()
-	rows, err := e.pool.Query(ctx, e.sql(claimSQL), e.mode, int16(c.req.Kind), e.now(), min(c.req.Max-c.total, 1<<30), min(c.req.MaxPerLane, 1<<30), names, limits, c.only, c.lease, c.token)
+	rows, err := e.pool.Query(ctx, e.sql(claimSQL), e.mode, int16(c.req.Kind), e.now(), min(c.req.Max-c.total, 1<<30), min(c.req.MaxPerLane, 1<<30), names, limits, c.only, c.lease, c.token, c.till)
 	if err != nil {
 		return false, err
 	}
@@ -188,6 +191,7 @@ func (c *claim) round(ctx context.Context, e *Engine) (missed bool, err error) {
 	if err := rows.Err(); err != nil {
 		return false, err
 	}
+	c.till = min(c.till, now)
 	return missed, e.checkTime(now)
 }
 

@@ -1,8 +1,10 @@
 package pgengine
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -21,6 +23,17 @@ func TestConformance(t *testing.T) {
 func TestConformanceBehindPgBouncer(t *testing.T) {
 	s := postgrestest.Shared(t)
 	enginetest.Run(t, harness(t, s.Bouncer(t, "default_pool_size = 20").URL(s.Database(t))))
+}
+
+// warnings fails a test in which an engine warns of something, save of what the suite
+// does on purpose.
+type warnings struct{ testing.TB }
+
+func (w warnings) Write(text []byte) (int, error) {
+	if !bytes.Contains(text, []byte("has jumped")) {
+		w.Errorf("an engine warns: %s", text)
+	}
+	return len(text), nil
 }
 
 // harness gives each subtest a schema of its own in one database. The server's
@@ -42,7 +55,7 @@ func harness(t *testing.T, url string) enginetest.Harness {
 			sub.Cleanup(func() { exec(sub, fmt.Sprintf("DROP SCHEMA %s CASCADE; DROP TABLE public.ahead_%s", schema, schema)) })
 			return func(r engine.Retention) (engine.Engine, error) {
 				e, err := Open(sub.Context(), url, &Options{
-					Schema: schema, Retention: r, Logger: quiet,
+					Schema: schema, Retention: r, Logger: slog.New(slog.NewTextHandler(warnings{sub}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 					clock: fmt.Sprintf("(clock_timestamp() + (SELECT d FROM public.ahead_%s))", schema),
 				})
 				if err == nil {

@@ -28,7 +28,7 @@ func (e *Engine) raiseFloors(ctx context.Context) (some bool, err error) {
 		}
 		tag, err := tx.Exec(ctx, e.sql(`UPDATE toot.lanes l SET next = f.first, idle = CASE WHEN f.first = $2 THEN $1 ELSE l.idle END
 			FROM (SELECT o.id, COALESCE((SELECT j.due FROM toot.jobs j WHERE j.lane = o.id AND j.due >= o.next ORDER BY j.due, j.seq LIMIT 1), $2) AS first
-				FROM toot.lanes o WHERE o.next < $1 - 1000000) f
+				FROM toot.lanes o WHERE o.next < $1::bigint - 1000000) f
 			WHERE f.id = l.id AND f.first > l.next`), e.mode, now, never)
 		some = err == nil && tag.RowsAffected() > 0
 		return err

@@ -3,6 +3,7 @@ package pgengine
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -44,7 +45,7 @@ type house struct {
 func (e *Engine) pulse(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := e.beat(ctx); err != nil && ctx.Err() == nil {
-			e.log.Debug("pgengine: the server does not answer", "error", err)
+			e.report("asking for the time and for work did not work; it is tried again", err)
 		}
 		every := pulseEvery
 		if e.pooled && monotonic()-e.house.busy.Load() < pollFor.Microseconds() {
@@ -52,6 +53,16 @@ func (e *Engine) pulse(ctx context.Context) {
 		}
 		sleep(ctx, every)
 	}
+}
+
+// report tells of an error of what goes on beside the calls: of an outage, calls tell
+// themselves.
+func (e *Engine) report(what string, err error) {
+	level := slog.LevelWarn
+	if passing(err) {
+		level = slog.LevelDebug
+	}
+	e.log.Log(context.Background(), level, "pgengine: "+what, "error", err)
 }
 
 // beat is one pulse.
@@ -63,7 +74,7 @@ func (e *Engine) beat(ctx context.Context) error {
 	var dedupe *int64
 	var low bool
 	err := e.pool.QueryRow(ctx, e.sql(`SELECT CLOCK, s.clock_offset, s.clock_noted, s.needs, s.gen, s.gen_start, s.dedupe,
-			EXISTS (SELECT 1 FROM toot.lanes WHERE next < $2 - 1000000),
+			EXISTS (SELECT 1 FROM toot.lanes WHERE next < $2::bigint - 1000000),
 			(SELECT count(*) FROM toot.processes WHERE id <> $1),
 			ARRAY(SELECT DISTINCT l.kind FROM toot.lanes l WHERE l.next <= $2 AND l.deferred <= $2
 				AND EXISTS (SELECT 1 FROM toot.jobs j WHERE j.lane = l.id AND j.due >= l.next AND j.due <= $2))
@@ -108,7 +119,7 @@ func (e *Engine) sayHello(ctx context.Context) error {
 	var keeper bool
 	err := e.pool.QueryRow(ctx, e.sql(`WITH p AS (INSERT INTO toot.processes AS p (id, seen) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET seen = $2),
 		gone AS (DELETE FROM toot.processes WHERE seen < $4)
-		UPDATE toot.state SET clock_noted = GREATEST(clock_noted, $2),
+		UPDATE toot.state SET clock_noted = GREATEST(clock_noted, $2), gen_start = CASE WHEN gen_start = 0 THEN $2 ELSE gen_start END,
 			keeper = CASE WHEN keeper_until <= $2 THEN $1 ELSE keeper END,
 			keeper_until = CASE WHEN keeper = $1 OR keeper_until <= $2 THEN $3 ELSE keeper_until END
 		WHERE id = 1 RETURNING COALESCE(keeper = $1, false)`),

@@ -14,7 +14,10 @@ import (
 // Lanes implements engine.Inspector.
 func (e *Engine) Lanes(ctx context.Context) (out []engine.LaneStats, err error) {
 	err = e.try(ctx, "lanes", whole, func(ctx context.Context) error {
-		now := e.now()
+		now, _, err := e.storeTime(ctx, e.pool)
+		if err != nil {
+			return err
+		}
 		rows, err := e.pool.Query(ctx, e.sql(`SELECT l.kind, l.name, GREATEST(l.deferred - $1, 0), COALESCE(j.n, 0), COALESCE(j.leased, 0), COALESCE(j.retrying, 0), COALESCE(j.oldest, $1), 0
 			FROM toot.lanes l LEFT JOIN (SELECT lane, count(*) AS n, count(*) FILTER (WHERE token <> 0 AND due > $1) AS leased,
 					count(*) FILTER (WHERE NOT (token <> 0 AND due > $1) AND attempt > 0) AS retrying, min(pushed) AS oldest FROM toot.jobs GROUP BY lane) j ON j.lane = l.id
@@ -68,7 +71,10 @@ func (e *Engine) LanePage(ctx context.Context, q engine.LaneQuery) (out []engine
 	}
 	err = e.try(ctx, "lanes", whole, func(ctx context.Context) error {
 		out = nil
-		now := e.now()
+		now, _, err := e.storeTime(ctx, e.pool)
+		if err != nil {
+			return err
+		}
 		rows, err := e.pool.Query(ctx, e.sql(`SELECT l.kind, l.name, GREATEST(l.deferred - $1, 0), COALESCE(f.due - $1, 0), (SELECT count(*) FROM toot.jobs j WHERE j.lane = l.id AND j.due >= l.next)
 			FROM toot.lanes l LEFT JOIN LATERAL (SELECT due FROM toot.jobs j WHERE j.lane = l.id AND j.due >= l.next ORDER BY j.due, j.seq LIMIT 1) f ON true
 			WHERE (l.kind, l.name) > ($2, $3) AND ($4 = 0 OR l.kind = $4) AND (f.due IS NOT NULL OR l.deferred > $1)

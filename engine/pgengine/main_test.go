@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	// The tests wait for the server more than they work.
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		_ = flag.Set("test.parallel", "16")
+		_ = flag.Set("test.parallel", "8")
 	}
 	goleak.VerifyTestMain(m)
 }

@@ -30,13 +30,11 @@ func table(gen int64) string { return fmt.Sprintf("toot.seen%d", gen&1) }
 // rotate begins a new generation if it is time to.
 func (e *Engine) rotate(ctx context.Context) (some bool, err error) {
 	gen, start, window, now := e.house.gen.Load(), e.house.genStart.Load(), e.house.dedupe.Load(), e.now()
-	if start != 0 && start+window > now && start <= now {
+	if start == 0 || start+window > now && start <= now {
 		return false, nil
 	}
-	if start != 0 {
-		if err := e.carry(ctx, gen, start); err != nil {
-			return false, err
-		}
+	if err := e.carry(ctx, gen, start); err != nil {
+		return false, err
 	}
 	err = e.inTx(ctx, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, e.sql("SET LOCAL lock_timeout = 200; LOCK TABLE toot.seen0, toot.seen1 IN EXCLUSIVE MODE")); err != nil {

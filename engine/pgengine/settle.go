@@ -18,7 +18,7 @@ type settlement struct {
 	allPlain bool
 	follow   newJobs
 	of       []int // the outcomes that the follow-ups are of
-	tries    int
+	unclear  bool  // a try may have taken effect whose answer was lost
 	numbers  int64 // the first of those for the events of outcomes, and one for claims
 
 	now    int64 // the store's time when they are carried out
@@ -34,17 +34,9 @@ func (e *Engine) Settle(ctx context.Context, outcomes []engine.Outcome) ([]engin
 	}
 	s := newSettlement(e, outcomes)
 	err := e.try(ctx, "settle", again, func(ctx context.Context) error {
-		s.tries++
-		if len(outcomes) == 0 {
-			return nil
-		}
-		if err := s.prepare(ctx, e); err != nil {
-			return errBefore{err}
-		}
-		if !s.allPlain {
-			return e.inTx(ctx, func(tx pgx.Tx) error { return s.run(ctx, e, tx) })
-		}
-		return s.finish(ctx, e, e.pool)
+		err := s.try(ctx, e)
+		s.unclear = s.unclear || uncertain(err)
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -52,6 +44,19 @@ func (e *Engine) Settle(ctx context.Context, outcomes []engine.Outcome) ([]engin
 	s.recognize(e)
 	e.hint(s.kinds | s.follow.kinds())
 	return s.results(), nil
+}
+
+func (s *settlement) try(ctx context.Context, e *Engine) error {
+	if len(s.outcomes) == 0 {
+		return nil
+	}
+	if err := s.prepare(ctx, e); err != nil {
+		return errBefore{err}
+	}
+	if !s.allPlain {
+		return e.inTx(ctx, func(tx pgx.Tx) error { return s.run(ctx, e, tx) })
+	}
+	return s.finish(ctx, e, e.pool)
 }
 
 func newSettlement(e *Engine, outcomes []engine.Outcome) *settlement {
@@ -208,7 +213,7 @@ func (k *keys) add(t *ticket) {
 // although its answer was lost, that they took effect. Only that try can have: while
 // the lease lasts nobody else gets the job.
 func (s *settlement) recognize(e *Engine) {
-	if s.tries < 2 {
+	if !s.unclear {
 		return
 	}
 	now := e.now()

@@ -104,8 +104,12 @@ func (e *Engine) Subscribers(ctx context.Context, channel string) (urls []string
 func (e *Engine) Channels(ctx context.Context, prefix string) (channels map[string][]string, err error) {
 	err = e.try(ctx, "channels", whole, func(ctx context.Context) error {
 		channels = map[string][]string{}
+		now, _, err := e.storeTime(ctx, e.pool)
+		if err != nil {
+			return err
+		}
 		rows, err := e.pool.Query(ctx, e.sql(`SELECT channel, url FROM toot.subscribers
-			WHERE channel >= $1 AND substring(channel FOR length($1)) = $1 AND (until = 0 OR until > $2) ORDER BY channel, url`), e.mode, []byte(prefix), e.now())
+			WHERE channel >= $1 AND substring(channel FOR length($1)) = $1 AND (until = 0 OR until > $2) ORDER BY channel, url`), e.mode, []byte(prefix), now)
 		if err != nil {
 			return err
 		}

@@ -242,7 +242,7 @@ func uncertain(err error) bool {
 	var connect *pgconn.ConnectError
 	var refused *pgconn.PgError
 	switch {
-	case errors.As(err, &before), errors.As(err, &connect), pgconn.SafeToRetry(err), errors.As(err, new(plainError)), errors.Is(err, engine.ErrInvalid), errors.Is(err, engine.ErrClosed), errors.Is(err, errMoved):
+	case err == nil, errors.As(err, &before), errors.As(err, &connect), pgconn.SafeToRetry(err), errors.As(err, new(plainError)), errors.Is(err, engine.ErrInvalid), errors.Is(err, engine.ErrClosed), errors.Is(err, errMoved):
 		return false
 	case errors.As(err, &refused):
 		return refused.Code == "57P01" || refused.Code == "57P02" || refused.Code[:2] == "08"
