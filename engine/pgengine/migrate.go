@@ -41,8 +41,9 @@ func (e *Engine) migrate(ctx context.Context) error {
 
 // version is that of the schema, 0 if there is none.
 func (e *Engine) version(ctx context.Context, q querier) (version int, err error) {
-	var found bool
-	if err := q.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", e.mode, e.sql("toot.state")).Scan(&found); err != nil || !found {
+	var found bool // by a query, since what else knows names may be out of date
+	if err := q.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+		WHERE n.nspname = $1 AND c.relname = 'state')`, e.mode, e.schema).Scan(&found); err != nil || !found {
 		return 0, err
 	}
 	var needs int

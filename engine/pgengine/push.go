@@ -1,8 +1,10 @@
 package pgengine
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -123,6 +125,8 @@ func (p *push) store(ctx context.Context, e *Engine) (stored moment, err error) 
 			shared = 1
 		}
 	}
+	// In order, so that two calls with the same jobs never wait for each other.
+	slices.SortFunc(c.keys, bytes.Compare)
 	gen := p.jobs.lanes.gen
 	args := []any{e.mode, gen, e.now(), c.lanes, c.waits, c.seqs, c.tokens, c.keys, c.ids, c.channels, c.replays, c.metas, c.bodies, c.low, c.earliest}
 	if shared == 1 {

@@ -100,7 +100,7 @@ const patience = 5 * time.Second
 
 // quick bounds one try of a call whose work is small: a server that stands still
 // would keep it for ever.
-const quick = 15 * time.Second
+const quick = patience
 
 // How a call is tried.
 type manner int

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/watermarkchurch/toot-go/internal/testing/serverclock"
 )
 
 // patience is how long a server may take to do what it is told.
@@ -33,8 +35,8 @@ type Server struct {
 	busPort int // of a cluster node
 	config  []string
 	program []string
-	env     []string // besides the test's
-	ahead   time.Duration
+	env     []string           // besides the test's
+	clock   *serverclock.Clock // of StartWithClock
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd
