@@ -205,8 +205,7 @@ func TestAnAnswerThatIsLostIsAskedForAgain(t *testing.T) {
 // statement that waits for somebody else. Nothing of the call is left.
 func TestStatementTimeoutsAreSaid(t *testing.T) {
 	t.Parallel()
-	s := postgrestest.Start(t, "statement_timeout = 300")
-	e := open(t, s.Database(t), nil)
+	e := open(t, postgrestest.Database(t)+"&statement_timeout=2000", nil)
 	ticket, err := pushed(t, e, "job")
 	if err != nil {
 		t.Fatal(err)
@@ -218,7 +217,7 @@ func TestStatementTimeoutsAreSaid(t *testing.T) {
 	if _, err := tx.Exec(t.Context(), e.sql("LOCK TABLE toot.jobs")); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	_, err = e.Settle(ctx, []engine.Outcome{{Ticket: ticket, Result: engine.Done}})
 	if err == nil {

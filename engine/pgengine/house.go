@@ -164,7 +164,7 @@ func (e *Engine) keepHouse(ctx context.Context) {
 		{name: "raising floors", every: time.Second, most: 30 * time.Second, do: e.raiseFloors},
 		{name: "rotating what is remembered", every: time.Second, most: time.Second, do: e.rotate},
 		{name: "vacuuming", every: 5 * time.Second, most: time.Minute, do: e.vacuum},
-		{name: "tidying", every: time.Minute, most: time.Minute, do: e.tidy},
+		{name: "tidying", every: time.Minute, most: time.Minute, do: e.tidy, next: time.Now().Add(time.Minute)},
 	}
 	for {
 		select {

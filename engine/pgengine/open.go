@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -87,6 +88,7 @@ func Open(ctx context.Context, url string, opts *Options) (*Engine, error) {
 		config.ConnConfig.RuntimeParams["application_name"] = "toot"
 	}
 	config.AfterConnect = prepareConnection
+	config.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool { return p.IdleDuration > pingAfter }
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("pgengine: %w", err)
@@ -103,6 +105,10 @@ func Open(ctx context.Context, url string, opts *Options) (*Engine, error) {
 // ownConnections is how many connections a pool of the engine's own has: more gain
 // nothing, since calls are gathered before they come here.
 const ownConnections = 4
+
+// pingAfter is how long a connection may be idle before it is tried out: more than the
+// pulse leaves it.
+const pingAfter = 5 * time.Second
 
 // New is Open for a pool of the caller's, which stays open when the engine is
 // closed. Its connections must be at READ COMMITTED, as they are by default. The
