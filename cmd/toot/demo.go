@@ -42,6 +42,6 @@ what is in flight and tells what is left; a second one ends at once.`,
 	flags.IntVarP(&o.Events, "events", "n", 1000, "how many events to publish; with 0, only what waits in --dir is worked on")
 	flags.StringVar(&o.Dir, "dir", "", "keep the stores in this folder, and go on with what waits there (default: a folder that is removed)")
 	flags.BoolVar(&o.Faults, "faults", false, "let the subscriber fail, hang and panic now and then")
-	flags.StringVar(&o.Store, "store", "sqlite", "where to keep the events: sqlite, or redis://HOST[:PORT]")
+	flags.StringVar(&o.Store, "store", "sqlite", "where to keep the events: sqlite, redis://HOST[:PORT] or postgres://HOST[:PORT]/DATABASE")
 	return cmd
 }

@@ -36,7 +36,8 @@ type Options struct {
 	// is created.
 	Existing bool
 	// Namespace and RedisNamespace are used on Redis unless the name of the
-	// store has them, see redisengine.Options.
+	// store has them, see redisengine.Options. On PostgreSQL the namespace is the
+	// schema.
 	Namespace      string
 	RedisNamespace string
 	// Retention is how long the store is to remember what is over. Zero fields
@@ -142,7 +143,7 @@ func openPostgres(ctx context.Context, name string, o Options) (Store, error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, openTimeout, errNoAnswer)
 	defer cancel()
-	e, err := pgengine.Open(ctx, name, &pgengine.Options{Schema: settings.Get("schema"), Retention: o.Retention, Logger: o.Logger})
+	e, err := pgengine.Open(ctx, name, &pgengine.Options{Schema: cmp.Or(settings.Get("schema"), o.Namespace), Retention: o.Retention, Logger: o.Logger})
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package anyengine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -20,10 +21,11 @@ func Client(ctx context.Context, name string) (rueidis.Client, error) {
 	return redisengine.Connect(ctx, url)
 }
 
-// Namespace returns the setting ?namespace=… of a store's name.
+// Namespace returns the setting ?namespace=… of a store's name, or ?schema=…, which
+// is as much on PostgreSQL.
 func Namespace(name string) string {
-	_, settings, _ := cutSettings(name, redisSettings...)
-	return settings.Get("namespace")
+	_, settings, _ := cutSettings(name, "namespace", "schema")
+	return cmp.Or(settings.Get("namespace"), settings.Get("schema"))
 }
 
 // RedisNamespace returns the setting ?redis_namespace=… of a store's name.
