@@ -78,9 +78,9 @@ func (e *Engine) audience(ctx context.Context, channels []string, at moment) ([]
 	}
 	found := e.audiences.known(channels, at)
 	var missing [][]byte
-	for i, k := range found {
-		if k == nil {
-			missing = append(missing, []byte(channels[i]))
+	for i, channel := range channels {
+		if found[i] == nil {
+			missing = append(missing, []byte(channel))
 		}
 	}
 	if len(missing) == 0 {

@@ -34,7 +34,7 @@ func (e *Engine) raiseFloors(ctx context.Context) (some bool, err error) {
 		return err
 	})
 	if conflict(err) {
-		return true, nil
+		return false, nil // somebody vacuums the table
 	}
 	return some, err
 }

@@ -31,6 +31,7 @@ const (
 type house struct {
 	others atomic.Bool   // other engines are there
 	keeper atomic.Bool   // this one is the keeper
+	old    atomic.Bool   // the schema needs a newer version of this program, which has been said
 	noted  atomic.Int64  // when this engine last said hello, by monotonic; 0: never
 	busy   atomic.Int64  // when something was last there to be done, by monotonic
 	poke   chan struct{} // the keeper has something to do
@@ -89,7 +90,7 @@ func (e *Engine) beat(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if needs > len(e.migrations) {
+	if needs > len(e.migrations) && !e.house.old.Swap(true) {
 		e.log.Error("pgengine: restart this program with a newer version", "error", e.tooOld(needs))
 	}
 	h := &e.house
@@ -161,8 +162,8 @@ func (e *Engine) leave() {
 // keepHouse does what the keeper does, after each pulse.
 func (e *Engine) keepHouse(ctx context.Context) {
 	duties := []*duty{
-		{name: "raising floors", every: time.Second, most: 30 * time.Second, do: e.raiseFloors},
-		{name: "rotating what is remembered", every: time.Second, most: time.Second, do: e.rotate},
+		{name: "raising floors", every: time.Second, most: 8 * time.Second, do: e.raiseFloors},
+		{name: "rotating what is remembered", every: time.Second, most: 30 * time.Second, do: e.rotate},
 		{name: "vacuuming", every: 5 * time.Second, most: time.Minute, do: e.vacuum},
 		{name: "tidying", every: time.Minute, most: time.Minute, do: e.tidy, next: time.Now().Add(time.Minute)},
 	}

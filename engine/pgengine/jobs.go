@@ -59,10 +59,9 @@ func (n *newJobs) addEvent(e *Engine, event *engine.Event) *newEvent {
 	return ev
 }
 
-func (n *newJobs) add(j *engine.Job, ev *newEvent) *newJob {
+func (n *newJobs) add(j *engine.Job, ev *newEvent) {
 	ev.jobs++
 	n.jobs = append(n.jobs, newJob{job: j, event: ev})
-	return &n.jobs[len(n.jobs)-1]
 }
 
 // prepare gives the jobs their numbers.

@@ -17,8 +17,8 @@ import (
 //
 // state.gen goes up with each rotation; gen & 1 is the table that is written. Who
 // writes says by which generation he does so, and nothing of the statement takes
-// effect if that is over: a rotation locks both tables, and a statement takes its
-// locks before it reads the generation.
+// effect if that is over: a rotation locks the table that is not written, which all
+// who write read, and a statement takes its locks before it reads the generation.
 //
 // A job that is still there must be remembered longer: before a table is
 // truncated, the jobs that only it may know are copied to the other one. All jobs
@@ -37,7 +37,7 @@ func (e *Engine) rotate(ctx context.Context) (some bool, err error) {
 		return false, err
 	}
 	err = e.inTx(ctx, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, e.sql("SET LOCAL lock_timeout = 200; LOCK TABLE toot.seen0, toot.seen1 IN EXCLUSIVE MODE")); err != nil {
+		if _, err := tx.Exec(ctx, e.sql("SET LOCAL lock_timeout = 50; LOCK TABLE "+table(gen+1)+" IN ACCESS EXCLUSIVE MODE")); err != nil {
 			return err
 		}
 		// Another may be the keeper by now, and have done it.
@@ -53,7 +53,7 @@ func (e *Engine) rotate(ctx context.Context) (some bool, err error) {
 		return err
 	})
 	if conflict(err) {
-		return true, nil
+		return false, nil // somebody reads the table, such as a dump
 	}
 	return true, err
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -91,6 +92,39 @@ func StartWithClock(t testing.TB, settings ...string) (*Server, *serverclock.Clo
 	}
 	s.endWith(t)
 	return s, clock
+}
+
+// Launch is Start for programs that are no tests, and End stops the server.
+func Launch(settings ...string) (*Server, error) { return start(nil, settings) }
+
+// Version is the version of the server that is installed, such as "15.18".
+func Version(ctx context.Context) (string, error) {
+	program, err := find("postgres")
+	if err != nil {
+		return "", err
+	}
+	out, err := exec.CommandContext(ctx, program, "--version").Output()
+	fields := strings.Fields(string(out)) // postgres (PostgreSQL) 15.18 (Debian …)
+	if err != nil || len(fields) < 3 {
+		return "", fmt.Errorf("postgres --version: %q, %w", out, err)
+	}
+	return fields[2], nil
+}
+
+// End stops a server of Launch, and removes its files.
+func (s *Server) End() error {
+	s.process.end(syscall.SIGQUIT)
+	return os.RemoveAll(s.dir)
+}
+
+// CreateDatabase makes an empty database and returns its URL.
+func (s *Server) CreateDatabase(name string) (string, error) {
+	return s.URL(name), s.exec("postgres", "CREATE DATABASE "+name)
+}
+
+// Processes are the server's processes, the first of which is the parent of all.
+func (s *Server) Processes() []int {
+	return append([]int{s.process.pid()}, children(s.process.pid())...)
 }
 
 // endWith stops the server when a test is over.
@@ -265,7 +299,7 @@ func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
 // signal sends a signal to the server and to all of its processes, which are in
 // its process group or are groups of their own under it.
 func (s *Server) signal(sig syscall.Signal) {
-	for _, pid := range append([]int{s.process.pid()}, children(s.process.pid())...) {
+	for _, pid := range s.Processes() {
 		_ = syscall.Kill(pid, sig)
 	}
 }
