@@ -44,7 +44,7 @@ func (s *stage) measure(ctx context.Context, play func(context.Context) (int, er
 	if err != nil {
 		return sample{}, err
 	}
-	redisBefore, err := s.redisCPU(ctx)
+	redisBefore, err := s.serverCPU(ctx)
 	if err != nil {
 		return sample{}, err
 	}
@@ -62,7 +62,7 @@ func (s *stage) measure(ctx context.Context, play func(context.Context) (int, er
 	if err := errors.Join(err, stop()); err != nil {
 		return sample{}, err
 	}
-	redisAfter, err := s.redisCPU(ctx)
+	redisAfter, err := s.serverCPU(ctx)
 	m.redisCPU = redisAfter - redisBefore
 	return m, err
 }

@@ -35,6 +35,8 @@ func allRows(o options) []row {
 		{name: "sqlite/batch", about: "full life on SQLite, PublishAll of 100, batches negotiated", run: fullLife(onSQLite, batches)},
 		{name: "redis/single", about: "full life on Redis, one event per POST", run: fullLife(onRedis, singles)},
 		{name: "redis/batch", about: "full life on Redis, PublishAll of 100, batches negotiated", run: fullLife(onRedis, batches)},
+		{name: "postgres/single", about: "full life on PostgreSQL, one event per POST", run: fullLife(onPostgres, singles)},
+		{name: "postgres/batch", about: "full life on PostgreSQL, PublishAll of 100, batches negotiated", run: fullLife(onPostgres, batches)},
 		{name: "publish/sqlite", about: "Publish alone, until it returns, on SQLite", run: publishOnly(onSQLite)},
 		{name: "publish/redis", about: "Publish alone, until it returns, on Redis", run: publishOnly(onRedis)},
 		{name: "fanout/1", about: "1 subscriber, a bare endpoint: publish and POST, on SQLite", run: fanOut(1)},
@@ -45,6 +47,7 @@ func allRows(o options) []row {
 		{name: "post/redis", about: "the same with toot: publish and POST to a bare endpoint, on Redis", against: "asynq", run: publishAndPost},
 		{name: "latency", about: "full life on SQLite at 500 events/s", run: latency(onSQLite)},
 		{name: "latency/redis", about: "full life on Redis at 500 events/s", run: latency(onRedis)},
+		{name: "latency/postgres", about: "full life on PostgreSQL at 500 events/s", run: latency(onPostgres)},
 		{name: "backlog", about: fmt.Sprintf("%s events waiting on SQLite, then drained", thousands(float64(o.backlog))), against: "an empty queue", once: true, run: backlog(onSQLite, o.backlog)},
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/watermarkchurch/toot-go/internal/testing/postgrestest"
 )
 
 // settings are what the figures depend on, beside toot itself.
@@ -25,6 +27,7 @@ type settings struct {
 	Go       string `json:"go"`
 	SQLite   string `json:"sqlite"`
 	Redis    string `json:"redis"`
+	Postgres string `json:"postgres"`
 	Asynq    string `json:"asynq"`
 	Disk     string `json:"disk"`
 	Loops    string `json:"loops"`
@@ -40,6 +43,7 @@ func (b *bench) settings(ctx context.Context) settings {
 		Go:       runtime.Version(),
 		SQLite:   sqlite3.SQLITE_VERSION + " (modernc.org/sqlite " + moduleVersion("modernc.org/sqlite") + "), journal_mode=WAL, synchronous=FULL, a file for each app",
 		Redis:    redisVersion(ctx) + ", started with " + strings.TrimSuffix(strings.Join(redisSettings, " "), " ") + ` ""; one server, a namespace for each app`,
+		Postgres: postgresVersion(ctx) + ", with " + strings.Join(postgresSettings, ", ") + "; one database, a schema for each app",
 		Asynq:    fmt.Sprintf("%s, %d workers", moduleVersion("github.com/hibiken/asynq"), asynqWorkers),
 		Disk:     b.disk(),
 		Loops: fmt.Sprintf("events of %d bytes; single: %d publishers, at most %d outstanding; batch: %d publishers of %d each, at most %d outstanding; a handler concurrency of %d; all else toot's defaults",
@@ -51,14 +55,14 @@ func (b *bench) settings(ctx context.Context) settings {
 func (s settings) lines() [][2]string {
 	all := [][2]string{
 		{"date", s.Date}, {"command", s.Command}, {"revision", s.Revision}, {"machine", s.Machine}, {"Go", s.Go},
-		{"SQLite", s.SQLite}, {"Redis", s.Redis}, {"asynq", s.Asynq}, {"disk", s.Disk}, {"load", s.Loops}, {"method", s.Method},
+		{"SQLite", s.SQLite}, {"Redis", s.Redis}, {"PostgreSQL", s.Postgres}, {"asynq", s.Asynq}, {"disk", s.Disk}, {"load", s.Loops}, {"method", s.Method},
 	}
 	return slices.DeleteFunc(all, func(line [2]string) bool { return line[1] == "" })
 }
 
 func (s settings) print(w io.Writer) {
 	for _, line := range s.lines() {
-		fmt.Fprintf(w, "%-9s %s\n", line[0], line[1])
+		fmt.Fprintf(w, "%-10s %s\n", line[0], line[1])
 	}
 	fmt.Fprintln(w)
 }
@@ -114,6 +118,14 @@ func redisVersion(ctx context.Context) string {
 		}
 	}
 	return "unknown"
+}
+
+func postgresVersion(ctx context.Context) string {
+	version, err := postgrestest.Version(ctx)
+	if err != nil {
+		return "not installed"
+	}
+	return version
 }
 
 // disk tells how long a small write takes to be durable: it bounds the rows on

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/engine/pgengine"
 	"github.com/watermarkchurch/toot-go/engine/redisengine"
 	"github.com/watermarkchurch/toot-go/engine/sqliteengine"
 )
@@ -18,30 +19,38 @@ import (
 type store string
 
 const (
-	onSQLite store = "SQLite"
-	onRedis  store = "Redis"
+	onSQLite   store = "SQLite"
+	onRedis    store = "Redis"
+	onPostgres store = "PostgreSQL"
 )
 
 // stage is where one row is played: stores that nobody has used before, and
 // what is to be closed afterwards.
 type stage struct {
-	dir     string
-	profile string // the start of the files' names; empty: none wanted
-	redis   *redisServer
-	closers []func() error
+	dir      string
+	profile  string // the start of the files' names; empty: none wanted
+	redis    *redisServer
+	postgres *postgresServer
+	closers  []func() error
 }
 
 // open opens the store of an app, as a user would with the defaults.
 func (s *stage) open(ctx context.Context, where store, name string) (engine.Engine, error) {
 	var e engine.Engine
 	var err error
-	if where == onSQLite {
+	switch where {
+	case onSQLite:
 		e, err = sqliteengine.Open(filepath.Join(s.dir, name+".db"), &sqliteengine.Options{Logger: logger})
-	} else {
+	case onRedis:
 		if err := s.needsRedis(ctx); err != nil {
 			return nil, err
 		}
 		e, err = redisengine.Open(ctx, s.redis.url(), &redisengine.Options{Namespace: name, Logger: logger})
+	case onPostgres:
+		if err := s.needsPostgres(); err != nil {
+			return nil, err
+		}
+		e, err = pgengine.Open(ctx, s.postgres.url, &pgengine.Options{Schema: name, Logger: logger})
 	}
 	if err != nil {
 		return nil, err
@@ -63,11 +72,28 @@ func (s *stage) needsRedis(ctx context.Context) (err error) {
 	return nil
 }
 
-func (s *stage) redisCPU(ctx context.Context) (time.Duration, error) {
-	if s.redis == nil {
-		return 0, nil
+// needsPostgres starts a PostgreSQL server unless there is one: all apps of a row
+// share its database.
+func (s *stage) needsPostgres() (err error) {
+	if s.postgres != nil {
+		return nil
 	}
-	return s.redis.cpu(ctx)
+	if s.postgres, err = startPostgres(); err != nil {
+		return err
+	}
+	s.onClose(s.postgres.End)
+	return nil
+}
+
+// serverCPU is the processor time that the store's server has used, if it has one.
+func (s *stage) serverCPU(ctx context.Context) (time.Duration, error) {
+	switch {
+	case s.redis != nil:
+		return s.redis.cpu(ctx)
+	case s.postgres != nil:
+		return s.postgres.cpu()
+	}
+	return 0, nil
 }
 
 // onClose notes what is to be done when the row is over, last things first.

@@ -42,6 +42,6 @@ what is in flight and says what is left; a second one ends at once.`,
 	flags.IntVarP(&o.Events, "events", "n", 1000, "how many events to publish; 0 only works on what waits in --dir")
 	flags.StringVar(&o.Dir, "dir", "", "keep the stores in this folder, and go on with what waits there (default: a temporary folder)")
 	flags.BoolVar(&o.Faults, "faults", false, "let the subscriber fail, hang and panic now and then")
-	flags.StringVar(&o.Store, "store", "sqlite", "where to keep the events: sqlite, or redis://HOST[:PORT]")
+	flags.StringVar(&o.Store, "store", "sqlite", "where to keep the events: sqlite, redis://HOST[:PORT] or postgres://HOST[:PORT]/DATABASE")
 	return cmd
 }

@@ -13,6 +13,7 @@ import (
 // valueNames are what help calls the values of flags, where "string" or "int"
 // would tell less.
 var valueNames = map[string]string{
+	"dialect": "DATABASE", "table": "TABLE",
 	"store": "STORE", "listen": "ADDRESS", "config": "FILE", "dir": "FOLDER", "exec": "COMMAND",
 	"publisher": "URL", "signing-secret-file": "FILE", "callback-url": "URL", "public-url": "URL", "forward": "URL", "url": "URL", "redis": "URL", "otlp-endpoint": "URL",
 	"channel": "CHANNEL", "channel-prefix": "PREFIX", "subscription": "CHANNEL=NAME", "queue": "QUEUE", "lane": "LANE", "kind": "KIND", "reason": "TEXT",

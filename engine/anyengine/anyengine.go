@@ -38,7 +38,8 @@ type Options struct {
 	// fs.ErrNotExist. Default: it is created.
 	Existing bool
 	// Namespace and RedisNamespace are those of a store on Redis whose URL has
-	// none, see redisengine.Options. Default: redisengine's.
+	// none, see redisengine.Options; on PostgreSQL Namespace is the schema of one
+	// whose URL has none. Default: the engine's.
 	Namespace      string
 	RedisNamespace string
 	// Retention is how long the store is to remember what is over. Zero fields
@@ -59,10 +60,10 @@ type kind struct {
 	shown []string
 }
 
-var kinds = []kind{sqlite, redis}
+var kinds = []kind{sqlite, redis, postgres}
 
 // Help says what the names of stores look like.
-const Help = sqliteForm + " or " + redisForm
+const Help = sqliteForm + ", " + redisForm + " or " + postgresForm
 
 // ErrName is returned for a name that is none of a store's.
 var ErrName = errors.New("not the name of a store")
@@ -82,7 +83,8 @@ func kindOf(name string) *kind {
 //
 // The path of a file may follow "sqlite:" or "sqlite://". URLs of Redis are as
 // for redisengine.Open, with two settings more, ?namespace=… and
-// ?redis_namespace=…. Open waits for a server for at most ten seconds.
+// ?redis_namespace=…; those of PostgreSQL are as for pgengine.Open, with one more,
+// ?schema=…. Open waits for a server for at most ten seconds.
 //
 // The error is an ErrName if no kind of store has such a name, else the engine's.
 // No error repeats a user name, a password or a setting that may be one. Open

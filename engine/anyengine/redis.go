@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -60,19 +58,9 @@ type Redis struct {
 // SplitRedis takes the name of a store on Redis apart, for those who want to look
 // at its servers by themselves. Whether the URL is right is not looked at.
 func SplitRedis(name string) (Redis, error) {
-	rest, query, ok := strings.Cut(name, "?")
-	if !ok {
-		return Redis{URL: name}, nil
-	}
-	values, err := url.ParseQuery(query)
+	rest, settings, err := cutSettings(name, "namespace", "redis_namespace")
 	if err != nil {
-		return Redis{}, fmt.Errorf("%w: what follows the ? is not escaped as it must be", ErrName)
+		return Redis{}, err
 	}
-	r := Redis{Namespace: values.Get("namespace"), RedisNamespace: values.Get("redis_namespace")}
-	values.Del("namespace")
-	values.Del("redis_namespace")
-	if r.URL = rest; len(values) > 0 {
-		r.URL += "?" + values.Encode()
-	}
-	return r, nil
+	return Redis{URL: rest, Namespace: settings.Get("namespace"), RedisNamespace: settings.Get("redis_namespace")}, nil
 }

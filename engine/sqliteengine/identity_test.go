@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/engine/internal/identity"
 )
 
 func TestEventsThatDifferAreNotTakenForEachOther(t *testing.T) {
@@ -41,17 +42,17 @@ func TestEventsThatDifferAreNotTakenForEachOther(t *testing.T) {
 }
 
 func TestKeysAscendWithTheTimeOfTheID(t *testing.T) {
-	var salt [saltSize]byte
-	var last identity
+	var salt [identity.SaltSize]byte
+	var last identity.Identity
 	for i := range 100 {
 		id := uuid.UUID{0x01, 0x9b, 0x7c, 0x5e, byte(i), 0, 0x70, byte(200 - i)}
-		got := identify(&salt, "channel", id.String(), "")
+		got := identity.Of(&salt, "channel", id.String(), "")
 		if bytes.Compare(got[:], last[:]) <= 0 {
 			t.Fatalf("the key of %v is below the one before", id)
 		}
 		last = got
 	}
-	if key := jobKey(nil, &last, 100); len(key) > 18 {
+	if key := identity.AppendKey(nil, &last, 100); len(key) > 18 {
 		t.Errorf("a key has %d bytes", len(key))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/engine/internal/identity"
 )
 
 // jobBatch is what a Push or the follow-ups of a Settle add. The caller's
@@ -28,7 +29,7 @@ type newJob struct {
 // settled job (event is nil), which has a row already.
 type newEvent struct {
 	event *engine.Event
-	id    identity
+	id    identity.Identity
 
 	seq    int64
 	fresh  int // how many jobs refer to it that were not there already
@@ -116,7 +117,7 @@ func (w *writer) findFresh(b *jobBatch, wanted func(outcome int) bool) error {
 		return err
 	}
 	return w.rememberAll(len(b.jobs),
-		func(i int) (*identity, int64, bool) {
+		func(i int) (*identity.Identity, int64, bool) {
 			j := &b.jobs[i]
 			if !j.fresh {
 				return nil, 0, false

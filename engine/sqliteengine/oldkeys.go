@@ -1,6 +1,10 @@
 package sqliteengine
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/watermarkchurch/toot-go/engine/internal/identity"
+)
 
 // Until version 4 of the schema a job was known by its event's ID and its lane
 // alone. The keys that were in seen at the upgrade stay there until their
@@ -27,7 +31,7 @@ func (w *writer) leaveOutOld(b *jobBatch) error {
 		if id == "" {
 			continue
 		}
-		key = binary.AppendUvarint(appendID(key[:0], id), uint64(j.lane.id)) //nolint:gosec // not negative
+		key = binary.AppendUvarint(identity.AppendID(key[:0], id), uint64(j.lane.id)) //nolint:gosec // not negative
 		q, _, err := w.c.query("SELECT EXISTS (SELECT 1 FROM seen0 WHERE key = ?1) OR EXISTS (SELECT 1 FROM seen1 WHERE key = ?1)", key)
 		if err != nil {
 			return err

@@ -39,6 +39,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/engine/internal/identity"
 	"github.com/watermarkchurch/toot-go/engine/sqliteengine/internal/sqlite"
 )
 
@@ -67,7 +68,7 @@ type Engine struct {
 	wanted engine.Retention // see retain
 	log    *slog.Logger
 	clock  *clock
-	salt   [saltSize]byte // see identity
+	salt   [identity.SaltSize]byte // see identity
 	lock   *flock.Flock
 	laid   laid
 	vfs    *sqlite.VFS // nil: SQLite's own

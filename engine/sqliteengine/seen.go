@@ -3,6 +3,8 @@ package sqliteengine
 import (
 	"math"
 	"time"
+
+	"github.com/watermarkchurch/toot-go/engine/internal/identity"
 )
 
 // The dedupe window. Which job was pushed is remembered in two tables, of
@@ -110,7 +112,7 @@ func (w *writer) carry() (done bool, err error) {
 		n++
 		s.lane, s.due, s.seq = q.int(0), q.int(1), q.int(2)
 		if q.int(3) == 1 {
-			id := identify(&w.e.salt, q.text(4), q.text(5), q.text(6))
+			id := identity.Of(&w.e.salt, q.text(4), q.text(5), q.text(6))
 			if err := w.keep(&id, s.lane); err != nil {
 				q.reset()
 				return false, err
@@ -128,7 +130,7 @@ func (w *writer) carry() (done bool, err error) {
 }
 
 // moved is to be called for each job whose key changes.
-func (w *writer) moved(id *identity, lane int64) error {
+func (w *writer) moved(id *identity.Identity, lane int64) error {
 	if !w.seen.carrying {
 		return nil
 	}
@@ -137,13 +139,13 @@ func (w *writer) moved(id *identity, lane int64) error {
 
 // keep records a job in the table that is written, whether or not the other
 // one has it.
-func (w *writer) keep(id *identity, lane int64) error {
+func (w *writer) keep(id *identity.Identity, lane int64) error {
 	sql := "INSERT OR IGNORE INTO seen0 VALUES (?1)"
 	if w.seen.gen == 1 {
 		sql = "INSERT OR IGNORE INTO seen1 VALUES (?1)"
 	}
 	w.seen.rows = true
-	_, err := w.c.run(sql, jobKey(nil, id, lane))
+	_, err := w.c.run(sql, identity.AppendKey(nil, id, lane))
 	return err
 }
 
@@ -196,7 +198,7 @@ func (w *writer) rememberRun(keys []byte, size int) (int, error) {
 
 // rememberAll records the jobs that wanted names, in order, and reports each
 // that was there already to known.
-func (w *writer) rememberAll(n int, wanted func(i int) (id *identity, lane int64, ok bool), known func(i int)) error {
+func (w *writer) rememberAll(n int, wanted func(i int) (id *identity.Identity, lane int64, ok bool), known func(i int)) error {
 	keys, size, rows := w.keys[:0], 0, 0
 	defer func() { w.keys = keys[:0] }()
 	flush := func() error {
@@ -216,7 +218,7 @@ func (w *writer) rememberAll(n int, wanted func(i int) (id *identity, lane int64
 			continue
 		}
 		if w.careful {
-			keys = jobKey(keys[:0], id, lane)
+			keys = identity.AppendKey(keys[:0], id, lane)
 			fresh, err := w.remember(keys)
 			if err != nil {
 				return err
@@ -227,7 +229,7 @@ func (w *writer) rememberAll(n int, wanted func(i int) (id *identity, lane int64
 			continue
 		}
 		before := len(keys)
-		keys = jobKey(keys, id, lane)
+		keys = identity.AppendKey(keys, id, lane)
 		if l := len(keys) - before; l != size || rows == bulk {
 			// The run ends before this key.
 			last := append([]byte(nil), keys[before:]...)

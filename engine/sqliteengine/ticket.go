@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/engine/internal/identity"
 )
 
 // ticket is what a job's Ticket says: the key of its row, whose claim it is,
@@ -14,7 +15,7 @@ type ticket struct {
 	token          int64
 	was            int64 // when it was due before the claim: where Release puts it
 	shared         bool
-	id             identity
+	id             identity.Identity
 }
 
 func appendTicket(b []byte, t *ticket) []byte {

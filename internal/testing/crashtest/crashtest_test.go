@@ -13,6 +13,7 @@ import (
 
 	"github.com/watermarkchurch/toot-go/internal/testing/crashtest"
 	"github.com/watermarkchurch/toot-go/internal/testing/netfault"
+	"github.com/watermarkchurch/toot-go/internal/testing/postgrestest"
 	"github.com/watermarkchurch/toot-go/internal/testing/redistest"
 )
 
@@ -41,7 +42,7 @@ func TestNothingIsLostWhateverProcessDies(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for kind, prepare := range map[string]func(*testing.T, *crashtest.Config){"sqlite": onSQLite, "redis": onRedis} {
+	for kind, prepare := range map[string]func(*testing.T, *crashtest.Config){"sqlite": onSQLite, "redis": onRedis, "postgres": onPostgres} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			c := crashtest.Config{Dir: t.TempDir(), Rounds: *rounds, Seed: *seed, Command: command, Log: os.Stderr}
@@ -80,14 +81,41 @@ func onSQLite(t *testing.T, c *crashtest.Config) {
 
 func onRedis(t *testing.T, c *crashtest.Config) {
 	s := redistest.StartWithClock(t, "appendonly yes", "appendfsync always")
-	proxies := map[string]*netfault.Proxy{}
-	for _, namespace := range []string{"published", "received"} {
-		p, err := netfault.New(s.Addr())
+	published, received := behindProxies(t, c, s.Addr())
+	c.Published = "redis://" + published + "?namespace=published"
+	c.Received = "redis://" + received + "?namespace=received"
+	c.KillStore = func() {
+		s.Kill()
+		s.Restart()
+	}
+	c.Troubles = append(c.Troubles, jump(s.SetClock, 2*time.Hour), jump(s.SetClock, -2*time.Hour))
+}
+
+func onPostgres(t *testing.T, c *crashtest.Config) {
+	s, clock := postgrestest.StartWithClock(t)
+	url := s.Database(t)
+	published, received := behindProxies(t, c, s.Addr())
+	c.Published = postgrestest.Via(published, url) + "&schema=published"
+	c.Received = postgrestest.Via(received, url) + "&schema=received"
+	c.KillStore = func() {
+		s.Kill()
+		s.Restart(t)
+	}
+	c.Troubles = append(c.Troubles, jump(clock.Set, 2*time.Hour), jump(clock.Set, -2*time.Hour))
+}
+
+// behindProxies puts two proxies before a server, and what they can do among the
+// troubles.
+func behindProxies(t *testing.T, c *crashtest.Config, server string) (published, received string) {
+	t.Helper()
+	var addrs [2]string
+	for i := range addrs {
+		p, err := netfault.New(server)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(p.Close)
-		proxies[namespace] = p
+		addrs[i] = p.Addr()
 		c.Troubles = append(c.Troubles,
 			crashtest.Trouble{Name: "stalls of the network", Begin: p.Stall, End: p.Mend},
 			crashtest.Trouble{Name: "cuts of all connections", Begin: p.Cut},
@@ -95,13 +123,7 @@ func onRedis(t *testing.T, c *crashtest.Config) {
 			crashtest.Trouble{Name: "times of lost answers", Begin: p.LoseAnswers, End: p.Mend},
 		)
 	}
-	c.Published = "redis://" + proxies["published"].Addr() + "?namespace=published"
-	c.Received = "redis://" + proxies["received"].Addr() + "?namespace=received"
-	c.KillStore = func() {
-		s.Kill()
-		s.Restart()
-	}
-	c.Troubles = append(c.Troubles, jump(s.SetClock, 2*time.Hour), jump(s.SetClock, -2*time.Hour))
+	return addrs[0], addrs[1]
 }
 
 // jump sets a clock, and sets it back after a while, whatever the processes are

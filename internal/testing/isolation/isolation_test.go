@@ -21,7 +21,10 @@ import (
 	"time"
 
 	"github.com/watermarkchurch/toot-go"
+	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/engine/pgengine"
 	"github.com/watermarkchurch/toot-go/engine/sqliteengine"
+	"github.com/watermarkchurch/toot-go/internal/testing/postgrestest"
 	"github.com/watermarkchurch/toot-go/internal/testing/subprocess"
 )
 
@@ -101,14 +104,26 @@ func eventually(t testing.TB, limit time.Duration, what string, ok func() bool) 
 	return time.Since(began)
 }
 
+// stores open an empty store of each kind that is looked at.
+var stores = map[string]func(testing.TB) engine.Engine{
+	"sqlite": func(t testing.TB) engine.Engine {
+		e, err := sqliteengine.Open(filepath.Join(t.TempDir(), "toot.db"), nil)
+		must(t, err)
+		return e
+	},
+	"postgres": func(t testing.TB) engine.Engine {
+		e, err := pgengine.Open(t.Context(), postgrestest.Database(t), nil)
+		must(t, err)
+		return e
+	},
+}
+
 // start runs a publisher with a channel for each endpoint. It returns the
 // channels of the healthy ones and those of the sick.
-func start(t testing.TB, f *fleet, opts toot.Options, well, failed, hung int) (app *toot.App, goodOnes, sickOnes []string) {
+func start(t testing.TB, eng engine.Engine, f *fleet, opts toot.Options, well, failed, hung int) (app *toot.App, goodOnes, sickOnes []string) {
 	t.Helper()
-	eng, err := sqliteengine.Open(filepath.Join(t.TempDir(), "toot.db"), nil)
-	must(t, err)
 	opts.Logger = slog.New(slog.DiscardHandler)
-	app, err = toot.New(eng, &opts)
+	app, err := toot.New(eng, &opts)
 	must(t, err)
 	add := func(kind string, n int) (channels []string) {
 		for i := range n {
@@ -146,9 +161,15 @@ func publishOne(t testing.TB, app *toot.App, channels []string) {
 }
 
 func TestSickEndpointsHoldNobodyUp(t *testing.T) {
+	for kind, open := range stores {
+		t.Run(kind, func(t *testing.T) { sickEndpointsHoldNobodyUp(t, open(t)) })
+	}
+}
+
+func sickEndpointsHoldNobodyUp(t *testing.T, eng engine.Engine) {
 	f := newFleet(t)
 	const most, well, failed, hung, events = 256, 10, 10, 180, 30
-	app, goodOnes, sickOnes := start(t, f, toot.Options{
+	app, goodOnes, sickOnes := start(t, eng, f, toot.Options{
 		MaxDeliveries: most, RequestTimeout: 3 * time.Second, ProbeInterval: 2 * time.Second,
 		RetryDelay: func(int) time.Duration { return time.Second }, MaxRetries: 1000,
 	}, well, failed, hung)
@@ -260,8 +281,8 @@ func TestIsolation(t *testing.T) {
 	}
 	opts := toot.Options{RequestTimeout: 5 * time.Second, ProbeInterval: 10 * time.Second}
 	alone, beside := &side{fleet: newFleet(t)}, &side{fleet: newFleet(t)}
-	alone.app, alone.channels, _ = start(t, alone.fleet, opts, well, 0, 0)
-	app, goodOnes, sickOnes := start(t, beside.fleet, opts, well, failed, hung)
+	alone.app, alone.channels, _ = start(t, stores["sqlite"](t), alone.fleet, opts, well, 0, 0)
+	app, goodOnes, sickOnes := start(t, stores["sqlite"](t), beside.fleet, opts, well, failed, hung)
 	beside.app, beside.channels = app, slices.Concat(slices.Repeat(goodOnes, often), sickOnes)
 	alone.channels = slices.Repeat(alone.channels, often)
 	for _, s := range []*side{alone, beside} {

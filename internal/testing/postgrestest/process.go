@@ -83,7 +83,8 @@ func (p *process) await(ready func() bool) error {
 			return fmt.Errorf("%s ended: %s", filepath.Base(p.cmd.Path), tail(p.log, 5))
 		}
 	}
-	return errors.Join(fmt.Errorf("%s is not ready after %v: %s", filepath.Base(p.cmd.Path), patience, tail(p.log, 5)), p.kill())
+	p.end(syscall.SIGKILL)
+	return fmt.Errorf("%s is not ready after %v: %s", filepath.Base(p.cmd.Path), patience, tail(p.log, 5))
 }
 
 // end sends a signal, waits until the program has ended, and kills it if that
@@ -107,11 +108,6 @@ func (p *process) end(sig syscall.Signal) {
 		<-gone
 	}
 	p.dismiss()
-}
-
-func (p *process) kill() error {
-	p.end(syscall.SIGKILL)
-	return nil
 }
 
 // dismiss tells the keeper that there is nothing to end.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -19,6 +20,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/watermarkchurch/toot-go/internal/testing/serverclock"
 )
 
 // patience is how long a server may take to do what it is told.
@@ -67,15 +70,65 @@ func Database(t testing.TB) string {
 // not that of the machine; "fsync = on" changes that.
 func Start(t testing.TB, settings ...string) *Server {
 	t.Helper()
-	return startFor(t, nil, settings)
-}
-
-func startFor(t testing.TB, env, settings []string) *Server {
-	t.Helper()
-	s, err := start(env, settings)
+	s, err := start(nil, settings)
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.endWith(t)
+	return s
+}
+
+// StartWithClock is Start for a server whose clock can be set. Without a C
+// compiler, or on another system than Linux, the test is skipped.
+func StartWithClock(t testing.TB, settings ...string) (*Server, *serverclock.Clock) {
+	t.Helper()
+	var clock *serverclock.Clock
+	s, err := start(func(dir string) []string {
+		clock = serverclock.New(t, dir)
+		return clock.Env()
+	}, settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.endWith(t)
+	return s, clock
+}
+
+// Launch is Start for programs that are no tests, and End stops the server.
+func Launch(settings ...string) (*Server, error) { return start(nil, settings) }
+
+// Version is the version of the server that is installed, such as "15.18".
+func Version(ctx context.Context) (string, error) {
+	program, err := find("postgres")
+	if err != nil {
+		return "", err
+	}
+	out, err := exec.CommandContext(ctx, program, "--version").Output()
+	fields := strings.Fields(string(out)) // postgres (PostgreSQL) 15.18 (Debian …)
+	if err != nil || len(fields) < 3 {
+		return "", fmt.Errorf("postgres --version: %q, %w", out, err)
+	}
+	return fields[2], nil
+}
+
+// End stops a server of Launch, and removes its files.
+func (s *Server) End() error {
+	s.process.end(syscall.SIGQUIT)
+	return os.RemoveAll(s.dir)
+}
+
+// CreateDatabase makes an empty database and returns its URL.
+func (s *Server) CreateDatabase(name string) (string, error) {
+	return s.URL(name), s.exec("postgres", "CREATE DATABASE "+name)
+}
+
+// Processes are the server's processes, the first of which is the parent of all.
+func (s *Server) Processes() []int {
+	return append([]int{s.process.pid()}, children(s.process.pid())...)
+}
+
+// endWith stops the server when a test is over.
+func (s *Server) endWith(t testing.TB) {
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the PostgreSQL server on port %d said:\n%s", s.port, tail(filepath.Join(s.dir, "log"), 20))
@@ -83,23 +136,25 @@ func startFor(t testing.TB, env, settings []string) *Server {
 		s.process.end(syscall.SIGQUIT)
 		_ = os.RemoveAll(s.dir)
 	})
-	return s
 }
 
 // start makes a database cluster and starts a server on it. Somebody else may take
 // the port first; then another is tried.
-func start(env, settings []string) (*Server, error) {
+func start(env func(dir string) []string, settings []string) (*Server, error) {
 	dir, err := ownDir("postgrestest")
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{dir: dir, env: env, settings: append([]string{
+	s := &Server{dir: dir, settings: append([]string{
 		"listen_addresses = '127.0.0.1'", "unix_socket_directories = '" + dir + "'", "fsync = off",
 		"shared_buffers = 64MB", "log_line_prefix = '%m [%p] '", "timezone = 'Asia/Kolkata'",
 	}, settings...)}
 	if err := s.initdb(); err != nil {
 		_ = os.RemoveAll(dir)
 		return nil, err
+	}
+	if env != nil {
+		s.env = env(dir)
 	}
 	for range 5 {
 		if s.port, err = freePort(); err != nil {
@@ -244,7 +299,7 @@ func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
 // signal sends a signal to the server and to all of its processes, which are in
 // its process group or are groups of their own under it.
 func (s *Server) signal(sig syscall.Signal) {
-	for _, pid := range append([]int{s.process.pid()}, children(s.process.pid())...) {
+	for _, pid := range s.Processes() {
 		_ = syscall.Kill(pid, sig)
 	}
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/watermarkchurch/toot-go/internal/testing/serverclock"
 	"github.com/watermarkchurch/toot-go/internal/testing/subprocess"
 )
 
@@ -35,8 +36,8 @@ type Server struct {
 	busPort int // of a cluster node
 	config  []string
 	program []string
-	env     []string // besides the test's
-	ahead   time.Duration
+	env     []string           // besides the test's
+	clock   *serverclock.Clock // of StartWithClock
 
 	mu   sync.Mutex
 	cmd  *exec.Cmd

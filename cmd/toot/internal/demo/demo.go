@@ -31,7 +31,7 @@ type Options struct {
 	Events int
 	Dir    string // where to keep the stores; "" for a folder that is removed
 	Faults bool
-	Store  string // "sqlite", or the URL of a Redis server
+	Store  string // "sqlite", or the URL of a Redis server or of a PostgreSQL database
 	Out    *ui.UI
 	Status *ui.UI // for progress
 	Logger *slog.Logger

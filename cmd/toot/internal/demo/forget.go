@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/redis/rueidis"
 
 	"github.com/watermarkchurch/toot-go/cmd/toot/internal/redisclient"
@@ -13,14 +14,18 @@ import (
 
 const forgetTimeout = 10 * time.Second
 
-// forget deletes every key of a Redis server, or of a cluster, that belongs to
-// a namespace, or to a channel, whose name begins like this.
+// forget deletes what belongs to a namespace whose name begins like this: every key
+// of a Redis server, or of a cluster, those of its channels included, or the schemas
+// of a PostgreSQL database.
 func forget(name, prefix string) error {
 	if !strings.Contains(name, "://") {
 		return nil
 	}
 	ctx, cancel := context.WithTimeoutCause(context.Background(), forgetTimeout, errors.New("the server did not answer in time"))
 	defer cancel()
+	if strings.HasPrefix(name, "postgres") {
+		return dropSchemas(ctx, name, prefix)
+	}
 	client, err := redisclient.Connect(ctx, name)
 	if err != nil {
 		return err
@@ -52,4 +57,27 @@ func unlink(ctx context.Context, client, node rueidis.Client, pattern string) er
 			return nil
 		}
 	}
+}
+
+// dropSchemas drops the schemas of a database whose names begin like this.
+func dropSchemas(ctx context.Context, name, prefix string) error {
+	conn, err := pgx.Connect(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	rows, err := conn.Query(ctx, "SELECT nspname FROM pg_catalog.pg_namespace WHERE starts_with(nspname, $1)", pgx.QueryExecModeExec, prefix)
+	if err != nil {
+		return err
+	}
+	schemas, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	for _, schema := range schemas {
+		if _, err := conn.Exec(ctx, "DROP SCHEMA "+pgx.Identifier{schema}.Sanitize()+" CASCADE"); err != nil {
+			return err
+		}
+	}
+	return nil
 }

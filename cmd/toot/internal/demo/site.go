@@ -41,6 +41,9 @@ func openSite(ctx context.Context, o Options) (*site, error) {
 	if r, err := anyengine.SplitRedis(o.Store); err == nil && r.Namespace != "" {
 		return nil, fmt.Errorf("%w: leave ?namespace out, the demo has namespaces of its own", anyengine.ErrName)
 	}
+	if p, err := anyengine.SplitPostgres(o.Store); err == nil && p.Schema != "" {
+		return nil, fmt.Errorf("%w: leave ?schema out, the demo has schemas of its own", anyengine.ErrName)
+	}
 	s := &site{dir: o.Dir, ledger: newLedger()}
 	err := s.open(ctx, o)
 	if err != nil {

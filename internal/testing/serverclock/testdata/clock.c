@@ -1,6 +1,6 @@
-// What a redis-server is given to preload so that a test can set its clock: the
+// What a server is given to preload so that a test can set its clock: the
 // wall clock, which it asks with gettimeofday, is ahead by as many microseconds
-// as the file says that is named in REDISTEST_CLOCK. Its other clocks are right.
+// as the file says that is named in SERVER_CLOCK. Its other clocks are right.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdint.h>
@@ -14,7 +14,7 @@
 static volatile int64_t *ahead;
 
 __attribute__((constructor)) static void map_file(void) {
-	const char *name = getenv("REDISTEST_CLOCK");
+	const char *name = getenv("SERVER_CLOCK");
 	int file = name ? open(name, O_RDONLY) : -1;
 	if (file < 0)
 		return;
