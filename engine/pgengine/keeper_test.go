@@ -28,31 +28,9 @@ func TestNothingIsMissedWhileHouseIsKept(t *testing.T) {
 			select {
 			case <-stop:
 				return
-			default:
+			case <-time.After(5 * time.Millisecond):
 			}
-			keeper.house.lowFloors.Store(true)
-			some, err := keeper.raiseFloors(t.Context())
-			if err != nil {
-				t.Error(err)
-			}
-			if some {
-				raised.Add(1)
-			}
-			// As if a window had passed.
-			var gen int64
-			if err := keeper.pool.QueryRow(t.Context(), keeper.sql("UPDATE toot.state SET gen_start = 1 RETURNING gen"), keeper.mode).Scan(&gen); err != nil {
-				t.Error(err)
-			}
-			keeper.house.gen.Store(gen)
-			keeper.house.genStart.Store(1)
-			keeper.house.dedupe.Store(int64(time.Hour / time.Microsecond))
-			if some, err = keeper.rotate(t.Context()); err != nil {
-				t.Error(err)
-			}
-			if some {
-				rotated.Add(1)
-			}
-			time.Sleep(5 * time.Millisecond)
+			keepHouseOnce(t, keeper, &raised, &rotated)
 		}
 	})
 	var mu sync.Mutex
@@ -64,16 +42,7 @@ func TestNothingIsMissedWhileHouseIsKept(t *testing.T) {
 		working.Go(func() {
 			defer pushers.Add(-1)
 			for i := range perLane {
-				j := job(fmt.Sprintf("%d-%d", l, i), fmt.Sprint("lane", l))
-				switch i % 3 {
-				case 1:
-					j.Delay = time.Duration(i) * time.Millisecond
-				case 2:
-					j.Lease = time.Duration(i) * time.Millisecond // and it is left alone
-				}
-				if _, err := e.Push(t.Context(), engine.PushRequest{Jobs: []engine.Job{j}}); err != nil {
-					t.Error(err)
-				}
+				pushOneOf(t, e, l, i)
 			}
 		})
 		working.Go(func() {
@@ -84,17 +53,7 @@ func TestNothingIsMissedWhileHouseIsKept(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				var outcomes []engine.Outcome
-				for k, j := range res.Jobs {
-					o := engine.Outcome{Ticket: j.Ticket, Result: engine.Done}
-					switch {
-					case j.Attempt == 0 && k%3 == 1:
-						o = engine.Outcome{Ticket: j.Ticket, Result: engine.Retry, Attempt: 1}
-					case j.Attempt == 0 && k%7 == 2:
-						o.Result = engine.Release
-					}
-					outcomes = append(outcomes, o)
-				}
+				outcomes := mixedOutcomes(res.Jobs)
 				settled, err := e.Settle(t.Context(), outcomes)
 				if err != nil {
 					t.Error(err)
@@ -134,6 +93,62 @@ func TestNothingIsMissedWhileHouseIsKept(t *testing.T) {
 		t.Errorf("floors were raised %d times and generations changed %d times: too seldom to show anything", raised.Load(), rotated.Load())
 	}
 	t.Logf("floors were raised %d times, generations changed %d times", raised.Load(), rotated.Load())
+}
+
+// keepHouseOnce raises floors, and changes generations as if a window had passed.
+func keepHouseOnce(t *testing.T, keeper *Engine, raised, rotated *atomic.Int64) {
+	t.Helper()
+	keeper.house.lowFloors.Store(true)
+	some, err := keeper.raiseFloors(t.Context())
+	if err != nil {
+		t.Error(err)
+	}
+	if some {
+		raised.Add(1)
+	}
+	var gen int64
+	if err := keeper.pool.QueryRow(t.Context(), keeper.sql("UPDATE toot.state SET gen_start = 1 RETURNING gen"), keeper.mode).Scan(&gen); err != nil {
+		t.Error(err)
+	}
+	keeper.house.gen.Store(gen)
+	keeper.house.genStart.Store(1)
+	keeper.house.dedupe.Store(int64(time.Hour / time.Microsecond))
+	if some, err = keeper.rotate(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if some {
+		rotated.Add(1)
+	}
+}
+
+// pushOneOf pushes a job that is due now, or later, or leased and left alone.
+func pushOneOf(t *testing.T, e *Engine, lane, i int) {
+	t.Helper()
+	j := job(fmt.Sprintf("%d-%d", lane, i), fmt.Sprint("lane", lane))
+	switch i % 3 {
+	case 1:
+		j.Delay = time.Duration(i) * time.Millisecond
+	case 2:
+		j.Lease = time.Duration(i) * time.Millisecond
+	}
+	if _, err := e.Push(t.Context(), engine.PushRequest{Jobs: []engine.Job{j}}); err != nil {
+		t.Error(err)
+	}
+}
+
+// mixedOutcomes are Done, save for some of the jobs that were not tried before.
+func mixedOutcomes(jobs []engine.Claimed) (outcomes []engine.Outcome) {
+	for k, j := range jobs {
+		o := engine.Outcome{Ticket: j.Ticket, Result: engine.Done}
+		switch {
+		case j.Attempt == 0 && k%3 == 1:
+			o = engine.Outcome{Ticket: j.Ticket, Result: engine.Retry, Attempt: 1}
+		case j.Attempt == 0 && k%7 == 2:
+			o.Result = engine.Release
+		}
+		outcomes = append(outcomes, o)
+	}
+	return outcomes
 }
 
 // What waits is known for as long as it waits, however many windows pass.

@@ -2,7 +2,6 @@ package pgengine
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
@@ -17,7 +16,7 @@ func (e *Engine) Ping(ctx context.Context) error {
 			return err
 		}
 		if standby {
-			return errors.New("the server is a standby: it can't be written to")
+			return plain("the server is a standby: it can't be written to")
 		}
 		return nil
 	})

@@ -40,6 +40,7 @@ type watcher struct {
 	told    kinds // to be sent to others
 	tell    chan struct{}
 	cancel  context.CancelFunc // nil until somebody watches
+	stopped bool
 	running sync.WaitGroup
 
 	calling sync.Mutex // held while wakes are called
@@ -87,7 +88,7 @@ func (e *Engine) work() {
 	w := &e.watch
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.cancel != nil {
+	if w.cancel != nil || w.stopped {
 		return
 	}
 	var ctx context.Context
@@ -105,6 +106,7 @@ func (e *Engine) stopWatch() {
 	w := &e.watch
 	w.mu.Lock()
 	clear(w.wakes)
+	w.stopped = true
 	if w.cancel != nil {
 		w.cancel()
 	}
