@@ -147,6 +147,7 @@ func (p *push) hearAudiences(ctx context.Context, e *Engine, at moment) error {
 		return nil
 	}
 	for i, k := range found {
+		p.audiences[i].Count = len(k.urls)
 		if len(k.urls) > p.req.MaxSubscribers {
 			p.audiences[i].More = true
 			continue

@@ -18,19 +18,20 @@ func (e *Engine) Lanes(ctx context.Context) (out []engine.LaneStats, err error) 
 		if err != nil {
 			return err
 		}
-		rows, err := e.pool.Query(ctx, e.sql(`SELECT l.kind, l.name, GREATEST(l.deferred - $1, 0), COALESCE(j.n, 0), COALESCE(j.leased, 0), COALESCE(j.retrying, 0), COALESCE(j.oldest, $1), 0
+		rows, err := e.pool.Query(ctx, e.sql(`SELECT l.kind, l.name, GREATEST(l.deferred - $1, 0), COALESCE(j.n, 0), COALESCE(j.leased, 0), COALESCE(j.retrying, 0), COALESCE(j.oldest, $1), COALESCE(j.later, 0), COALESCE(j.first, $1), 0
 			FROM toot.lanes l LEFT JOIN (SELECT lane, count(*) AS n, count(*) FILTER (WHERE token <> 0 AND due > $1) AS leased,
-					count(*) FILTER (WHERE NOT (token <> 0 AND due > $1) AND attempt > 0) AS retrying, min(pushed) AS oldest FROM toot.jobs GROUP BY lane) j ON j.lane = l.id
+					count(*) FILTER (WHERE NOT (token <> 0 AND due > $1) AND attempt > 0) AS retrying, min(pushed) AS oldest,
+					count(*) FILTER (WHERE token = 0 AND due > $1) AS later, min(LEAST(due, $1)) AS first FROM toot.jobs GROUP BY lane) j ON j.lane = l.id
 			WHERE j.n > 0 OR l.deferred > $1
-			UNION ALL SELECT kind, lane, 0, 0, 0, 0, $1, count(*) FROM toot.dead GROUP BY kind, lane`), e.mode, now)
+			UNION ALL SELECT kind, lane, 0, 0, 0, 0, $1, 0, $1, count(*) FROM toot.dead GROUP BY kind, lane`), e.mode, now)
 		if err != nil {
 			return err
 		}
 		all := map[engine.Lane]*engine.LaneStats{}
 		var kind int16
 		var name []byte
-		var deferred, n, leased, retrying, oldest, dead int64
-		_, err = pgx.ForEachRow(rows, []any{&kind, &name, &deferred, &n, &leased, &retrying, &oldest, &dead}, func() error {
+		var deferred, n, leased, retrying, oldest, later, first, dead int64
+		_, err = pgx.ForEachRow(rows, []any{&kind, &name, &deferred, &n, &leased, &retrying, &oldest, &later, &first, &dead}, func() error {
 			l := engine.Lane{Kind: engine.Kind(kind), Name: string(name)} //nolint:gosec // written as one
 			s := all[l]
 			if s == nil {
@@ -43,7 +44,7 @@ func (e *Engine) Lanes(ctx context.Context) (out []engine.LaneStats, err error) 
 			}
 			s.Deferred = time.Duration(deferred) * time.Microsecond
 			s.Leased, s.Waiting, s.Retrying = int(leased), int(n-leased), int(retrying)
-			s.Oldest = since(oldest, now)
+			s.Oldest, s.Later, s.Overdue = since(oldest, now), int(later), since(first, now)
 			return nil
 		})
 		out = make([]engine.LaneStats, 0, len(all))
