@@ -191,7 +191,7 @@ func TestEverySubscriptionOfAChannelRuns(t *testing.T) {
 	failures := make(chan struct{}, 100)
 	subscriber.subscribe(t, publisher, "a", &first)
 	must(t, subscriber.Subscribe("publisher", "a", toot.HandlerFunc(func(ctx context.Context, e *toot.Event) error {
-		if e.Attempt < 3 {
+		if e.Attempt <= 3 {
 			failures <- struct{}{}
 			return errors.New("not yet")
 		}
@@ -390,7 +390,7 @@ func TestAHandlerThatEndsItsGoroutineHasFailed(t *testing.T) {
 	n := newNode(t, toot.Options{MaxHandlers: 1, RetryDelay: quickRetries}, true)
 	var got recorder
 	n.subscribe(t, n, "a", toot.HandlerFunc(func(ctx context.Context, e *toot.Event) error {
-		if e.Attempt < 2 {
+		if e.Attempt <= 2 {
 			runtime.Goexit() // as t.FailNow does
 		}
 		return got.HandleEvent(ctx, e)
@@ -400,7 +400,7 @@ func TestAHandlerThatEndsItsGoroutineHasFailed(t *testing.T) {
 		must(t, err)
 	}
 	for _, e := range got.wait(t, 3) {
-		if e.Attempt != 2 {
+		if e.Attempt != 3 {
 			t.Errorf("attempt %d succeeded", e.Attempt)
 		}
 	}
@@ -447,7 +447,7 @@ func TestHandlersMayAskForMore(t *testing.T) {
 		return fmt.Errorf("wrapped: %w", toot.Permanent(errors.New("never")))
 	}))
 	subscriber.subscribe(t, publisher, "after", toot.HandlerFunc(func(ctx context.Context, e *toot.Event) error {
-		if e.Attempt == 0 {
+		if e.Attempt == 1 {
 			return toot.RetryAfter(time.Millisecond, errors.New("soon"))
 		}
 		return after.HandleEvent(ctx, e)

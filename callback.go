@@ -86,7 +86,7 @@ func (s *subscriber) serveCallback(w http.ResponseWriter, r *http.Request) {
 	if id == "" {
 		id = signed.newID("")
 	}
-	step := &Step{Name: StepReceive, EventID: id, Channel: channel, Header: r.Header}
+	step := &Step{Name: StepReceive, EventID: id, Channel: channel, Body: body, Header: r.Header}
 	ctx, end := s.begin(r.Context(), step)
 	if takers.none() {
 		w.Header()[wire.UnsubscribeHeader] = []string{"True"}

@@ -22,7 +22,10 @@ type DeadLetter struct {
 	Body         []byte // the event as it goes over the wire
 	Reason       string
 	BuriedAt     time.Time
-	Tries        []Try // the last ones, oldest first
+	// Attempts is how many tries were made, the first one included, and Probes
+	// how many probes beside them, which cost none of the retries.
+	Attempts, Probes int
+	Tries            []Try // the last tries and probes, oldest first
 }
 
 // DeadLetters returns dead letters, the most recently buried first. The query
@@ -39,10 +42,11 @@ func (a *App) DeadLetters(ctx context.Context, query engine.DeadQuery) ([]DeadLe
 	}
 	letters := make([]DeadLetter, len(found))
 	for i, d := range found {
+		h := decodeHistory(d.History)
 		letters[i] = DeadLetter{
 			ID: d.ID, Kind: d.Lane.Kind, Lane: d.Lane.Name, RedactedLane: shownLane(d.Lane),
 			EventID: d.Event.ID, Channel: d.Event.Channel, Body: d.Event.Body,
-			Reason: d.Reason, BuriedAt: d.At, Tries: decodeHistory(d.History).Tries,
+			Reason: d.Reason, BuriedAt: d.At, Attempts: d.Attempt, Probes: h.Probes, Tries: h.Tries,
 		}
 	}
 	return letters, nil

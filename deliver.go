@@ -13,8 +13,8 @@ import (
 	"github.com/watermarkchurch/toot-go/signing"
 )
 
-// deliver POSTs events to the callback URL of their lane.
-func (p *publisher) deliver(ctx context.Context, l *lanes.Lane, jobs []*lanes.Job, verdicts []lanes.Verdict) {
+// deliverAll POSTs events to the callback URL of their lane.
+func (p *publisher) deliverAll(ctx context.Context, l *lanes.Lane, jobs []*lanes.Job, verdicts []lanes.Verdict) {
 	if p.opts.RequireConsent && !p.haveConsent(ctx, l, jobs, verdicts) {
 		return
 	}

@@ -359,7 +359,7 @@ func TestAHandlerThatOverstaysIsCancelledAndTriedAgain(t *testing.T) {
 		t.Errorf("Run = %v, want to be told that something was cancelled", err)
 	}
 	stop := start(t, n.App)
-	if e := again.wait(t, 1)[0]; e.Attempt != 0 {
+	if e := again.wait(t, 1)[0]; e.Attempt != 1 {
 		t.Errorf("the stop cost the event a retry: attempt %d", e.Attempt)
 	}
 	stop()
@@ -371,7 +371,7 @@ func TestHandlerTimeout(t *testing.T) {
 	var got recorder
 	must(t, n.AddSubscription(toot.Subscription{Source: "publisher", Channel: "a", Timeout: 30 * time.Millisecond, Handler: toot.HandlerFunc(
 		func(ctx context.Context, e *toot.Event) error {
-			if e.Attempt == 0 {
+			if e.Attempt == 1 {
 				<-ctx.Done()
 				return context.Cause(ctx)
 			}

@@ -30,7 +30,8 @@ type Event struct {
 	// seconds before. In an event whose ID was published before, and in one that
 	// is to be sent later, it is how many are registered now.
 	Subscribers int
-	// Attempt is how many tries of this handler went wrong before this one.
+	// Attempt is which try of this handler this is, from 1. It is 0 for an event
+	// that no handler has been given.
 	Attempt int
 }
 

@@ -1,16 +1,11 @@
 package toot_test
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"io"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"sync"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,6 +14,7 @@ import (
 	"github.com/watermarkchurch/toot-go/engine"
 	"github.com/watermarkchurch/toot-go/engine/memengine"
 	"github.com/watermarkchurch/toot-go/internal/testing/faultengine"
+	"github.com/watermarkchurch/toot-go/internal/testing/memnet"
 )
 
 // In the tests of these files, time is that of a bubble (testing/synctest): an
@@ -38,7 +34,7 @@ type bubble struct {
 func inBubble(t *testing.T, run func(b *bubble)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		b := &bubble{T: t, net: &network{hosts: map[string]http.Handler{}}}
+		b := &bubble{T: t, net: &network{}}
 		defer func() { // also of a test that fails, whose message would be lost otherwise
 			for _, p := range b.apps {
 				p.stop()
@@ -48,49 +44,11 @@ func inBubble(t *testing.T, run func(b *bubble)) {
 	})
 }
 
-// network carries requests to handlers by the names of their hosts. A host
-// that has none refuses connections.
-type network struct {
-	mu    sync.Mutex
-	hosts map[string]http.Handler
-}
+// network is that of a bubble, in memory.
+type network struct{ memnet.Network }
 
 // serve puts a handler on a host, nil takes the host away.
-func (n *network) serve(host string, h http.Handler) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.hosts[host] = h
-}
-
-func (n *network) RoundTrip(req *http.Request) (*http.Response, error) {
-	n.mu.Lock()
-	h := n.hosts[req.URL.Host]
-	n.mu.Unlock()
-	if h == nil {
-		return nil, &net.OpError{Op: "dial", Net: "memory", Err: syscall.ECONNREFUSED}
-	}
-	var body []byte
-	if req.Body != nil {
-		var err error
-		if body, err = io.ReadAll(req.Body); err != nil {
-			return nil, err
-		}
-	}
-	in := httptest.NewRequestWithContext(req.Context(), req.Method, req.URL.String(), bytes.NewReader(body))
-	in.Header = req.Header.Clone()
-	answered := make(chan *http.Response, 1)
-	go func() {
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, in)
-		answered <- w.Result()
-	}()
-	select {
-	case res := <-answered:
-		return res, nil
-	case <-req.Context().Done():
-		return nil, context.Cause(req.Context())
-	}
-}
+func (n *network) serve(host string, h http.Handler) { n.Serve(host, h) }
 
 // process is an app as it would run in a process of its own.
 type process struct {

@@ -408,16 +408,20 @@ func TestABatchWhoseAnswerIsCutOffIsNotTakenForSuccess(t *testing.T) {
 				taken.Store(e.ID, true)
 			}))
 			t.Cleanup(peer.Close)
-			n := newNode(t, toot.Options{RetryDelay: quickRetries}, true)
+			// What waits before the app runs is sent in batches once the first
+			// answer has said that the peer knows them.
+			n := newNode(t, toot.Options{RetryDelay: quickRetries, MaxDeliveriesPerURL: 1}, false)
 			n.add(t, "a", peer.URL)
 			var ids []string
-			for batches.Load() == 0 {
-				for range 50 {
-					e, err := n.Publish(t.Context(), "a", nil)
-					must(t, err)
-					ids = append(ids, e.ID)
-				}
-				n.settled(t)
+			for range 50 {
+				e, err := n.Publish(t.Context(), "a", nil)
+				must(t, err)
+				ids = append(ids, e.ID)
+			}
+			n.stop = start(t, n.App)
+			n.settled(t)
+			if batches.Load() == 0 {
+				t.Error("there was no batch")
 			}
 			for _, id := range ids {
 				if _, ok := taken.Load(id); !ok {

@@ -90,7 +90,7 @@ func (s *subscriber) handleOne(ctx context.Context, l *lanes.Lane, j *lanes.Job)
 		return lanes.Verdict{Action: lanes.Bury, Reason: err.Error()}
 	}
 	event := eventOf(&stored)
-	event.Attempt, event.Subscription = j.Attempt, sub.Name
+	event.Attempt, event.Subscription = j.Attempt+1, sub.Name
 
 	ctx, _ = s.beginTry(ctx, StepHandle, l, j)
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -119,7 +119,7 @@ func (s *subscriber) handleOne(ctx context.Context, l *lanes.Lane, j *lanes.Job)
 	var panicked *PanicError
 	if errors.As(err, &panicked) {
 		s.log.Error("toot: handler panicked; the event will be tried again", "event", event.ID, "channel", event.Channel,
-			"lane", sub.Name, "attempt", event.Attempt+1, "panic", fmt.Sprint(panicked.Value), "stack", string(panicked.Stack))
+			"lane", sub.Name, "attempt", event.Attempt, "panic", fmt.Sprint(panicked.Value), "stack", string(panicked.Stack))
 	}
 	return v
 }

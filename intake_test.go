@@ -37,7 +37,7 @@ func (n *node) cost(t testing.TB, request []byte) (bytes uint64, a answer) {
 	t.Helper()
 	conn := n.dial(t)
 	in := bufio.NewReader(conn)
-	const times = 8
+	const times = 3
 	var before, after runtime.MemStats
 	for i := range 2 * times {
 		if i == times { // what is made once has been made

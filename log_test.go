@@ -24,11 +24,11 @@ func TestLogSaysWhichEvent(t *testing.T) {
 	}, true)
 	n.subscribe(t, n, "a", toot.HandlerFunc(func(_ context.Context, e *toot.Event) error {
 		switch e.Attempt {
-		case 0:
-			panic("dropped")
 		case 1:
-			return errors.New("not today")
+			panic("dropped")
 		case 2:
+			return errors.New("not today")
+		case 3:
 			return toot.Permanent(errors.New("never"))
 		}
 		return nil
@@ -135,7 +135,7 @@ func TestAHandlerThatFailsIsLogged(t *testing.T) {
 	var log lockedBuffer
 	n := newNode(t, toot.Options{RetryDelay: quickRetries, Logger: slog.New(slog.NewTextHandler(&log, nil))}, true)
 	n.subscribe(t, n, "a", toot.HandlerFunc(func(_ context.Context, e *toot.Event) error {
-		if e.Attempt < 3 {
+		if e.Attempt < 4 {
 			return errors.New("not today")
 		}
 		return nil

@@ -63,10 +63,15 @@ type Step struct {
 	Name    StepName
 	EventID string
 	Channel string
+	// Body is the event as it goes over the wire. It may only be read, and only
+	// until Begin returns.
+	Body []byte
 	// Lane is the callback URL as it may be shown (StepDeliver) or the
 	// subscription's name (StepHandle).
 	Lane string
-	// Attempt is how many tries went wrong before, as far as they count.
+	// Attempt is which try this is, from 1 (StepDeliver, StepHandle). A probe of
+	// an endpoint that keeps failing has the number that the next try has, as it
+	// does not count if it fails.
 	Attempt int
 	// Age is how long the job has been in the store (StepDeliver, StepHandle).
 	Age time.Duration
@@ -94,7 +99,8 @@ const (
 	OutcomeDead   StepOutcome = "dead"   // it failed for good: in the dead letters
 	OutcomeFailed StepOutcome = "failed" // it failed, which its caller was told (StepPrepare, StepPublish, StepReceive)
 	// OutcomeUnwanted: the endpoint (StepDeliver), or this app (StepReceive),
-	// has no subscription to the channel.
+	// has no subscription to the channel; or it asked for what waits to be
+	// discarded when it unsubscribed (StepDeliver, without a request).
 	OutcomeUnwanted StepOutcome = "unwanted"
 )
 
@@ -129,7 +135,7 @@ func (c *core) beginAll(ctx context.Context, name StepName, events []*engine.Eve
 	}
 	ends := make([]func(StepResult), len(events))
 	for i, e := range events {
-		step := &Step{Name: name, EventID: e.ID, Channel: e.Channel, Header: wire.TraceOf(e.Meta)}
+		step := &Step{Name: name, EventID: e.ID, Channel: e.Channel, Body: e.Body, Header: wire.TraceOf(e.Meta)}
 		if delays != nil {
 			step.After = delays[i]
 		}

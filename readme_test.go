@@ -1,100 +1,141 @@
 package toot_test
 
 import (
-	"bufio"
-	"bytes"
 	"io"
-	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+
+	"github.com/watermarkchurch/toot-go"
+	"github.com/watermarkchurch/toot-go/internal/testing/pages"
 )
 
 // TestTheREADMEsAppsExchangeAnEvent builds the publisher and the subscriber as
-// they are printed, each in a module of its own, and runs them.
+// they are printed, each in a module of its own, and runs them, whichever is
+// started first. At SIGTERM they end in an orderly way.
 func TestTheREADMEsAppsExchangeAnEvent(t *testing.T) {
-	readme := must2(os.ReadFile("README.md"))
-	root := must2(filepath.Abs("."))
-	blocks := regexp.MustCompile("(?s)<!-- (\\w+)/main.go -->\n```go\n(.*?)```").FindAllSubmatch(readme, -1)
-	if len(blocks) != 2 {
-		t.Fatalf("README.md has %d programs, want 2", len(blocks))
-	}
-	publisher, subscriber := freePort(t), freePort(t)
-	programs := map[string]string{}
-	for _, block := range blocks {
-		name, source := string(block[1]), string(block[2])
-		if lines := strings.Count(source, "\n"); lines > 40 {
-			t.Errorf("the %s has %d lines", name, lines)
-		}
-		source = strings.NewReplacer("localhost:8001", publisher, "localhost:8002", subscriber).Replace(source)
-		dir := filepath.Join(t.TempDir(), name)
-		must(t, os.Mkdir(dir, 0o755))
-		must(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte(source), 0o600))
-		gomod := bytes.Replace(must2(os.ReadFile("go.mod")), []byte("module "+module), []byte("module example.org/"+name), 1)
-		gomod = append(gomod, "\nrequire "+module+" v0.0.0\nreplace "+module+" => "+root+"\n"...)
-		must(t, os.WriteFile(filepath.Join(dir, "go.mod"), gomod, 0o600))
-		must(t, os.WriteFile(filepath.Join(dir, "go.sum"), must2(os.ReadFile("go.sum")), 0o600))
-		build := exec.CommandContext(t.Context(), "go", "build", "-mod=mod", "-o", name, ".")
-		build.Dir = dir
-		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("build the %s: %v\n%s", name, err, out)
-		}
-		programs[name] = filepath.Join(dir, name)
-	}
-	run := func(name string) io.Reader {
-		cmd := exec.CommandContext(t.Context(), programs[name])
-		cmd.Dir = filepath.Dir(programs[name])
-		out := must2(cmd.StderrPipe())
-		must(t, cmd.Start())
-		t.Cleanup(func() {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
+	for _, order := range [][]string{{"publisher", "subscriber"}, {"subscriber", "publisher"}} {
+		t.Run(order[0]+" first", func(t *testing.T) {
+			t.Parallel()
+			publisher, subscriber := pages.FreeAddress(t), pages.FreeAddress(t)
+			addresses := strings.NewReplacer("localhost:8001", publisher, "localhost:8002", subscriber)
+			programs := map[string]*program{}
+			for _, name := range order {
+				source := pages.Named(t, "README.md", name+"/main.go")
+				if lines := strings.Count(source, "\n"); lines > 50 {
+					t.Errorf("the %s has %d lines", name, lines)
+				}
+				programs[name] = startProgram(t, pages.Build(t, name, addresses.Replace(source)))
+				await(t, "the "+name+" listens", func() bool {
+					res, err := http.Get("http://" + map[string]string{"publisher": publisher, "subscriber": subscriber}[name])
+					if err == nil {
+						_ = res.Body.Close()
+					}
+					return err == nil
+				})
+			}
+			await(t, "the subscriber is registered", func() bool {
+				return strings.Contains(get(t, "http://"+publisher+"/subscriptions"), subscriber)
+			})
+			res := must2(http.Post("http://"+publisher+"/users/7", "", nil))
+			answer := string(must2(io.ReadAll(res.Body)))
+			_ = res.Body.Close()
+			if !strings.HasPrefix(answer, "published ") {
+				t.Errorf("the publisher answers %q", answer)
+			}
+			await(t, "the subscriber says so", func() bool {
+				return strings.Contains(programs["subscriber"].output(t), "user 7 was updated at 20")
+			})
+			for _, name := range order {
+				programs[name].stop(t)
+			}
 		})
-		return out
 	}
-	run("publisher")
-	eventually(t, "the publisher listens", func() bool {
-		conn, err := net.Dial("tcp", publisher)
-		if err == nil {
-			_ = conn.Close()
-		}
-		return err == nil
-	})
-	lines := bufio.NewScanner(run("subscriber"))
-	for lines.Scan() {
-		if strings.Contains(lines.Text(), "was updated at 20") {
-			servesWithSlash(t, publisher, "/subscriptions", http.StatusOK)
-			servesWithSlash(t, subscriber, "/callbacks", http.StatusMethodNotAllowed)
-			return
-		}
-		t.Log(lines.Text())
-	}
-	t.Error("the subscriber ended without an event")
 }
 
-// servesWithSlash: a service is at its path and at that with a slash, and what
-// is below is none. Ruby peers follow no redirects.
-func servesWithSlash(t *testing.T, host, path string, status int) {
+// await waits as long as a subscriber may take that finds its publisher down
+// and tries again.
+func await(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	for path, want := range map[string]int{path: status, path + "/": status, path + "/more": http.StatusNotFound} {
-		res := must2(client.Get("http://" + host + path))
+	for deadline := time.Now().Add(3 * time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	res := must2(http.Get(url))
+	defer func() { _ = res.Body.Close() }()
+	return string(must2(io.ReadAll(res.Body)))
+}
+
+// program is one that a page prints, while it runs.
+type program struct {
+	cmd   *exec.Cmd
+	file  string // what it says
+	ended bool
+}
+
+func startProgram(t *testing.T, path string) *program {
+	t.Helper()
+	p := &program{cmd: exec.Command(path), file: path + ".log"}
+	p.cmd.Dir = filepath.Dir(path)
+	said := must2(os.Create(p.file))
+	p.cmd.Stdout, p.cmd.Stderr = said, said
+	must(t, p.cmd.Start())
+	_ = said.Close()
+	t.Cleanup(func() {
+		if !p.ended {
+			_ = p.cmd.Process.Kill()
+			_ = p.cmd.Wait()
+		}
+		if t.Failed() {
+			t.Logf("%s:\n%s", filepath.Base(path), p.output(t))
+		}
+	})
+	return p
+}
+
+func (p *program) output(t *testing.T) string {
+	t.Helper()
+	return string(must2(os.ReadFile(p.file)))
+}
+
+// stop ends it as an operator does, and wants it to end without an error.
+func (p *program) stop(t *testing.T) {
+	t.Helper()
+	must(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	p.ended = true
+	if err := p.cmd.Wait(); err != nil {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+// TestServicesAreAtTheirPathWithASlash mounts a service as the README says for
+// Ruby peers, which follow no redirects: it is at its path and at that with a
+// slash, and what is below is none.
+func TestServicesAreAtTheirPathWithASlash(t *testing.T) {
+	app := newNode(t, toot.Options{}, false)
+	mux := http.NewServeMux()
+	mux.Handle("/callbacks", app.HandlerService())
+	mux.Handle("/callbacks/{$}", app.HandlerService())
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	client := server.Client()
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	for path, want := range map[string]int{"/callbacks": http.StatusMethodNotAllowed, "/callbacks/": http.StatusMethodNotAllowed, "/callbacks/more": http.StatusNotFound} {
+		res := must2(client.Get(server.URL + path))
 		_ = res.Body.Close()
 		if res.StatusCode != want {
 			t.Errorf("GET %s was answered with %d, want %d", path, res.StatusCode, want)
 		}
 	}
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l := must2(net.Listen("tcp", "localhost:0"))
-	defer func() { _ = l.Close() }()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	must(t, err)
-	return "localhost:" + port
 }

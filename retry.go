@@ -23,6 +23,12 @@ type Try struct {
 	At     time.Time `json:"at"`
 	Status int       `json:"status,omitempty"` // of the HTTP answer, 0 if there was none
 	Error  string    `json:"error"`
+	// Attempt is which try it was, from 1. A probe has the number of the try
+	// before it. 0 if it was made by a version that did not note it.
+	Attempt int `json:"attempt,omitempty"`
+	// Probe says that it was made before its time to see whether an endpoint
+	// that kept failing works again, and cost none of the retries.
+	Probe bool `json:"probe,omitempty"`
 }
 
 // history is what is kept of a job's tries, in engine.Claimed.History.
@@ -37,6 +43,9 @@ type history struct {
 	// Lost is how many claims that ended without an outcome, because a worker
 	// died or stalled, have been held against the job.
 	Lost int `json:"lost,omitempty"`
+	// Probes is how many probes failed since the job was last due with all its
+	// retries.
+	Probes int `json:"probes,omitempty"`
 }
 
 func decodeHistory(b []byte) history {
@@ -64,18 +73,20 @@ type retryPolicy struct {
 // outcome says what becomes of the job.
 func (p retryPolicy) outcome(f lanes.Failure) engine.Outcome {
 	h := decodeHistory(f.History)
-	h.Tries = append(h.Tries, Try{At: f.At.UTC().Truncate(time.Millisecond), Status: f.Verdict.Status, Error: f.Verdict.Reason})
 	h.Lost += f.Verdict.LostClaims
-	if extra := len(h.Tries) - p.keep; extra > 0 {
-		h.Tries = h.Tries[extra:]
-	}
 	const slack = 50 * time.Millisecond // engines round
 	attempt, dueAge := f.Attempt, time.Duration(h.DueAge)*time.Millisecond
 	counts := attempt == 0 || f.AskedFor >= 0 || f.Age+slack >= dueAge
 	if counts {
 		dueAge = f.Age + max(p.delay(attempt), 0)
 		attempt++
+	} else {
+		h.Probes++
 	}
+	if f.Attempt == 0 { // new, or redriven
+		h.Probes = 0
+	}
+	h.note(Try{At: f.At.UTC().Truncate(time.Millisecond), Status: f.Verdict.Status, Error: f.Verdict.Reason, Attempt: attempt, Probe: !counts}, p.keep)
 	if f.AskedFor >= 0 {
 		dueAge = f.Age + f.AskedFor
 	}
@@ -85,7 +96,7 @@ func (p retryPolicy) outcome(f lanes.Failure) engine.Outcome {
 	case f.Verdict.Action == lanes.Bury:
 		out.Result, out.Reason = engine.Bury, f.Verdict.Reason
 	case counts && attempt > p.max:
-		out.Result, out.Reason = engine.Bury, fmt.Sprintf("%s (after %d tries)", f.Verdict.Reason, attempt)
+		out.Result, out.Reason = engine.Bury, fmt.Sprintf("%s (after %s)", f.Verdict.Reason, triesAndProbes(attempt, h.Probes))
 	case f.ProbeIn >= 0:
 		out.After = f.ProbeIn
 	case f.NoLaterThan > 0:
@@ -97,4 +108,27 @@ func (p retryPolicy) outcome(f lanes.Failure) engine.Outcome {
 	}
 	out.History = encoded
 	return out
+}
+
+// note adds a try, of which the last so many are kept.
+func (h *history) note(t Try, keep int) {
+	h.Tries = append(h.Tries, t)
+	if extra := len(h.Tries) - keep; extra > 0 {
+		h.Tries = h.Tries[extra:]
+	}
+}
+
+// triesAndProbes says how many there were: "3 tries and 1 probe".
+func triesAndProbes(tries, probes int) string {
+	text := fmt.Sprintf("%d tries", tries)
+	if tries == 1 {
+		text = "1 try"
+	}
+	switch probes {
+	case 0:
+		return text
+	case 1:
+		return text + " and 1 probe"
+	}
+	return fmt.Sprintf("%s and %d probes", text, probes)
 }

@@ -69,8 +69,20 @@ func TestProbesCostNoRetry(t *testing.T) {
 	if out = p.outcome(f); out.Result != engine.Bury {
 		t.Errorf("the last retry was never spent: %+v", out)
 	}
+	if h := decodeHistory(out.History); !strings.HasSuffix(out.Reason, "(after 2 tries and 31 probes)") || h.Probes != 31 {
+		t.Errorf("of 2 tries and 31 probes it says %q, %d", out.Reason, h.Probes)
+	}
+	for _, try := range decodeHistory(out.History).Tries[:9] {
+		if try.Attempt != 1 || !try.Probe {
+			t.Errorf("a probe after the first try is %+v", try)
+		}
+	}
+	if last := decodeHistory(out.History).Tries[9]; last.Attempt != 2 || last.Probe {
+		t.Errorf("the second try is %+v", last)
+	}
+	f.History = out.History
 	f.Attempt = 0 // redriven: with all its retries
-	if out = p.outcome(f); out.Result != engine.Retry || out.Attempt != 1 {
+	if out = p.outcome(f); out.Result != engine.Retry || out.Attempt != 1 || decodeHistory(out.History).Probes != 0 {
 		t.Errorf("redriven: %+v", out)
 	}
 }

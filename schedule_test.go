@@ -113,7 +113,7 @@ func TestASubscriberThatWasDownForAnHourGetsEverythingWithinAProbeInterval(t *te
 				p := b.pair(toot.Options{}, &got)
 				p.publish(10, time.Second)
 				b.empty(time.Minute, p.sent, p.received)
-				up := b.net.hosts["subscriber"]
+				up := b.net.At("subscriber")
 				b.net.serve("subscriber", down)
 				p.publish(360, 10*time.Second) // an hour
 				if got.all() != 10 {
@@ -404,8 +404,8 @@ func TestAHandlersOwnWishesCountAsTries(t *testing.T) {
 	inBubble(t, func(b *bubble) {
 		var tries atomic.Int64
 		p := b.pair(toot.Options{}, toot.HandlerFunc(func(_ context.Context, e *toot.Event) error {
-			if n := tries.Add(1) - 1; e.Attempt != int(n) {
-				b.Errorf("try %d is told of %d before it", n, e.Attempt)
+			if n := tries.Add(1); e.Attempt != int(n) {
+				b.Errorf("try %d is told that it is number %d", n, e.Attempt)
 				return nil
 			}
 			return toot.RetryAfter(time.Second, errors.New("not yet"))

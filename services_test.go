@@ -14,7 +14,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 
@@ -425,38 +424,4 @@ func TestRegisterSubscriptionsTellsWhatWentWrong(t *testing.T) {
 	if _, err := toot.New(nil, nil); err == nil {
 		t.Error("New took no engine")
 	}
-}
-
-func FuzzServices(f *testing.F) {
-	for _, body := range []string{`{"id":"1","channel":"` + prefix + `a"}`, `{"callback_url":"https://a.example.org/","channel":"c"}`, `[`, ``,
-		`[{"id":"1","channel":"` + prefix + `a"},7,{"channel":"b"},{"id":"\n","channel":"` + prefix + `a"}]`, `[` + strings.Repeat("0,", 256) + `0]`,
-		`{"channel":"` + prefix + `a","id":"` + strings.Repeat("x", 1025) + `"}`, `{"callback_url":"https://a.example.org/?a b","channel":"c"}`} {
-		f.Add([]byte(body))
-	}
-	n := newNode(f, toot.Options{}, false)
-	must(f, n.AddSource("publisher", toot.Source{SubscriptionURL: "http://127.0.0.1:1/", ChannelPrefix: prefix}))
-	must(f, n.Subscribe("publisher", "a", &recorder{}))
-	callbacks, subscriptions := n.HandlerService(), n.SubscriptionsService()
-	f.Fuzz(func(t *testing.T, body []byte) {
-		for _, tc := range []struct {
-			service     http.Handler
-			contentType string
-			want        []int
-		}{
-			{callbacks, "application/json", []int{200, 400, 413, 422}},
-			{callbacks, batchType, []int{200, 400, 413, 422}},
-			{subscriptions, "application/json", []int{201, 204, 413, 422}},
-		} {
-			rec := httptest.NewRecorder()
-			req := httptest.NewRequestWithContext(t.Context(), "POST", "/", bytes.NewReader(body))
-			req.Header.Set("Content-Type", tc.contentType)
-			tc.service.ServeHTTP(rec, req)
-			if rec.Body.Len() > 8*len(body)+64<<10 {
-				t.Errorf("%d bytes were answered with %d", len(body), rec.Body.Len())
-			}
-			if !slices.Contains(tc.want, rec.Code) {
-				t.Errorf("%q was answered with %d %s", body, rec.Code, rec.Body)
-			}
-		}
-	})
 }

@@ -51,6 +51,10 @@ func (t *storeTrouble) note(err error) error {
 		}
 		return nil
 	}
+	return t.noteFailure(err)
+}
+
+func (t *storeTrouble) noteFailure(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		err = uncertain(err)
 	}

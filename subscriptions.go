@@ -166,6 +166,9 @@ func (p *publisher) removeSubscriber(w http.ResponseWriter, r *http.Request) {
 		why, err := p.mayRemove(r, reg)
 		if err == nil && why == "" {
 			removed, err = p.registry.Remove(r.Context(), reg.Channel, reg.CallbackURL, 0)
+			if err == nil {
+				err = p.discardWaiting(w, r, reg)
+			}
 		}
 		switch {
 		case err != nil && !errors.Is(err, engine.ErrInvalid): // which nobody is subscribed to

@@ -75,7 +75,7 @@ func (s *subscriber) say(t *trouble, l *lanes.Lane, j *lanes.Job, v *lanes.Verdi
 		if failures, say := t.failed(time.Now()); say {
 			s.log.LogAttrs(context.Background(), slog.LevelWarn, "toot: handler failed; the event will be tried again",
 				slog.String("lane", l.Shown()), slog.String("event", j.Event.ID), slog.String("channel", j.Event.Channel),
-				slog.Int("attempt", j.Attempt+1), slog.String("error", v.Reason), slog.Duration("again_in", out.After), slog.Int("failures", failures))
+				slog.Int("attempt", out.Attempt), slog.String("error", v.Reason), slog.Duration("again_in", out.After), slog.Int("failures", failures))
 		}
 	}
 }

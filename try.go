@@ -32,8 +32,8 @@ func (c *core) beginTry(ctx context.Context, name StepName, l *lanes.Lane, j *la
 	if c.opts.Observer != nil {
 		var end func(StepResult)
 		ctx, end = c.begin(ctx, &Step{
-			Name: name, EventID: event.ID, Channel: event.Channel, Lane: l.Shown(),
-			Attempt: j.Attempt, Age: j.Age(), Header: trace,
+			Name: name, EventID: event.ID, Channel: event.Channel, Body: event.Body, Lane: l.Shown(),
+			Attempt: j.Attempt + 1, Age: j.Age(), Header: trace,
 		})
 		j.Data = end
 	}
@@ -77,7 +77,9 @@ func (c *core) logTry(kind engine.Kind, l *lanes.Lane, j *lanes.Job, v *lanes.Ve
 	level, msg := slog.LevelDebug, "toot: try failed; it will be tried again"
 	switch out.Result {
 	case engine.Done:
-		msg = succeeded[kind]
+		if msg = succeeded[kind]; v.Reason == discardReason {
+			msg = "toot: discarded"
+		}
 	case engine.Bury:
 		level, msg = slog.LevelError, "toot: gave up on a job; it is in the dead letters"
 	case engine.Extend:
@@ -85,9 +87,13 @@ func (c *core) logTry(kind engine.Kind, l *lanes.Lane, j *lanes.Job, v *lanes.Ve
 	case engine.Release:
 		msg = "toot: try was cut short; it will be made again"
 	}
+	attempt, probe := attemptOf(j, out)
 	attributes := []slog.Attr{
 		slog.String("kind", kind.String()), slog.String("event", j.Event.ID), slog.String("channel", j.Event.Channel),
-		slog.String("lane", l.Shown()), slog.Int("attempt", j.Attempt+1),
+		slog.String("lane", l.Shown()), slog.Int("attempt", attempt),
+	}
+	if probe {
+		attributes = append(attributes, slog.Bool("probe", true))
 	}
 	if v.Status != 0 {
 		attributes = append(attributes, slog.Int("status", v.Status))
@@ -99,4 +105,13 @@ func (c *core) logTry(kind engine.Kind, l *lanes.Lane, j *lanes.Job, v *lanes.Ve
 		attributes = append(attributes, slog.Duration("again_in", out.After))
 	}
 	c.log.LogAttrs(context.Background(), level, msg, attributes...)
+}
+
+// attemptOf returns the number of the try that came to an outcome, from 1, as
+// Try.Attempt has it, and whether it was a probe, which cost the job no retry.
+func attemptOf(j *lanes.Job, out *engine.Outcome) (attempt int, probe bool) {
+	if out.Result == engine.Retry || out.Result == engine.Bury {
+		return max(out.Attempt, 1), out.Attempt == j.Attempt && j.Attempt > 0
+	}
+	return j.Attempt + 1, false
 }

@@ -31,9 +31,9 @@ type Options struct {
 	// the context of the call, if anywhere (toot.WithUser). Default
 	// slog.Default().
 	Logger *slog.Logger
-	// Recheck is how long a password that was right is taken without a look
-	// at the store, and so how long a user removed by another process may
-	// still come in. Default 3 seconds; negative means that every request
+	// Recheck is how long a password that was right is accepted without asking
+	// the store, and so how long a user removed by another process may still
+	// get in. Default 3 seconds; negative means that every request
 	// looks.
 	Recheck time.Duration
 }
@@ -55,7 +55,7 @@ const (
 // characters.
 var ErrInvalid = errors.New("auth: invalid credentials")
 
-// Credentials are the users that may come in. Its methods may be called
+// Credentials are the users who may get in. Its methods may be called
 // concurrently.
 type Credentials struct {
 	store    engine.Credentials
@@ -104,7 +104,7 @@ func (c *Credentials) Add(ctx context.Context, username, password string) error 
 	return c.put(ctx, username, proof)
 }
 
-// AddWith is Add of a user with these rights, never with more for a moment.
+// AddWith adds a user with these rights. At no moment does the user have more.
 func (c *Credentials) AddWith(ctx context.Context, username, password string, rights Rights) error {
 	if err := check(username, password); err != nil {
 		return err
@@ -160,7 +160,7 @@ func (c *Credentials) exists(ctx context.Context, username string) (bool, error)
 	return proof != nil, err
 }
 
-// Remove keeps a user out from now on, and reports whether there was one of
+// Remove removes a user, and reports whether there was one of
 // that name. Other processes let the user in for up to Options.Recheck.
 func (c *Credentials) Remove(ctx context.Context, username string) (removed bool, err error) {
 	defer c.verified.expire()

@@ -8,13 +8,14 @@ import (
 	"github.com/watermarkchurch/toot-go/engine"
 )
 
-// Rights are what a user may do besides coming in. The zero value is that of
-// users of whom nothing else was said.
+// Rights are what a user may do besides getting in. The zero value is that of
+// users to whom no rights were granted: they remove only what they registered
+// themselves, on any channel.
 type Rights struct {
 	// Operator says that the user may see and remove what others registered.
 	Operator bool `json:"operator,omitempty"`
-	// Prefixes are those of the channels that the user may have to do with,
-	// full names; none means all.
+	// Prefixes are the prefixes of the channels (full names) that the user may
+	// subscribe to and publish on; none means all.
 	Prefixes []string `json:"prefixes,omitempty"`
 }
 
@@ -24,7 +25,7 @@ func (r Rights) none() bool { return !r.Operator && len(r.Prefixes) == 0 }
 // are kept, beside their passwords, which the Ruby original knows.
 func (c *Credentials) rightsGroup() string { return "rights:" + c.realm }
 
-// Grant says what a user may do, instead of what was said before.
+// Grant replaces the rights of a user.
 func (c *Credentials) Grant(ctx context.Context, username string, rights Rights) error {
 	for _, p := range rights.Prefixes {
 		if p == "" {

@@ -1,3 +1,7 @@
+// auth_test.go, whose helpers are used here, says why.
+
+//go:build !fuzz
+
 package auth_test
 
 import (

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// ErrBusy is returned by Verify when more passwords wait to be checked than
+// ErrBusy is returned by Verify when more passwords are waiting to be checked than
 // the process is willing to spend its time on.
 var ErrBusy = errors.New("auth: too many passwords to check at the moment")
 

@@ -9,7 +9,6 @@ import (
 	"runtime/debug"
 	"runtime/pprof"
 	"slices"
-	"syscall"
 	"time"
 )
 
@@ -66,15 +65,6 @@ func (s *stage) measure(ctx context.Context, play func(context.Context) (int, er
 	redisAfter, err := s.redisCPU(ctx)
 	m.redisCPU = redisAfter - redisBefore
 	return m, err
-}
-
-// processCPU is the processor time of this process so far.
-func processCPU() time.Duration {
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // startProfile profiles until stop, if that was asked for.

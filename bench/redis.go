@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -55,7 +54,7 @@ func launchRedis(ctx context.Context, program, dir string) (*redisServer, error)
 	s.cmd = exec.Command(program, args...) //nolint:gosec,noctx // G204: all our own; the server outlives ctx, see stop
 	s.cmd.Stdout, s.cmd.Stderr = &s.said, &s.said
 	// Ctrl-C is for us; the server is stopped once nobody uses it.
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	ignoreCtrlC(s.cmd)
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}

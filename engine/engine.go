@@ -1,17 +1,16 @@
 // Package engine is the contract between toot and the place where it keeps
 // what must not be lost: subscribers, jobs and leases.
 //
-// An engine stores and hands out; it decides nothing. It knows no HTTP, no
-// JSON, no retry schedule. Everything it is told in terms of time is a
-// duration from now, by the store's clock, so that machines whose clocks
-// differ can share one store.
+// An engine stores jobs and hands them out; it decides nothing. It knows no
+// HTTP, no JSON and no retry schedule. All times that it is given are durations
+// from now, by the store's clock, so that machines whose clocks differ can share
+// one store.
 //
-// The store's clock runs evenly: it is wall time plus an offset that is kept
-// in the store. When wall time jumps, which shows in that it disagrees by more
-// than ten seconds with the monotonic time of a process between two of its
-// calls, the offset takes the jump up: nothing that waits stands still, and no
-// lease ends early. A machine that slept while the clock of the store went on
-// by the calls of others is no jump.
+// The store's clock runs evenly: it is wall time plus an offset that is kept in
+// the store. Wall time has jumped if, between two calls of a process, it disagrees
+// by more than ten seconds with the process's monotonic time. The offset then makes
+// up for the jump: nothing that waits stands still, and no lease ends early. It is no
+// jump if a machine slept while the calls of others moved the store's clock on.
 //
 // Package enginetest holds the conformance suite that every engine passes,
 // and docs/engines.md is a guide to writing one.

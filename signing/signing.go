@@ -1,6 +1,11 @@
-// Package signing signs requests, and checks signatures, after Standard Webhooks
-// 1.0 (https://www.standardwebhooks.com): an HMAC-SHA256, under a secret that
-// both sides know, of the request's id, the moment of the attempt and the body.
+// Package signing signs requests and checks signatures as Standard Webhooks 1.0
+// describes (https://www.standardwebhooks.com): with an HMAC-SHA256 of the
+// request's id, the time of the attempt and the body, under a secret that both
+// sides know.
+//
+// An app does both by itself, see toot.Source.SigningSecrets and
+// App.SetSigningSecret. Use this package to make secrets (NewSecret), and in
+// programs that send to or receive from an app without being one.
 package signing
 
 import (

@@ -138,7 +138,7 @@ func (v *Verifier) remember(r Receipt, now time.Time) bool {
 	return true
 }
 
-// Forget lets a request come again that could not be served.
+// Forget forgets a request that could not be served, so that it may come again.
 func (v *Verifier) Forget(r Receipt) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -1,102 +1,97 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"strings"
+	"slices"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
-	"golang.org/x/term"
 
 	"github.com/watermarkchurch/toot-go/auth"
 	"github.com/watermarkchurch/toot-go/cmd/toot/internal/ui"
-	"github.com/watermarkchurch/toot-go/engine/anyengine"
 )
-
-// authFlags are the flags of all commands that manage credentials.
-type authFlags struct {
-	store    string
-	prefix   string
-	key      string
-	original bool
-	rights   auth.Rights
-}
-
-// addRights adds the flags that say what a user may do.
-func (f *authFlags) addRights(flags *pflag.FlagSet) {
-	flags.BoolVar(&f.rights.Operator, "operator", false, "the user may see and remove what others registered")
-	flags.StringArrayVar(&f.rights.Prefixes, "prefix", nil, "only channels whose full names begin with this; may be given several times")
-}
 
 func (c *command) auth() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "auth",
-		Short: "Manage the credentials with which other apps come in",
-		Long: `The credentials of an app are user names and passwords, with which other apps
-reach its services if those are behind HTTP Basic authentication (package
-auth). Running apps know of a change within seconds.
+		Short: "Manage the users of apps that use package auth",
+		Long: `Manages user names and passwords with which other apps log in to an app that is
+written with this library and has its services behind HTTP Basic authentication
+(package auth). Running apps notice a change within seconds.
 
-They lie under the app's channel prefix: name it with --channel-prefix, or the
-whole key with --key. On Redis, that is the HASH in which the Ruby gem toot-auth
-has them too.`,
+toot serve does not use them. Its credentials are settings: --publish-auth,
+--subscriptions-auth and --metrics-auth.
+
+The users of an app are kept in its store, in a realm. That is the app's channel
+prefix, named with --channel-prefix, followed by "toot.auth.credentials_store";
+--key names another one. On Redis it is the key of the HASH in which the Ruby gem
+toot-auth keeps them, too.`,
 		Example: `  toot auth generate shop --store sqlite:toot.db --channel-prefix org.example.publisher.
   toot auth add ann --store redis://localhost --channel-prefix org.example.publisher.
   toot auth list
   toot auth remove ann`,
-		Args: cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usagef("unknown command %q for %q: see %s --help", args[0], cmd.CommandPath(), cmd.CommandPath())
-			}
-			return cmd.Help()
-		},
+		Args: noSuchCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	f := &authFlags{}
-	flags := cmd.PersistentFlags()
-	flags.StringVar(&f.store, "store", "", storeHelp)
-	flags.StringVar(&f.prefix, "channel-prefix", "", `the channel prefix of the app, such as "org.example.publisher."`)
-	flags.StringVar(&f.key, "key", "", `the whole key (default: the channel prefix and "toot.auth.credentials_store")`)
+	f.add(cmd.PersistentFlags())
+	cmd.AddCommand(c.authAdd(f), c.authGenerate(f), c.authRemove(f), c.authList(f))
+	return cmd
+}
 
-	add := &cobra.Command{
+func (c *command) authAdd(f *authFlags) *cobra.Command {
+	cmd := &cobra.Command{
 		Use:   "add USERNAME",
-		Short: "Add a user, or give one another password",
-		Long: `The password is asked for on the terminal, or read from the first line of
-standard input. It is kept as an argon2id hash, which apps that use the Ruby gem
-can't verify; --original keeps it as they do, as its SHA-256 alone, which is only
-as strong as the password is random. See also toot auth generate.`,
+		Short: "Add a user, or change a user's password",
+		Long: `Adds a user, or changes the password of one who is there. The password is asked
+for on the terminal, or read from the first line of standard input.
+
+It is kept as an argon2id hash, which apps that use the Ruby gem can't verify.
+--original keeps its SHA-256 alone, as the gem does: that is only as strong as the
+password is random. See also toot auth generate.`,
 		Example: "  toot auth add ann\n  pwgen 32 1 | toot auth add ann --original",
-		Args:    cobra.ExactArgs(1),
+		Args:    arguments(1, 1),
 		RunE: c.withCredentials(f, false, func(ctx context.Context, users *auth.Credentials, args []string) error {
 			password, err := c.askPassword(ctx)
 			if err != nil {
 				return err
 			}
+			before, err := users.List(ctx)
+			if err != nil {
+				return err
+			}
 			if f.rights.Operator || len(f.rights.Prefixes) > 0 {
 				err = users.AddWith(ctx, args[0], password, f.rights)
-			} else { // one who is there keeps his rights
+			} else { // a user who is there keeps the rights
 				err = users.Add(ctx, args[0], password)
 			}
 			if err != nil {
 				return invalidIsUsage(err)
 			}
-			fmt.Fprintf(c.out, "Added %s.\n", ui.Clean(args[0]))
+			if slices.Contains(before, args[0]) {
+				c.out.Say("Changed the password of %s", ui.Clean(args[0]))
+			} else {
+				c.out.Say("Added %s", ui.Clean(args[0]))
+			}
+			c.sayWhoAsks()
 			return nil
 		}),
 	}
-	add.Flags().BoolVar(&f.original, "original", false, "keep the password as the Ruby gem does")
+	cmd.Flags().BoolVar(&f.original, "original", false, "keep the password as the Ruby gem does")
+	f.addRights(cmd.Flags())
+	return cmd
+}
+
+func (c *command) authGenerate(f *authFlags) *cobra.Command {
 	var asJSON bool
-	generate := &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "generate NAME",
 		Short: "Add a user with a random name and password, and print them",
-		Long: `The user name is NAME and 32 hexadecimal digits, the password 32 more. They are
-printed once. Apps that use the Ruby gem can verify them too.`,
+		Long: `Adds a user whose name is NAME followed by 32 hexadecimal digits, with a password
+of 32 more, and prints both. The password can't be shown again. Apps that use the
+Ruby gem can verify it, too.`,
 		Example: "  toot auth generate shop --store sqlite:toot.db",
-		Args:    cobra.ExactArgs(1),
+		Args:    arguments(1, 1),
 		RunE: c.withCredentials(f, false, func(ctx context.Context, users *auth.Credentials, args []string) error {
 			username, password, err := users.Generate(ctx, args[0])
 			if err == nil {
@@ -105,37 +100,48 @@ printed once. Apps that use the Ruby gem can verify them too.`,
 			if err != nil {
 				return invalidIsUsage(err)
 			}
+			c.sayWhoAsks()
 			if asJSON {
 				return c.out.JSON(struct {
 					Username string `json:"username"`
 					Password string `json:"password"`
 				}{username, password})
 			}
-			fmt.Fprintf(c.out, "Username: %s\nPassword: %s\n", username, password)
+			c.out.Say("Username: %s\nPassword: %s", username, password)
 			return nil
 		}),
 	}
-	remove := &cobra.Command{
+	f.addRights(cmd.Flags())
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
+	return cmd
+}
+
+func (c *command) authRemove(f *authFlags) *cobra.Command {
+	return &cobra.Command{
 		Use:     "remove USERNAME",
 		Short:   "Remove a user",
 		Example: "  toot auth remove ann",
-		Args:    cobra.ExactArgs(1),
+		Args:    arguments(1, 1),
 		RunE: c.withCredentials(f, true, func(ctx context.Context, users *auth.Credentials, args []string) error {
 			removed, err := users.Remove(ctx, args[0])
 			if err == nil && !removed {
-				err = fmt.Errorf("there is no user %q: see toot auth list", args[0])
+				err = fmt.Errorf("there is no user %q in this realm: see toot auth list", args[0])
 			}
 			if err == nil {
-				fmt.Fprintf(c.out, "Removed %s.\n", ui.Clean(args[0]))
+				c.out.Say("Removed %s", ui.Clean(args[0]))
 			}
 			return err
 		}),
 	}
-	list := &cobra.Command{
+}
+
+func (c *command) authList(f *authFlags) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use:     "list",
-		Short:   "List the user names",
+		Short:   "List the users and what they may do",
 		Example: "  toot auth list --store redis://localhost --channel-prefix org.example.publisher.",
-		Args:    cobra.NoArgs,
+		Args:    arguments(0, 0),
 		RunE: c.withCredentials(f, true, func(ctx context.Context, users *auth.Credentials, _ []string) error {
 			names, err := users.List(ctx)
 			if err != nil {
@@ -150,16 +156,13 @@ printed once. Apps that use the Ruby gem can verify them too.`,
 					return err
 				}
 			}
+			if len(names) == 0 {
+				c.note("There are no users in this realm.")
+			}
 			return nil
 		}),
 	}
-	for _, sub := range []*cobra.Command{add, generate} {
-		f.addRights(sub.Flags())
-	}
-	for _, sub := range []*cobra.Command{generate, list} {
-		sub.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line")
-	}
-	cmd.AddCommand(add, generate, remove, list)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line")
 	return cmd
 }
 
@@ -177,72 +180,6 @@ func (c *command) showUser(name string, rights auth.Rights, asJSON bool) error {
 	for _, p := range rights.Prefixes {
 		line += " prefix=" + ui.Clean(p)
 	}
-	fmt.Fprintln(c.out, line)
+	c.out.Say("%s", line)
 	return nil
-}
-
-// withCredentials opens the store for a command. With existing, a SQLite file
-// that is not there is an error; the others may come before the app that is to
-// use it.
-func (c *command) withCredentials(f *authFlags, existing bool, fn func(context.Context, *auth.Credentials, []string) error) func(*cobra.Command, []string) error {
-	return func(cmd *cobra.Command, args []string) error {
-		name, err := storeName(f.store)
-		if err != nil {
-			return err
-		}
-		s, err := anyengine.Open(cmd.Context(), name, anyengine.Options{Existing: existing, Logger: c.logger()})
-		if err != nil {
-			return err
-		}
-		users, err := auth.NewCredentials(s, &auth.Options{ChannelPrefix: f.prefix, Key: f.key, Original: f.original, Logger: c.logger()})
-		if err == nil {
-			err = fn(cmd.Context(), users, args)
-		}
-		return errors.Join(err, s.Close())
-	}
-}
-
-func invalidIsUsage(err error) error {
-	if errors.Is(err, auth.ErrInvalid) {
-		return &usageError{err}
-	}
-	return err
-}
-
-// askPassword reads a password twice from the terminal, without echo, or once
-// from a line of whatever else standard input is.
-func (c *command) askPassword(ctx context.Context) (string, error) {
-	f, ok := c.in.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		line, err := bufio.NewReader(io.LimitReader(c.in, 1<<16)).ReadString('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
-			return "", fmt.Errorf("can't read the password: %w", err)
-		}
-		if line = strings.TrimRight(line, "\r\n"); line == "" {
-			return "", usagef("no password: it is read from standard input, or asked for on a terminal")
-		}
-		return line, nil
-	}
-	before, err := term.GetState(int(f.Fd()))
-	if err != nil {
-		return "", fmt.Errorf("can't read the password: %w", err)
-	}
-	var answers [2]string
-	for i, prompt := range []string{"Password: ", "Again: "} {
-		fmt.Fprint(c.err, prompt)
-		answer, err := interruptible(ctx, func() ([]byte, error) { return term.ReadPassword(int(f.Fd())) })
-		fmt.Fprintln(c.err)
-		if errors.Is(err, errInterrupted) {
-			_ = term.Restore(int(f.Fd()), before) // with echo
-			return "", err
-		}
-		if err != nil {
-			return "", fmt.Errorf("can't read the password: %w", err)
-		}
-		answers[i] = string(answer)
-	}
-	if answers[0] != answers[1] {
-		return "", usagef("the two passwords are not the same: nothing was changed")
-	}
-	return answers[0], nil
 }

@@ -39,7 +39,7 @@ func TestAuthAddsWhoComesIn(t *testing.T) {
 			}
 			r = run("pass word\n", "add", "ann")
 			wantCode(t, r, 0)
-			if r.stdout != "Added ann.\n" || strings.Contains(r.stderr, "pass word") {
+			if r.stdout != "Added ann\n" || strings.Contains(r.stderr, "pass word") {
 				t.Errorf("add prints %q, %q", r.stdout, r.stderr)
 			}
 			wantCode(t, run("ruby's\n", "add", "ruby", "--original"), 0)
@@ -49,7 +49,7 @@ func TestAuthAddsWhoComesIn(t *testing.T) {
 				t.Errorf("list prints:\n%s", r.stdout)
 			}
 
-			s, err := anyengine.Open(t.Context(), target, anyengine.Options{})
+			s, err := anyengine.Open(t.Context(), target, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -87,6 +87,15 @@ func TestAuthAddsWhoComesIn(t *testing.T) {
 			if want := "ann operator prefix=org.a. prefix=org.b.\n"; !strings.HasPrefix(r.stdout, want) {
 				t.Errorf("list prints:\n%s", r.stdout)
 			}
+			r = run("other\n", "add", "ann")
+			if r.stdout != "Changed the password of ann\n" {
+				t.Errorf("add of a user who is there prints %q", r.stdout)
+			}
+			wantContains(t, r.stderr, "realm "+authPrefix+"toot.auth.credentials_store, store ", "toot serve does not: see its --publish-auth")
+			if strings.Contains(r.stderr, "without a channel prefix") {
+				t.Errorf("it has a prefix: %s", r.stderr)
+			}
+			comesIn("ann", "other", 200)
 			r = run("", "remove", "ann")
 			wantCode(t, r, 0)
 			comesIn("ann", "pass word", 401)
@@ -115,10 +124,25 @@ func TestAuthSaysWhatIsWrong(t *testing.T) {
 		{"", []string{"list"}, 2, "which store"},
 		{"", []string{"list", "--store", file + ".missing.db"}, 1, "no store"},
 		{"", []string{"add", "ann", "password", "--store", file}, 2, "arg"},
-		{"", []string{"grant"}, 2, "unknown command"},
+		{"", []string{"grant"}, 2, "there is no command"},
 	} {
 		r := commandWith(t, tc.stdin, append([]string{"auth"}, tc.args...)...)
 		wantCode(t, r, tc.code)
 		wantContains(t, r.stderr, tc.want)
 	}
+}
+
+// TestAuthSaysWhichUsers: without a prefix, and where there are none.
+func TestAuthSaysWhichUsers(t *testing.T) {
+	t.Parallel()
+	store := "sqlite:" + filepath.Join(t.TempDir(), "toot.db")
+	wantCode(t, command(t, "auth", "generate", "shop", "--store", store), 0)
+	r := command(t, "auth", "list", "--store", store)
+	wantContains(t, r.stderr, "realm toot.auth.credentials_store, store "+store, "apps without a channel prefix")
+	wantContains(t, r.stdout, "shop")
+	r = command(t, "auth", "list", "--store", store, "--channel-prefix", "org.")
+	wantCode(t, r, 0)
+	wantContains(t, r.stderr, "realm org.toot.auth.credentials_store, ", "There are no users in this realm.")
+	r = command(t, "auth", "list", "--store", store, "--key", "elsewhere")
+	wantContains(t, r.stderr, "realm elsewhere, ")
 }

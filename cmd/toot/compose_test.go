@@ -63,6 +63,7 @@ func TestDeployNamesExactImages(t *testing.T) {
 // they stand, but for where files and servers are: Redis lets nobody in without
 // the password, which is in the secret alone, and toot serve finds it there.
 func TestComposedRedisAsksForItsPassword(t *testing.T) {
+	t.Parallel()
 	for _, program := range []string{"redis-server", "redis-cli"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Skip(program + " is not installed")

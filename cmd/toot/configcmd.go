@@ -22,7 +22,7 @@ func (c *command) config() *cobra.Command {
 		Use:     "check",
 		Short:   "Show every setting, where it comes from, and what is wrong with it",
 		Example: "  toot config check --config toot.yaml\n  TOOT_LISTEN=:8080 toot config check --json",
-		Args:    cobra.NoArgs,
+		Args:    arguments(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			values, err := settings.Load()
 			if showErr := c.showSettings(values, asJSON); showErr != nil {

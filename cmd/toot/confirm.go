@@ -19,7 +19,7 @@ import (
 func (c *command) confirm(ctx context.Context, question string) (bool, error) {
 	f, ok := c.in.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return false, usagef("nobody is there to be asked: give --yes if you mean it")
+		return false, usagef("there is no terminal to ask on: give --yes if you mean it")
 	}
 	fmt.Fprintf(c.err, "%s %s ", c.err.Paint(ui.Bold, question), c.err.Paint(ui.Dim, "[y/N]"))
 	answer, err := interruptible(ctx, func() (string, error) { return bufio.NewReader(c.in).ReadString('\n') })

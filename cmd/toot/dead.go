@@ -15,9 +15,9 @@ func (c *command) dead() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dead",
 		Short: "List, show, redrive and discard dead letters",
-		Long: `Dead letters are the deliveries and handler runs that were given up on, after
-all their retries or because it was no use to try again. They are kept for 180
-days, the newest 10,000.`,
+		Long: `Dead letters are deliveries and runs of handlers that were given up on: all their
+retries failed, or to try again would have been useless. By default the newest
+10,000 are kept, for 180 days.`,
 		Example: `  toot dead list --store sqlite:shop.db
   toot dead show 17
   toot dead redrive 17 18
@@ -32,14 +32,6 @@ days, the newest 10,000.`,
 	return cmd
 }
 
-// noSuchCommand is for commands that only have others below them.
-func noSuchCommand(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usagef("unknown command %q for %q: see %s --help", args[0], cmd.CommandPath(), cmd.CommandPath())
-	}
-	return nil
-}
-
 func (c *command) deadList(s *storeFlag) *cobra.Command {
 	var filter deadFilter
 	var asJSON bool
@@ -49,13 +41,13 @@ func (c *command) deadList(s *storeFlag) *cobra.Command {
 		Example: `  toot dead list --channel org.example.users.updated.v1
   toot dead list --since 2h --reason timeout
   toot dead list --json | jq -r .id`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 		RunE: c.withStore(s, filter.check, func(ctx context.Context, s *openStore, _ []string) error {
 			return c.listDead(ctx, s, &filter, asJSON)
 		}),
 	}
 	filter.add(cmd.Flags())
-	cmd.Flags().IntVar(&filter.limit, "limit", 100, "list so many at most; 0 lists all")
+	cmd.Flags().IntVar(&filter.limit, "limit", 100, "list at most this many; 0 lists all")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object a line")
 	return cmd
 }
@@ -66,7 +58,7 @@ func (c *command) deadShow(s *storeFlag) *cobra.Command {
 		Use:     "show ID…",
 		Short:   "Show dead letters: every try and the event",
 		Example: "  toot dead show 17\n  toot dead show 17 --json | jq .event.payload",
-		Args:    cobra.MinimumNArgs(1),
+		Args:    arguments(1, -1),
 		RunE: c.withStore(s, nil, func(ctx context.Context, s *openStore, ids []string) error {
 			return c.showDead(ctx, s, ids, asJSON)
 		}),
@@ -85,7 +77,7 @@ type deadVerb struct {
 var (
 	redrive = deadVerb{
 		use: "redrive", done: "redriven",
-		short: "Make dead letters due again, with all their retries",
+		short: "Try dead letters again, with all their retries",
 		do: func(ctx context.Context, s *openStore, ids ...string) (int, error) {
 			return s.Redrive(ctx, ids...)
 		},
@@ -105,16 +97,16 @@ func (c *command) deadWork(s *storeFlag, verb deadVerb) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     verb.use + " ID…|--all",
 		Short:   verb.short,
-		Long:    verb.short + ": those with the given IDs, or with --all every one that matches the filters.",
+		Long:    verb.short + ": those with the given IDs or, with --all, all that match the filters.",
 		Example: fmt.Sprintf("  toot dead %[1]s 17 18\n  toot dead %[1]s --all --channel org.example.users.updated.v1 --until 2026-11-01", verb.use),
 		RunE: c.withStore(s, func(ids []string) error {
 			switch {
 			case all && len(ids) > 0:
-				return usagef("name IDs or give --all, not both")
+				return usagef("name IDs, or give --all, but not both")
 			case !all && len(ids) == 0:
-				return usagef("which ones? Name IDs (toot dead list shows them), or give --all, with filters if you like")
+				return usagef("which dead letters? Name IDs (toot dead list shows them), or give --all, with filters if you like")
 			case !all && filter.any():
-				return usagef("filters go with --all; with IDs they would have no effect")
+				return usagef("filters have an effect with --all only")
 			}
 			return filter.check(nil)
 		}, func(ctx context.Context, s *openStore, ids []string) error {
@@ -125,10 +117,10 @@ func (c *command) deadWork(s *storeFlag, verb deadVerb) *cobra.Command {
 		}),
 	}
 	filter.add(cmd.Flags())
-	cmd.Flags().IntVar(&filter.limit, "limit", 0, "with --all, so many at most, the most recently buried; 0 means all")
-	cmd.Flags().BoolVar(&all, "all", false, "all that match the filters")
+	cmd.Flags().IntVar(&filter.limit, "limit", 0, "with --all, at most this many, the most recently buried first; 0 means all")
+	cmd.Flags().BoolVar(&all, "all", false, "take all that match the filters")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
-	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "don't ask before --all is done")
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "with --all, don't ask first")
 	return cmd
 }
 

@@ -21,13 +21,13 @@ type deadFilter struct {
 }
 
 func (f *deadFilter) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.channel, "channel", "", "of this channel (the full name)")
-	flags.StringVar(&f.lane, "lane", "", "of this callback URL or subscription, as the list shows it")
+	flags.StringVar(&f.channel, "channel", "", "only those of this channel, by its full name")
+	flags.StringVar(&f.lane, "lane", "", "only those of this callback URL or subscription, as toot dead show prints it")
 	flags.StringVar(&f.lane, "url", "", "the same as --lane")
-	flags.StringVar(&f.kind, "kind", "", "deliver or handle")
-	flags.StringVar(&f.reason, "reason", "", "with this text in the reason, upper and lower case alike")
-	flags.StringVar(&f.since, "since", "", "buried since: a time (2026-11-23, 2026-11-23T09:00:00Z) or an age (90m, 2d)")
-	flags.StringVar(&f.until, "until", "", "buried until: as --since")
+	flags.StringVar(&f.kind, "kind", "", "only this kind: deliver or handle")
+	flags.StringVar(&f.reason, "reason", "", "only those with this text in the reason, upper and lower case alike")
+	flags.StringVar(&f.since, "since", "", "only those buried since a time (2026-11-23, 2026-11-23T09:00:00Z), or within an age (90m, 2d)")
+	flags.StringVar(&f.until, "until", "", "only those buried until then, given as for --since")
 }
 
 func (f *deadFilter) any() bool {
@@ -120,5 +120,5 @@ func parseWhen(flag, text string) (time.Time, error) {
 	if age, err := time.ParseDuration(text); err == nil && age >= 0 {
 		return time.Now().Add(-age), nil
 	}
-	return time.Time{}, usagef("%s %q is no time: expected such as 2026-11-23, 2026-11-23T09:00:00Z, 90m or 2d", flag, text)
+	return time.Time{}, usagef("%s: %q is not a time such as 2026-11-23 or 2026-11-23T09:00:00Z, nor an age such as 90m or 2d", flag, text)
 }

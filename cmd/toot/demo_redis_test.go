@@ -11,6 +11,7 @@ import (
 )
 
 func TestDemoOnRedisOfEveryKind(t *testing.T) {
+	t.Parallel()
 	for name, start := range map[string]func() (url string, servers []*redistest.Server){
 		"another_database": func() (string, []*redistest.Server) {
 			s := redistest.Start(t)
@@ -42,6 +43,7 @@ func TestDemoOnRedisOfEveryKind(t *testing.T) {
 // TestDemoOnRedisInterrupted: the next run goes on with what was left on the
 // server.
 func TestDemoOnRedisInterrupted(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	dir := filepath.Join(t.TempDir(), "demo")
 	p := start(t, "", "demo", "--events", "100000", "--dir", dir, "--store", server.URL())
@@ -68,6 +70,7 @@ func TestDemoOnRedisInterrupted(t *testing.T) {
 }
 
 func TestDemoKeepsToNamespacesOfItsOwn(t *testing.T) {
+	t.Parallel()
 	r := command(t, "demo", "--store", "redis://localhost?namespace=shop")
 	wantCode(t, r, 2)
 	if !strings.Contains(r.stderr, "namespace") {

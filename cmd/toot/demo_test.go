@@ -13,6 +13,7 @@ import (
 )
 
 func TestDemoHandlesEveryEvent(t *testing.T) {
+	t.Parallel()
 	r := command(t, "demo", "--events", "2000")
 	wantCode(t, r, 0)
 	if got, want := r.lastLine(), "published 2000 · delivered 2000 · handled 2000 · lost 0"; got != want {
@@ -25,6 +26,7 @@ func TestDemoHandlesEveryEvent(t *testing.T) {
 }
 
 func TestDemoWithFaultsRetries(t *testing.T) {
+	t.Parallel()
 	r := command(t, "demo", "--events", "600", "--faults")
 	wantCode(t, r, 0)
 	if got, want := r.lastLine(), "published 600 · delivered 600 · handled 600 · lost 0"; got != want {
@@ -37,6 +39,7 @@ func TestDemoWithFaultsRetries(t *testing.T) {
 }
 
 func TestDemoOfFewEvents(t *testing.T) {
+	t.Parallel()
 	for _, n := range []string{"0", "1", "3", "6"} {
 		r := command(t, "demo", "--events", n, "--faults")
 		wantCode(t, r, 0)
@@ -47,6 +50,7 @@ func TestDemoOfFewEvents(t *testing.T) {
 }
 
 func TestDemoOnRedisLeavesNothingThere(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	r := command(t, "demo", "--events", "500", "--store", "redis://"+server.Addr())
 	wantCode(t, r, 0)
@@ -73,6 +77,7 @@ func TestDemoTemporaryFolderIsRemoved(t *testing.T) {
 // TestDemoInterrupted: a signal ends it in order, and the next run in the same
 // folder goes on with what was left.
 func TestDemoInterrupted(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "demo")
 	p := start(t, "", "demo", "--events", "30000", "--dir", dir)
 	eventually(t, "thousands are published", func() bool {
@@ -101,6 +106,7 @@ func TestDemoInterrupted(t *testing.T) {
 
 // TestDemoKilled: what was published before a kill is handled by the next run.
 func TestDemoKilled(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "demo")
 	for range 3 {
 		p := start(t, "", "demo", "--events", "5000", "--dir", dir)
@@ -117,6 +123,7 @@ func TestDemoKilled(t *testing.T) {
 }
 
 func TestDemoUsage(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{
 		{"demo", "--events", "-1"}, {"demo", "--events", "many"}, {"demo", "there"}, {"demo", "--evnts", "1"}, {"demonstrate"},
 	} {

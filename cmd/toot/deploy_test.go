@@ -85,6 +85,7 @@ func TestDeployAsksForMetricsThatExist(t *testing.T) {
 // TestAlertsFireWhenTheyShould has Prometheus's tool play what deploy/alerts_test.yaml
 // says, which also holds what the dashboard asks to say "Ready".
 func TestAlertsFireWhenTheyShould(t *testing.T) {
+	t.Parallel()
 	promtool, err := exec.LookPath("promtool")
 	if err != nil {
 		if os.Getenv("CI") != "" {
@@ -140,6 +141,7 @@ func TestReadyIsRed(t *testing.T) {
 // TestDeploySettingsExist: what the unit, the image and the composition set is
 // what toot serve understands.
 func TestDeploySettingsExist(t *testing.T) {
+	t.Parallel()
 	settings := objects(t, command(t, "config", "check", "--json").stdout)
 	var known []string
 	for _, s := range settings {
@@ -158,6 +160,7 @@ func TestDeploySettingsExist(t *testing.T) {
 // TestServerPageFile starts a server with the file that docs/server.md prints,
 // but for the store, and with credentials in the files it names.
 func TestServerPageFile(t *testing.T) {
+	t.Parallel()
 	page := readFile(t, "../../docs/server.md")
 	m := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindStringSubmatch(page)
 	if m == nil {

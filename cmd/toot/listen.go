@@ -33,19 +33,23 @@ func (c *command) listen() *cobra.Command {
 event as it arrives, and unsubscribes at the end. On a terminal events are laid
 out to be read; otherwise each is one line of JSON, as it came.
 
-An event is answered for once --forward and --exec have worked; until then its
-publisher keeps it and sends it again. What is published while nobody listens
-is not sent here later.
+An event is accepted once --forward and --exec have succeeded; until then its
+publisher keeps it and sends it again. At the end the publisher is asked to discard
+what it still keeps for this callback URL. Events that are published while nobody
+listens are not sent later.
 
 The callback URL ends in a secret that is new each time, so that nobody else can
-send events: --callback-url is where what is below it reaches --listen, with or
-without that path. One whose path ends in 20 characters or more is taken as it
-is, for a secret of yours.`,
+send events here. Behind a proxy or a tunnel, say with --callback-url at which URL
+the publisher reaches --listen; the secret is added to its path, and the proxy may
+pass the whole path on or the secret alone. A URL whose path ends in 20 characters or
+more is used as it is: that is taken for a secret of your own.`,
 		Example: `  toot listen --channel users.updated.v1
-  toot listen -c users.updated.v1 --publisher https://users.example.org/subscriptions --callback-url https://me.example.org/toot --listen :9000
+  toot listen -c users.updated.v1 --listen :9000 \
+      --callback-url https://me.example.org/toot \
+      --publisher https://users.example.org/subscriptions
   toot listen -c users.updated.v1 --forward http://localhost:3000/hook
   toot listen -c users.updated.v1 --exec 'jq .payload >> users.log'`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if len(l.channels) == 0 {
 				return usagef("which channel? Name one, or several, with --channel (the full name)")
@@ -59,12 +63,12 @@ is, for a secret of yours.`,
 	}
 	p.add(cmd.Flags())
 	flags := cmd.Flags()
-	flags.StringArrayVarP(&l.channels, "channel", "c", nil, "a channel, by its full name; may be given several times")
+	flags.StringArrayVarP(&l.channels, "channel", "c", nil, "a channel, by its full name; repeatable")
 	flags.StringVar(&l.listen, "listen", "127.0.0.1:0", "the address to listen on")
-	flags.StringVar(&l.callbackURL, "callback-url", "", "the URL at which the publisher reaches that address, if it is another; a secret is added to its path")
+	flags.StringVar(&l.callbackURL, "callback-url", "", "the URL at which the publisher reaches that address, if it is a different one; a secret is added to its path")
 	flags.StringVar(&l.forward, "forward", "", "POST each event to this URL")
 	flags.StringVar(&l.command, "exec", "", "run this command in a shell for each event, with the event on its standard input")
-	flags.IntVarP(&l.count, "count", "n", 0, "end after so many events; 0 means never")
+	flags.IntVarP(&l.count, "count", "n", 0, "end after this many events; 0 means never")
 	return cmd
 }
 
@@ -102,14 +106,14 @@ func (l *listener) run(ctx context.Context, c *command, publisher *peer.Publishe
 
 	subscribed, lease, err := l.subscribe(ctx, publisher, callbackURL)
 	if err == nil {
-		fmt.Fprintf(c.err, "%s\n", c.err.Paint(ui.Dim, fmt.Sprintf("listening to %s of %s, Ctrl-C ends it", ui.Clean(strings.Join(l.channels, ", ")), publisher)))
+		c.note("listening to %s of %s, Ctrl-C ends it", ui.Clean(strings.Join(l.channels, ", ")), publisher)
 		err = l.stay(ctx, served, lease, func() {
 			if _, _, err := l.subscribe(ctx, publisher, callbackURL); err != nil && ctx.Err() == nil {
 				c.notes().Warn("can't subscribe again before the registration ends; will try again", "error", err)
 			}
 		})
 	}
-	return errors.Join(err, l.leave(ctx, publisher, server, subscribed, callbackURL))
+	return errors.Join(err, l.leave(ctx, c, publisher, server, subscribed, callbackURL))
 }
 
 // minSecret is how long the end of a path has to be to be taken for a secret.
@@ -173,15 +177,28 @@ func (l *listener) stay(ctx context.Context, served <-chan error, lease time.Dur
 	}
 }
 
-// leave unsubscribes, while events that are on their way are still taken.
-func (l *listener) leave(ctx context.Context, publisher *peer.Publisher, server *http.Server, channels []string, callbackURL string) error {
+// leave unsubscribes, and has what still waits for the callback URL discarded,
+// which nobody will take there any more. Events that are on their way are still
+// taken meanwhile.
+func (l *listener) leave(ctx context.Context, c *command, publisher *peer.Publisher, server *http.Server, channels []string, callbackURL string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	var errs []error
+	var left []string // the channels
+	discards := true
 	for _, channel := range channels {
-		if _, err := publisher.Unsubscribe(ctx, channel, callbackURL); err != nil {
+		r, err := publisher.Unsubscribe(ctx, channel, callbackURL, peer.UnsubscribeOptions{Discard: true})
+		if err != nil {
 			errs = append(errs, fmt.Errorf("can't unsubscribe from %s: %w", channel, err))
+			continue
 		}
+		left, discards = append(left, ui.Clean(channel)), discards && r.Discarded
+	}
+	if len(left) > 0 {
+		c.note("unsubscribed from %s", strings.Join(left, ", "))
+	}
+	if !discards {
+		c.note("This publisher can't discard events that still wait for the callback URL: it goes on trying to send them.")
 	}
 	if err := server.Shutdown(ctx); err != nil {
 		errs = append(errs, server.Close())

@@ -17,6 +17,7 @@ import (
 // Nobody else on the channel is held up by it, whether events are published or
 // were taken over from Sidekiq, and it can be removed.
 func TestSubscribersThatAreNoURLs(t *testing.T) {
+	t.Parallel()
 	redis, endpoint := redistest.Start(t), newEndpoint(t)
 	const odd, fine = rubyPrefix + "odd", rubyPrefix + "fine"
 	for _, url := range []string{"", "nonsense", " ", endpoint.URL} {

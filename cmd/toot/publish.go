@@ -22,16 +22,16 @@ func (c *command) publish() *cobra.Command {
 		Use:   "publish CHANNEL [PAYLOAD|-]",
 		Short: "Publish an event through toot serve",
 		Long: `Publishes an event through toot serve and prints its ID once it is durable. The
-payload is JSON, {} if there is none, and is read from standard input if it is
-"-". With --ndjson each line there is the payload of an event of its own; all
-are published, or none. With --after the event is kept, and sent to those who are
-subscribed by then. It says how many are subscribed now.`,
+payload is JSON. Without one it is {}, and "-" reads it from standard input. With
+--ndjson each line is the payload of an event; all are published, or none. With
+--after the event is kept, and sent to those who are subscribed by then. How many
+are subscribed now is printed, too.`,
 		Example: `  toot publish users.updated.v1 '{"id":123}'
   date +'{"now":"%F"}' | toot publish clock.ticked.v1 -
   toot publish users.imported.v1 --ndjson - < users.ndjson
   toot publish orders.placed.v1 '{"id":7}' --key order-7
   toot publish reminders.due.v1 '{"id":7}' --after 48h`,
-		Args: cobra.RangeArgs(1, 2),
+		Args: arguments(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			payload, err := c.payload(args[1:], ndjson)
 			if err != nil {
@@ -50,25 +50,29 @@ subscribed by then. It says how many are subscribed now.`,
 			if err != nil {
 				return err
 			}
+			done, note := publishedHow(after), ""
+			if len(events) > 0 && events[0].Known {
+				done, note = "known", ": the key was used before, and publishes once"
+			}
 			for _, e := range events {
 				if asJSON {
 					if err := c.out.JSON(e); err != nil {
 						return err
 					}
 				} else if !ndjson || c.verbose {
-					c.out.Say("%s %s on %s%s", c.out.Paint(ui.Green, publishedHow(after)), ui.Clean(e.ID), ui.Clean(e.Channel), c.toWhom(e, after))
+					c.out.Say("%s %s on %s%s", c.out.Paint(ui.Green, done), ui.Clean(e.ID), ui.Clean(e.Channel), note+c.toWhom(e, after))
 				}
 			}
 			if ndjson && !asJSON {
-				c.out.Say("%s %s%s", c.out.Paint(ui.Green, publishedHow(after)), ui.Plural(len(events), "event"), c.toWhom(events[0], after))
+				c.out.Say("%s %s%s", c.out.Paint(ui.Green, done), ui.Plural(len(events), "event"), note+c.toWhom(events[0], after))
 			}
 			return nil
 		},
 	}
 	p.add(cmd.Flags())
-	cmd.Flags().StringVar(&key, "key", "", "an Idempotency-Key: a repeat with the same one, within an hour, publishes nothing")
+	cmd.Flags().StringVar(&key, "key", "", "an Idempotency-Key: a repeat with the same key, within the hour, publishes nothing new")
 	cmd.Flags().StringVar(&after, "after", "", "send it later: after a duration such as 10m, or at a time such as 2026-11-23T09:11:13Z")
-	cmd.Flags().BoolVar(&ndjson, "ndjson", false, "each line is the payload of an event")
+	cmd.Flags().BoolVar(&ndjson, "ndjson", false, "publish each line as the payload of an event")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object for each event")
 	return cmd
 }
@@ -109,7 +113,7 @@ func (c *command) payload(args []string, ndjson bool) ([]byte, error) {
 		payload = []byte(args[0])
 	}
 	if !ndjson && !json.Valid(bytes.TrimSpace(payload)) {
-		return nil, usagef("the payload is not JSON: a text needs quotes of its own, such as '\"text\"'")
+		return nil, usagef("the payload is not JSON: text needs double quotes inside the shell's, such as '\"text\"'")
 	}
 	return payload, nil
 }

@@ -13,7 +13,7 @@ import (
 type publisherFlag struct{ url, token string }
 
 func (f *publisherFlag) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.url, "publisher", "", "the publisher's subscription URL, or that of toot serve; may have name:password@ in it\n(default: $TOOT_PUBLISHER, or http://127.0.0.1:8080)")
+	flags.StringVar(&f.url, "publisher", "", "the URL of a publisher's subscriptions service, or of toot serve; it may contain name:password@ (default: $TOOT_PUBLISHER, or http://127.0.0.1:8080)")
 	flags.StringVar(&f.token, "token", "", "a Bearer token (default: $TOOT_TOKEN)")
 }
 

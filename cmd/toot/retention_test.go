@@ -10,13 +10,14 @@ import (
 
 	_ "modernc.org/sqlite" // to set the clock of a store
 
-	"github.com/watermarkchurch/toot-go/engine/anyengine"
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/redisclient"
 	"github.com/watermarkchurch/toot-go/internal/testing/redistest"
 )
 
 // TestLookingIntoAStoreForgetsNothing has a server remember for longer than the
 // defaults say, and tools look into its store meanwhile.
 func TestLookingIntoAStoreForgetsNothing(t *testing.T) {
+	t.Parallel()
 	r := redistest.Start(t)
 	file := filepath.Join(t.TempDir(), "toot.db")
 	for name, store := range map[string]struct {
@@ -27,6 +28,7 @@ func TestLookingIntoAStoreForgetsNothing(t *testing.T) {
 		"Redis":  {r.URL() + "?namespace=keeps", func(t *testing.T, d time.Duration) { laterOnRedis(t, r.URL(), d) }},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			newGraveyard(t, store.name) // with four dead letters
 			look := func() {
 				t.Helper()
@@ -95,7 +97,7 @@ func laterInFile(t *testing.T, file string, d time.Duration) {
 // laterOnRedis is the same for stores on Redis.
 func laterOnRedis(t *testing.T, url string, d time.Duration) {
 	t.Helper()
-	client, err := anyengine.Client(t.Context(), url)
+	client, err := redisclient.Connect(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -43,17 +44,14 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	cmd, err := root.ExecuteContextC(ctx)
+	err := root.ExecuteContext(ctx)
 	var usage *usageError
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.Is(err, errInterrupted), ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
 		return exitInterrupted
-	case !c.begun:
-		c.complain(errors.New(advise(cmd, err)))
-		return exitUsage
-	case errors.As(err, &usage) || errors.Is(err, anyengine.ErrName):
+	case !c.begun || errors.As(err, &usage) || errors.Is(err, anyengine.ErrName):
 		c.complain(err)
 		return exitUsage
 	}
@@ -61,49 +59,58 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return exitFailed
 }
 
-// complain prints an error in one line.
+// packages are the names of packages that errors begin with, which say nothing to
+// who runs the command.
+var packages = regexp.MustCompile(`^((toot|auth|[a-z]*engine): )+`)
+
+// complain prints an error in one line, or several errors in a line each.
 func (c *command) complain(err error) {
-	text := strings.TrimPrefix(err.Error(), "toot: ")
-	for line := range strings.SplitSeq(strings.TrimSpace(text), "\n") {
+	for line := range strings.SplitSeq(strings.TrimSpace(err.Error()), "\n") {
+		line = packages.ReplaceAllString(line, "")
 		fmt.Fprintf(c.err, "%s %s\n", c.err.Paint(ui.Red, "toot:"), ui.Clean(line))
 	}
 }
 
-// usageError is an error in what was asked for.
-type usageError struct{ error }
-
-func (e *usageError) Unwrap() error { return e.error }
-
-func usagef(format string, args ...any) error {
-	return &usageError{fmt.Errorf(format, args...)}
+// note writes a line about what is going on to standard error.
+func (c *command) note(format string, args ...any) {
+	c.err.Say("%s", c.err.Paint(ui.Dim, c.err.Fold(fmt.Sprintf(format, args...), 0)))
 }
 
 func (c *command) root() *cobra.Command {
+	var version bool
 	root := &cobra.Command{
 		Use:   "toot",
 		Short: "Durable publish/subscribe between web apps over HTTP",
 		Long: `toot is durable publish/subscribe between web apps over plain HTTP: what an
-app publishes is POSTed to every callback URL that subscribed to its channel,
+app publishes is POSTed to every callback URL that is subscribed to its channel,
 and tried again until it arrives.
 
-Exit codes: 0 all is well; 1 it did not work, or something was lost; 2 the
-command line was not understood; 130 stopped by a signal before it was done.`,
+Exit codes: 0 success; 1 failure, or something was lost; 2 the command line was
+not understood; 130 stopped by a signal before it was done.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Args:          noSuchCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if version {
+				return c.showVersion(false)
+			}
+			return cmd.Help()
+		},
 		PersistentPreRun: func(*cobra.Command, []string) {
 			c.begun = true
 		},
 	}
-	root.PersistentFlags().BoolVarP(&c.verbose, "verbose", "v", false, "tell more, on standard error")
-	root.AddCommand(c.auth())
-	root.AddCommand(c.serve(), c.config(), c.publish(), c.listen(), c.subscribe(), c.unsubscribe(), c.subscriptions(), c.demo(), c.dead(), c.unhandled(), c.stats(), c.outbox(), c.inbox(), c.importSidekiq(), c.version())
+	root.SetFlagErrorFunc(wrongFlag)
+	root.Flags().BoolVar(&version, "version", false, "print the version, as toot version does")
+	root.PersistentFlags().BoolVarP(&c.verbose, "verbose", "v", false, "log what is done, on standard error")
+	root.AddCommand(c.auth(), c.serve(), c.config(), c.publish(), c.listen(), c.subscribe(), c.unsubscribe(), c.subscriptions(), c.demo(), c.dead(), c.unhandled(), c.stats(), c.outbox(), c.inbox(), c.importSidekiq(), c.version())
 	c.beautify(root)
 	complete(root)
 	return root
 }
 
-// logger is for commands whose output is not a log: only with --verbose does
-// it say anything.
+// logger returns a logger for commands whose output is not a log: it says
+// nothing without --verbose.
 func (c *command) logger() *slog.Logger {
 	if !c.verbose {
 		return slog.New(slog.DiscardHandler)
@@ -119,7 +126,8 @@ func (c *command) logTo(level slog.Level) *slog.Logger {
 	return slog.New(slog.NewTextHandler(c.err.Writer, &slog.HandlerOptions{Level: level}))
 }
 
-// notes is for commands that tell of what fails while they go on.
+// notes returns a logger for commands that go on when something fails: it warns
+// of that without --verbose, too.
 func (c *command) notes() *slog.Logger {
 	level := slog.LevelWarn
 	if c.verbose {

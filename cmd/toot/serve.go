@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,34 +33,34 @@ func serveSettings() []config.Setting {
 	return []config.Setting{
 		{Name: "store", Default: "sqlite:toot.db", Help: "where events are kept: " + anyengine.Help},
 		{Name: "listen", Default: "127.0.0.1:8080", Help: "the address to listen on", Check: config.Address},
-		{Name: "channel-prefix", Help: "what stands before the name of every channel that is published on"},
-		{Name: "subscription-prefixes", Help: "prefixes of channels, besides channel-prefix, on which subscribers may register, several separated by commas; * for any"},
-		{Name: "public-url", Help: "the URL at which others reach this server, for its messages", Check: config.OptionalURL},
-		{Name: "publish-auth", Secret: true, Help: "credentials for /publish: name:password or a token, several separated by commas, @FILE for one a line", Check: credentials},
+		{Name: "channel-prefix", Help: "the prefix of every channel that is published on"},
+		{Name: "subscription-prefixes", Help: "prefixes of channels, besides channel-prefix, on which subscribers may register, separated by commas; * allows any"},
+		{Name: "public-url", Help: "the URL at which others reach this server", Check: config.OptionalURL},
+		{Name: "publish-auth", Secret: true, Help: "credentials for /publish: name:password or a token, several separated by commas; @FILE reads one per line", Check: credentials},
 		{Name: "subscriptions-auth", Secret: true, Help: "credentials for /subscriptions", Check: credentials},
 		{Name: "metrics-auth", Secret: true, Help: "credentials for /metrics", Check: credentials},
-		{Name: "insecure", Default: "false", Switch: true, Help: "serve without credentials on more than the loopback interface"},
-		{Name: "allow-host", Help: "names under which this server may be asked, several separated by commas, while it listens on the loopback interface without credentials", Check: hosts},
-		{Name: "allow-callback", Help: "to which callback URLs events may be sent: public (addresses on the internet), hosts (shop.internal, *.internal), addresses, networks (10.0.0.0/8), several separated by commas, or any", Check: callbacks},
-		{Name: "require-consent", Default: "false", Switch: true, Help: "ask callback URLs whether they want events before any are sent; needs public-url"},
-		{Name: "registration-lease", Help: "how long a registration lasts unless it is renewed; for ever if this is not set", Check: config.OptionalSeconds},
-		{Name: "max-event-bytes", Default: "1048576", Help: "the largest event", Check: config.Count},
-		{Name: "max-intake-bytes", Default: "67108864", Help: "the most memory for requests that are being read or stored, all together, in bytes", Check: config.Count},
+		{Name: "insecure", Default: "false", Switch: true, Help: "allow anybody in without credentials, on more than the loopback interface"},
+		{Name: "allow-host", Help: "further host names that requests may be for, separated by commas, while the server listens on the loopback interface without credentials", Check: hosts},
+		{Name: "allow-callback", Help: "to which callback URLs events may be sent: public (addresses on the internet), hosts (shop.internal, *.internal), addresses, networks (10.0.0.0/8), separated by commas; or any", Check: callbacks},
+		{Name: "require-consent", Default: "false", Switch: true, Help: "ask each callback URL for consent before sending events to it; needs public-url"},
+		{Name: "registration-lease", Help: "how long a registration lasts unless it is renewed; without this, for ever", Check: config.OptionalSeconds},
+		{Name: "max-event-bytes", Default: "1048576", Help: "the size of the largest event, in bytes", Check: config.Count},
+		{Name: "max-intake-bytes", Default: "67108864", Help: "the most memory for all requests that are being read or stored, in bytes", Check: config.Count},
 		{Name: "request-timeout", Default: "15s", Help: "how long an endpoint may take to answer", Check: config.Duration},
-		{Name: "max-retries", Default: "25", Help: "how often a delivery is tried again before it goes to the dead letters", Check: config.Count},
+		{Name: "max-retries", Default: "25", Help: "how often a delivery is tried again before it goes to the dead letters; 0 means never", Check: config.CountOrZero},
 		{Name: "max-deliveries", Default: "2048", Help: "the most requests in flight", Check: config.Count},
 		{Name: "max-deliveries-per-url", Default: "128", Help: "the most requests in flight to one callback URL", Check: config.Count},
 		{Name: "max-deliveries-per-host", Default: "512", Help: "the most requests in flight to one host and port", Check: config.Count},
-		{Name: "max-rate-per-url", Default: "0", Help: "the most requests a second to one callback URL; 0 means any number", Check: config.Rate},
-		{Name: "dedupe", Help: "how long a repeat of an event is recognised, from now on; default: as the store has it, at first 1h", Check: config.Optional(config.Duration)},
-		{Name: "dead-age", Help: "how long dead letters are kept, from now on; default: as the store has it, at first 4320h", Check: config.Optional(config.Duration)},
-		{Name: "dead-max", Help: "how many dead letters are kept, from now on; default: as the store has it, at first 10000", Check: config.Optional(config.Count)},
+		{Name: "max-rate-per-url", Default: "0", Help: "the most requests per second to one callback URL; 0 means no limit", Check: config.Rate},
+		{Name: "dedupe", Help: "how long a repeated event is recognised, from now on (default: what the store was told last, or 1h)", Check: config.Optional(config.Duration)},
+		{Name: "dead-age", Help: "how long dead letters are kept, from now on (default: what the store was told last, or 4320h)", Check: config.Optional(config.Duration)},
+		{Name: "dead-max", Help: "how many dead letters are kept, from now on (default: what the store was told last, or 10000)", Check: config.Optional(config.Count)},
 		{Name: "read-timeout", Default: "1m", Help: "how long a request may take to arrive", Check: config.Duration},
-		{Name: "write-timeout", Default: "1m", Help: "how long after that its answer may take, to be worked out and to be taken", Check: config.Duration},
-		{Name: "max-connections", Default: "4096", Help: "the most open connections to this server; more wait to be accepted", Check: config.Count},
-		{Name: "drain-timeout", Default: "25s", Help: "how long what is in flight may take when the server is stopped", Check: config.Duration},
-		{Name: "baggage-hosts", Help: "hosts of one's own, separated by commas, to which the baggage of traces goes too: shop.internal, *.internal", Check: config.Hosts},
-		{Name: "otlp-endpoint", Help: "where traces go, by OTLP over HTTP, such as http://localhost:4318; OTEL_EXPORTER_OTLP_ENDPOINT does the same", Check: config.OptionalURL},
+		{Name: "write-timeout", Default: "1m", Help: "how long its answer may take after that, to be made and to be read", Check: config.Duration},
+		{Name: "max-connections", Default: "4096", Help: "the most open connections to this server; further ones wait", Check: config.Count},
+		{Name: "drain-timeout", Default: "25s", Help: "how long work in flight may take when the server stops", Check: config.Duration},
+		{Name: "baggage-hosts", Help: "hosts of your own, separated by commas, to which the baggage of traces is sent, too: shop.internal, *.internal", Check: config.Hosts},
+		{Name: "otlp-endpoint", Help: "where traces are sent, by OTLP over HTTP, such as http://localhost:4318; OTEL_EXPORTER_OTLP_ENDPOINT does the same", Check: config.OptionalURL},
 		{Name: "log-format", Default: "text", Help: "text (laid out on a terminal) or json", Check: config.OneOf("text", "json")},
 		{Name: "log-level", Default: "info", Help: "debug, info, warn or error", Check: config.OneOf("debug", "info", "warn", "error")},
 	}
@@ -89,19 +90,22 @@ func (c *command) serve() *cobra.Command {
 
   POST /publish/{channel}     publish the body as a payload (NDJSON: many)
   /subscriptions              subscribe, unsubscribe, list
-  GET  /healthz, /readyz      for whoever watches over the process
+  GET  /healthz, /readyz      for health checks
   GET  /metrics               for Prometheus
   GET  /openapi.yaml          all of this in detail
 
-Settings come from flags, then the environment (TOOT_LISTEN for --listen and so
-on), then a YAML file (--config). toot config check shows them all.
+A flag takes precedence over the environment (TOOT_LISTEN for --listen, and so on),
+and that over a YAML file (--config). toot config check shows every setting.
 
-SIGTERM or Ctrl-C finishes what is in flight and exits with 0; SIGHUP reads the
-files with credentials again.`,
+Who may do what is said by --publish-auth, --subscriptions-auth and --metrics-auth.
+The users that toot auth manages are those of other apps, which use package auth.
+
+On SIGTERM or Ctrl-C the server finishes the work in flight and exits with 0. On
+SIGHUP it reads its files of credentials again.`,
 		Example: `  toot serve
-  toot serve --store redis://localhost --listen :8080 --allow-callback public --config /etc/toot/toot.yaml
+  toot serve --store redis://localhost --listen :8080 --config toot.yaml
   curl -d '{"id":123}' http://127.0.0.1:8080/publish/users.updated.v1`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			values, err := settings.Load()
 			if err != nil {
@@ -139,10 +143,10 @@ func (c *command) runServe(ctx context.Context, v config.Values) error {
 	}
 	public := v.OptionalURL("public-url")
 	if v.On("require-consent") && public == nil {
-		return usagef("require-consent needs public-url: its host is the name under which callbacks are asked for their consent")
+		return usagef("require-consent needs public-url: its host is the name under which callback URLs are asked for their consent")
 	}
 	wanted := engine.Retention{Dedupe: v.MustDuration("dedupe"), DeadAge: v.MustDuration("dead-age"), DeadMax: v.MustCount("dead-max")}
-	s, err := anyengine.Open(ctx, v.Get("store"), anyengine.Options{Retention: wanted, Logger: log})
+	s, err := anyengine.Open(ctx, v.Get("store"), &anyengine.Options{Retention: wanted, Logger: log})
 	if err != nil {
 		return err
 	}
@@ -166,7 +170,7 @@ func (c *command) runServe(ctx context.Context, v config.Values) error {
 		ChannelPrefix:        v.Get("channel-prefix"),
 		SubscriptionPrefixes: config.List(v.Get("subscription-prefixes")),
 		RequestTimeout:       v.MustDuration("request-timeout"),
-		MaxRetries:           v.MustCount("max-retries"),
+		MaxRetries:           cmp.Or(v.MustCount("max-retries"), -1), // to the library 0 is its default
 		MaxEventBytes:        v.MustCount("max-event-bytes"),
 		MaxIntakeBytes:       max(v.MustCount("max-intake-bytes")/4, 1), // for registrations
 		MaxDeliveries:        v.MustCount("max-deliveries"),
@@ -214,7 +218,11 @@ func (c *command) runServe(ctx context.Context, v config.Values) error {
 	defer end()
 	stop := c.reloadOnHangup(guards, log, end)
 	defer stop()
-	said := []any{"url", "http://" + listener.Addr().String(), "store", anyengine.Redact(v.Get("store")), "version", buildVersion().Version}
+	build := buildVersion()
+	said := []any{"url", "http://" + listener.Addr().String(), "store", anyengine.Redact(v.Get("store")), "version", build.Version}
+	if build.Revision != "" {
+		said = append(said, "revision", build.Revision)
+	}
 	if public != nil {
 		said = append(said, "public_url", anyengine.Redact(public.String()))
 	}
@@ -260,11 +268,11 @@ func refuseOpen(v config.Values, guards map[string]*serve.Guard, local bool) err
 	}
 	for _, name := range []string{"publish-auth", "subscriptions-auth", "metrics-auth"} {
 		if guards[name].Open() && !v.On("insecure") {
-			return usagef("everybody who reaches %s could use it without credentials: set %s, or --insecure if that is meant", v.Get("listen"), name)
+			return usagef("anybody who can reach %s could use it without credentials: set %s, or --insecure if that is meant", v.Get("listen"), name)
 		}
 	}
 	if strings.Trim(v.Get("allow-callback"), ", ") == "" {
-		return usagef("every subscriber could have this server send requests to whatever it reaches: set allow-callback to public, to the hosts or networks of subscribers, or to any if that is meant")
+		return usagef("any subscriber could make this server send requests to whatever it can reach: set allow-callback to public, to the hosts or networks of subscribers, or to any if that is meant")
 	}
 	return nil
 }
@@ -299,7 +307,7 @@ func (c *command) reloadOnHangup(guards map[string]*serve.Guard, log *slog.Logge
 				}
 			}
 			if err := errors.Join(errs...); err != nil {
-				log.Error("can't read credentials again; the old ones stay", "error", err)
+				log.Error("can't read the credentials again; the old ones stay in force", "error", err)
 				continue
 			}
 			log.Info("credentials were read again")

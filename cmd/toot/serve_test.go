@@ -135,6 +135,7 @@ func wantStatus(t *testing.T, want, status, body string) {
 
 // TestServeListenPublish is the README's three terminals.
 func TestServeListenPublish(t *testing.T) {
+	t.Parallel()
 	s := serve(t)
 	l := start(t, "", "listen", "--channel", "users.updated.v1", "--publisher", s.url)
 	l.await("listening to users.updated.v1")
@@ -152,6 +153,7 @@ func TestServeListenPublish(t *testing.T) {
 
 // TestServeWithCurlAlone is the same for those who have nothing but curl.
 func TestServeWithCurlAlone(t *testing.T) {
+	t.Parallel()
 	s := serve(t, "--channel-prefix", "org.example.")
 	e := newEndpoint(t)
 	subscription := fmt.Sprintf(`{"callback_url":%q,"channel":"org.example.users"}`, e.URL)
@@ -201,6 +203,7 @@ func TestServeWithCurlAlone(t *testing.T) {
 }
 
 func TestServeRefusesWhatItDoesNotUnderstand(t *testing.T) {
+	t.Parallel()
 	s := serve(t, "--max-event-bytes", "1000")
 	big := filepath.Join(t.TempDir(), "big")
 	if err := os.WriteFile(big, []byte(`"`+strings.Repeat("x", 1000)+`"`), 0o600); err != nil {
@@ -274,6 +277,7 @@ func publishMany(url string, stop <-chan struct{}) (ids []string) {
 // TestServeSurvives: whatever was acknowledged arrives, though the server is
 // killed or stopped meanwhile.
 func TestServeSurvives(t *testing.T) {
+	t.Parallel()
 	for name, end := range map[string]func(*server){
 		"kill -9": func(s *server) {
 			s.signal(syscall.SIGKILL)
@@ -312,6 +316,7 @@ func TestServeSurvives(t *testing.T) {
 
 // TestServeReplicas: two servers on one Redis are one.
 func TestServeReplicas(t *testing.T) {
+	t.Parallel()
 	store := redistest.Start(t).URL() + "?namespace=replicas"
 	e := newEndpoint(t)
 	one, two := serve(t, "--store", store), serve(t, "--store", store)
@@ -337,6 +342,7 @@ func TestServeReplicas(t *testing.T) {
 // another's from being published, also when its token changes; and a credential
 // that is for some channels is for no other.
 func TestServeKeepsPublishersApart(t *testing.T) {
+	t.Parallel()
 	e := newEndpoint(t)
 	store := "sqlite:" + filepath.Join(t.TempDir(), "toot.db")
 	publish := func(s *server, want, credential, channel string) (id string) {
@@ -368,6 +374,7 @@ func TestServeKeepsPublishersApart(t *testing.T) {
 // TestUnsubscribeSigns: where a subscriber has handed over a secret that counts,
 // it is needed to unsubscribe it.
 func TestUnsubscribeSigns(t *testing.T) {
+	t.Parallel()
 	s := serve(t, "--store", "sqlite:"+filepath.Join(t.TempDir(), "toot.db"))
 	secret := signing.NewSecret()
 	keys, err := signing.ParseSecrets([]string{secret})
@@ -425,6 +432,7 @@ func TestUnsubscribeSigns(t *testing.T) {
 // again is answered with the same ID and timestamp and makes no second event,
 // though the server was killed meanwhile, and whichever replica it comes to.
 func TestServeAnswersARepeatAlike(t *testing.T) {
+	t.Parallel()
 	for name, store := range map[string]string{
 		"SQLite": "sqlite:" + filepath.Join(t.TempDir(), "toot.db"),
 		"Redis":  redistest.Start(t).URL() + "?namespace=repeats",
@@ -504,6 +512,7 @@ func TestServeAnswersARepeatAlike(t *testing.T) {
 }
 
 func TestServeAsksForCredentials(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "subscribers")
 	write := func(text string) {
 		t.Helper()
@@ -560,6 +569,7 @@ func TestServeAsksForCredentials(t *testing.T) {
 }
 
 func TestServeIsNotOpenToAllByAccident(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{
 		{"--listen", ":0"}, {"--listen", "0.0.0.0:0"}, {"--listen", "0.0.0.0:0", "--allow-callback", "any", "--publish-auth", "x"}, {"--listen", "127.0.0.1"},
 		{"--listen", "[::]:0", "--allow-callback", "any", "--publish-auth", "x", "--subscriptions-auth", "x", "--metrics-auth", ":"},
@@ -576,6 +586,7 @@ func TestServeIsNotOpenToAllByAccident(t *testing.T) {
 }
 
 func TestListenForwardsAndRunsCommands(t *testing.T) {
+	t.Parallel()
 	s := serve(t, "--max-retries", "3")
 	e := newEndpoint(t)
 	file := filepath.Join(t.TempDir(), "events")
@@ -599,6 +610,7 @@ func TestListenForwardsAndRunsCommands(t *testing.T) {
 // TestListenIsReachedByASecretOnly: a stranger who reaches the port that toot
 // listen listens on can't make up events for --exec, whatever --callback-url is.
 func TestListenIsReachedByASecretOnly(t *testing.T) {
+	t.Parallel()
 	const own = "a-long-secret-of-ones-own"
 	s := serve(t)
 	for _, path := range []string{"", "/", "/toot", "/toot/", "/toot?x=1", "/toot/" + own} {
@@ -642,6 +654,7 @@ func TestListenIsReachedByASecretOnly(t *testing.T) {
 }
 
 func TestPublishUsage(t *testing.T) {
+	t.Parallel()
 	for want, all := range map[int][][]string{
 		2: {{"publish"}, {"publish", "c", "{"}, {"publish", "c", "text"}, {"publish", "c", "--publisher", "nowhere"}, {"listen"}, {"subscribe", "http://x"},
 			{"subscribe", "--channel", "c"}, {"listen", "-c", "c", "--forward", "x"}, {"subscriptions", "x"}},
@@ -659,6 +672,7 @@ func TestPublishUsage(t *testing.T) {
 
 // TestServeIsSoonReady measures what an operator waits for.
 func TestServeIsSoonReady(t *testing.T) {
+	t.Parallel()
 	began := time.Now()
 	s := serve(t)
 	t.Logf("ready after %v", time.Since(began).Round(time.Millisecond))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/redisclient"
 	"github.com/watermarkchurch/toot-go/cmd/toot/internal/sidekiq"
 	"github.com/watermarkchurch/toot-go/cmd/toot/internal/ui"
 	"github.com/watermarkchurch/toot-go/engine/anyengine"
@@ -36,18 +37,18 @@ func (c *command) importSidekiq() *cobra.Command {
 		Short: "Move the Ruby gem's jobs out of Sidekiq",
 		Long: `Moves the jobs of the Ruby gem that wait in Sidekiq, are scheduled, are to be
 retried or are dead into a store, where an app in Go goes on with them. Jobs of
-others are left alone. Subscribers and credentials need no moving: both use
-them where they are.
+other gems and apps are left alone. Subscribers and credentials need not be moved:
+the app in Go uses them where they are.
 
-Stop Sidekiq first. Every job is stored, in one step, as it is in Sidekiq (dead,
-or due again at its time with its tries counted) before it is removed from there.
-When this is stopped half-way, run it again within the store's dedupe window (an
-hour unless the app says otherwise), which recognises what was stored. Web
-processes that still run the gem may go on adding jobs: run it again later.
+Stop Sidekiq first. Each job is stored as it is in Sidekiq (dead, or due at the same
+time with its tries counted) before it is removed from there. If this is stopped
+half-way, run it again within the store's dedupe window (an hour unless the app says
+otherwise): what was stored already is recognised. Web processes that still run the
+gem may go on adding jobs: run it again later.
 
-Where the Ruby app uses redis-namespace, say which with --redis-namespace; the
-app in Go has to be told, too (?redis_namespace=… in the name of its store), as
-its subscribers and credentials are there as well.
+If the Ruby app uses redis-namespace, name it with --redis-namespace. The app in Go
+has to know it, too (?redis_namespace=… in the name of its store), because its
+subscribers and credentials are in it.
 
 Received events wait for the subscription by the channel's full name, which is
 what an app calls its first one unless told otherwise. --subscription gives
@@ -57,7 +58,7 @@ another name, or none ("CHANNEL=") to leave that channel's jobs in Sidekiq.`,
   toot import-sidekiq --redis redis://localhost?namespace=shop
   toot import-sidekiq --redis redis://localhost --redis-namespace myapp
   toot import-sidekiq --redis redis://localhost --store sqlite:shop.db`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.check(); err != nil {
 				return err
@@ -69,10 +70,10 @@ another name, or none ("CHANNEL=") to leave that channel's jobs in Sidekiq.`,
 	flags.StringVar(&o.redis, "redis", "", "Sidekiq's Redis: redis://HOST[:PORT][/DB]")
 	flags.StringVar(&o.store, "store", "", "where to move the jobs: "+anyengine.Help+" (default: $TOOT_STORE, else the same Redis)")
 	flags.StringVar(&o.namespace, "redis-namespace", "", "what the gem redis-namespace puts before Sidekiq's keys, without the colon")
-	flags.StringArrayVar(&o.queues, "queue", nil, "look into this queue; repeatable (default: all)")
+	flags.StringArrayVar(&o.queues, "queue", nil, "take the jobs of this queue; repeatable (default: all queues)")
 	flags.StringArrayVar(&o.subscriptions, "subscription", nil, "CHANNEL=NAME: the subscription that handles a channel's events; repeatable")
-	flags.BoolVar(&o.dryRun, "dry-run", false, "only count")
-	flags.BoolVar(&o.force, "force", false, "even if Sidekiq runs; what it takes meanwhile may be done twice")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "only count the jobs")
+	flags.BoolVar(&o.force, "force", false, "go on although Sidekiq is running; what it takes meanwhile may be done twice")
 	flags.BoolVar(&o.json, "json", false, "print a JSON object")
 	return cmd
 }
@@ -84,7 +85,11 @@ func (o *sidekiqImport) check() error {
 	if scheme, _, ok := strings.Cut(o.redis, "://"); !ok || !strings.HasPrefix(scheme, "redis") && !strings.HasPrefix(scheme, "valkey") {
 		return usagef("--redis must be a URL such as redis://localhost:6379/0")
 	}
-	o.namespace = strings.TrimSuffix(cmp.Or(o.namespace, anyengine.RedisNamespace(o.redis)), ":")
+	named, err := anyengine.SplitRedis(o.redis)
+	if err != nil {
+		return err
+	}
+	o.namespace = strings.TrimSuffix(cmp.Or(o.namespace, named.RedisNamespace), ":")
 	o.names, o.used = map[string]string{}, map[string]string{}
 	for _, s := range o.subscriptions {
 		channel, name, ok := strings.Cut(s, "=")
@@ -111,7 +116,7 @@ func (o *sidekiqImport) subscriptionsTo(channel string) []string {
 }
 
 func (c *command) runImport(ctx context.Context, o *sidekiqImport) error {
-	client, err := anyengine.Client(ctx, o.redis)
+	client, err := redisclient.Connect(ctx, o.redis)
 	if err != nil {
 		return err
 	}
@@ -122,7 +127,7 @@ func (c *command) runImport(ctx context.Context, o *sidekiqImport) error {
 	}
 	var to anyengine.Store
 	if !o.dryRun { // opening it would write to it
-		to, err = anyengine.Open(ctx, o.store, anyengine.Options{Existing: true, Logger: c.logger()})
+		to, err = anyengine.Open(ctx, o.store, &anyengine.Options{Existing: true, Logger: c.logger()})
 		if err != nil {
 			return err
 		}
@@ -178,9 +183,9 @@ func (c *command) showElsewhere(elsewhere map[string]int, moved int) error {
 	switch {
 	case len(there) == 0:
 	case moved == 0:
-		return fmt.Errorf("there is no job to move here, but on the same Redis there are, behind redis-namespace: %s", strings.Join(there, ", "))
+		return fmt.Errorf("there is no job to move here, but there are on the same Redis, under other namespaces: %s", strings.Join(there, ", "))
 	default:
-		c.err.Say("There are more jobs on the same Redis, behind redis-namespace: %s", strings.Join(there, ", "))
+		c.err.Say("There are more jobs on the same Redis, under other namespaces: %s", strings.Join(there, ", "))
 	}
 	return nil
 }
@@ -227,7 +232,7 @@ func (c *command) showImport(o *sidekiqImport, n sidekiq.Counts) {
 	}
 	if len(o.used) > 0 && n.Moved() > 0 {
 		c.out.Say("\nWhat is to be handled waits for subscriptions of these names:")
-		t := ui.Table{Columns: []ui.Column{{Title: "channel", Flex: true}, {Title: "subscription", Flex: true}}}
+		t := ui.Table{Columns: []ui.Column{{Title: "channel", Flex: true, Names: true}, {Title: "subscription", Flex: true, Names: true}}}
 		for _, channel := range slices.Sorted(maps.Keys(o.used)) {
 			t.Add(ui.Clean(channel), ui.Cell{Text: ui.Clean(o.used[channel]), Color: ui.Purple})
 		}
@@ -237,7 +242,7 @@ func (c *command) showImport(o *sidekiqImport, n sidekiq.Counts) {
 	for _, l := range []struct {
 		n    int
 		what string
-	}{{n.Other, "of others"}, {n.Unsubscribed, "without a subscription"}, {n.Unreadable, "that make no sense"}} {
+	}{{n.Other, "of other gems and apps"}, {n.Unsubscribed, "without a subscription"}, {n.Unreadable, "that can't be read"}} {
 		if l.n > 0 {
 			left = append(left, fmt.Sprintf("%s %s", ui.Count(l.n), l.what))
 		}

@@ -26,7 +26,7 @@ those that wait have failed before, how many are dead, how old the oldest is,
 and how much longer the lane rests because its endpoint keeps failing. A
 subscription that no process has is marked as unhandled: see toot unhandled.`,
 		Example: "  toot stats --store sqlite:shop.db\n  toot stats --watch\n  toot stats --json | jq .waiting",
-		Args:    cobra.NoArgs,
+		Args:    arguments(0, 0),
 		RunE: c.withStore(&s, func([]string) error {
 			if every < 100*time.Millisecond {
 				return usagef("--interval must be at least 100ms")
@@ -94,7 +94,7 @@ func (c *command) showStats(ctx context.Context, s *openStore, asJSON bool, last
 		return nil
 	}
 	columns := []ui.Column{
-		{Title: "kind"}, {Title: "lane", Flex: true}, {Title: "waiting", Right: true}, {Title: "in flight", Right: true}, {Title: "retrying", Right: true},
+		{Title: "kind"}, {Title: "lane", Flex: true, Names: true}, {Title: "waiting", Right: true}, {Title: "in flight", Right: true}, {Title: "retrying", Right: true},
 		{Title: "dead", Right: true}, {Title: "oldest", Right: true}, {Title: "rests", Right: true},
 	}
 	if last != nil {

@@ -3,6 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -19,10 +22,10 @@ func (f *storeFlag) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.name, "store", "", storeHelp)
 }
 
-const storeHelp = "the store: " + anyengine.Help + " (default: $TOOT_STORE, or toot.db if that is here)"
+const storeHelp = "the store: " + anyengine.Help + " (default: $TOOT_STORE, or sqlite:toot.db if that file is here)"
 
-// storeName is the store that is meant: where toot serve has its own, if
-// nothing else is said.
+// storeName is the store that is meant: by default the one in this folder, where
+// toot serve keeps its own.
 func storeName(flag string) (string, error) {
 	if name := cmp.Or(flag, os.Getenv("TOOT_STORE")); name != "" {
 		return name, nil
@@ -33,13 +36,23 @@ func storeName(flag string) (string, error) {
 	return "", usagef("which store? Name it with --store or TOOT_STORE: %s", anyengine.Help)
 }
 
-// open opens a store that exists, and an app on it that does not run.
-func (f *storeFlag) open(cmd *cobra.Command, c *command) (*openStore, error) {
-	name, err := storeName(f.name)
+// openNamed opens the store that a flag names, or else the environment. With
+// existing, a SQLite file that is not there is an error.
+func (c *command) openNamed(ctx context.Context, flag string, existing bool) (anyengine.Store, error) {
+	name, err := storeName(flag)
 	if err != nil {
 		return nil, err
 	}
-	s, err := anyengine.Open(cmd.Context(), name, anyengine.Options{Existing: true, Logger: c.logger()})
+	s, err := anyengine.Open(ctx, name, &anyengine.Options{Existing: existing, Logger: c.logger()})
+	if errors.Is(err, fs.ErrNotExist) && flag == "" {
+		err = fmt.Errorf("%w (TOOT_STORE names it)", err)
+	}
+	return s, err
+}
+
+// open opens a store that exists, and an app on it that does not run.
+func (f *storeFlag) open(cmd *cobra.Command, c *command) (*openStore, error) {
+	s, err := c.openNamed(cmd.Context(), f.name, true)
 	if err != nil {
 		return nil, err
 	}

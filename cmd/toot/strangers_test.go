@@ -24,6 +24,7 @@ func (s *server) subscribeTo(channel, callbackURL string) (status, answer string
 // TestServeSendsWhereItMay: allow-callback is held against what is registered,
 // and what was registered before is counted in one line.
 func TestServeSendsWhereItMay(t *testing.T) {
+	t.Parallel()
 	store := "sqlite:" + filepath.Join(t.TempDir(), "toot.db")
 	e := newEndpoint(t)
 	s := serve(t, "--store", store)
@@ -58,6 +59,7 @@ func TestServeSendsWhereItMay(t *testing.T) {
 }
 
 func TestServeOnANetworkAsksWhereToSend(t *testing.T) {
+	t.Parallel()
 	open := []string{"serve", "--listen", "0.0.0.0:0", "--insecure"}
 	for _, args := range [][]string{nil, {"--allow-callback", ""}, {"--allow-callback", ", "}, {"--allow-callback", "everybody/1"}} {
 		r := command(t, append(open, args...)...)
@@ -72,6 +74,7 @@ func TestServeOnANetworkAsksWhereToSend(t *testing.T) {
 
 // TestServeAsksForConsent: and toot listen gives it.
 func TestServeAsksForConsent(t *testing.T) {
+	t.Parallel()
 	r := command(t, "serve", "--require-consent")
 	wantCode(t, r, 2)
 	wantContains(t, r.stderr, "public-url")
@@ -103,6 +106,7 @@ func TestServeAsksForConsent(t *testing.T) {
 
 // TestServeLetsRegistrationsEnd: unless they are renewed, as toot listen does.
 func TestServeLetsRegistrationsEnd(t *testing.T) {
+	t.Parallel()
 	for _, lease := range []string{"0s", "500ms", "-1h", "soon"} {
 		r := command(t, "serve", "--registration-lease", lease)
 		wantCode(t, r, 2)
@@ -127,6 +131,7 @@ func TestServeLetsRegistrationsEnd(t *testing.T) {
 // TestServeEndsCircles: events that come back to the channel they came from, two
 // for each, end after a few hops, and are in the dead letters at once.
 func TestServeEndsCircles(t *testing.T) {
+	t.Parallel()
 	store := "sqlite:" + filepath.Join(t.TempDir(), "toot.db")
 	s := serve(t, "--store", store)
 	for _, query := range []string{"?1", "?2"} {
@@ -165,6 +170,7 @@ func TestServeEndsCircles(t *testing.T) {
 // TestServeCountsHops: what is published because of a delivery is one hop
 // further, and says so; what a person publishes is none.
 func TestServeCountsHops(t *testing.T) {
+	t.Parallel()
 	hops := make(chan string, 1)
 	e := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		hops <- strings.Join(r.Header.Values("X-Toot-Hops"), ",")
@@ -201,6 +207,7 @@ func TestServeCountsHops(t *testing.T) {
 
 // TestListenPassesHopsOn: a circle that leads through toot listen --forward ends.
 func TestListenPassesHopsOn(t *testing.T) {
+	t.Parallel()
 	s := serve(t)
 	l := start(t, "", "listen", "--channel", "loop", "--publisher", s.url, "--forward", s.url+"/publish/loop")
 	l.await("listening to loop")
@@ -215,6 +222,7 @@ func TestListenPassesHopsOn(t *testing.T) {
 // TestServeKeepsPagesOut: a web page that somebody on this machine looks at can
 // neither change anything, nor read under a name of its own.
 func TestServeKeepsPagesOut(t *testing.T) {
+	t.Parallel()
 	s := serve(t, "--allow-host", "toot.internal,Other.Internal.", "--public-url", "https://toot.example.org/")
 	subscription := `{"callback_url":"http://127.0.0.1:9/","channel":"a"}`
 	var seen []string
@@ -271,6 +279,7 @@ func TestServeKeepsPagesOut(t *testing.T) {
 // TestServeBoundsItsConnections: those beyond the bound wait, and one whose other
 // side does not take its answer is closed in time.
 func TestServeBoundsItsConnections(t *testing.T) {
+	t.Parallel()
 	s := serve(t, "--max-connections", "1", "--read-timeout", "1s", "--write-timeout", "1s")
 	http.DefaultClient.CloseIdleConnections()
 	dial := func() net.Conn {
@@ -330,6 +339,7 @@ func TestServeBoundsItsConnections(t *testing.T) {
 
 // TestServeTakesLongBodies: the time that a body takes is not that of its answer.
 func TestServeTakesLongBodies(t *testing.T) {
+	t.Parallel()
 	const writeTimeout = 400 * time.Millisecond
 	s := serve(t, "--write-timeout", writeTimeout.String())
 	body, in := io.Pipe()

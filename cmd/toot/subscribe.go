@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 
@@ -13,65 +12,31 @@ import (
 	"github.com/watermarkchurch/toot-go/cmd/toot/internal/peer"
 	"github.com/watermarkchurch/toot-go/cmd/toot/internal/ui"
 	"github.com/watermarkchurch/toot-go/engine/anyengine"
-	"github.com/watermarkchurch/toot-go/signing"
 )
 
 // subscriptionVerb is what is done about a callback URL and a channel.
 type subscriptionVerb struct {
-	use, short   string
-	more         string // of the description
-	done, needno string // what to say
-	do           func(p *peer.Publisher, ctx context.Context, channel, callbackURL string) (changed bool, err error)
+	use, short    string
+	more, example string // of the description and the examples
+	// do does it and returns what to say.
+	do func(p *peer.Publisher, ctx context.Context, channel, callbackURL string) (said string, err error)
 }
 
 func (c *command) subscribe() *cobra.Command {
 	return c.subscriptionCommand(subscriptionVerb{
-		"subscribe", "Have a publisher send events to a callback URL", "", "subscribed", "was subscribed already",
-		func(p *peer.Publisher, ctx context.Context, channel, callbackURL string) (bool, error) {
-			added, _, err := p.Subscribe(ctx, channel, callbackURL)
-			return added, err
-		},
-	})
-}
-
-func (c *command) unsubscribe() *cobra.Command {
-	var secretFile string
-	cmd := c.subscriptionCommand(subscriptionVerb{
-		"unsubscribe", "Have a publisher stop sending events to a callback URL", `
-
-Publishers in Ruby take any text for a callback URL. What is none gets no
-events, and is removed in the same way: an empty one with --callback-url ''.
-
-Where the subscriber has handed over a signing secret, a publisher wants the
-request signed with it: name a file that has it with --signing-secret-file.`, "unsubscribed", "was not subscribed",
-		func(p *peer.Publisher, ctx context.Context, channel, callbackURL string) (bool, error) {
-			keys, err := readKeys(secretFile)
-			if err != nil {
-				return false, err
+		use: "subscribe", short: "Have a publisher send events to a callback URL",
+		do: func(p *peer.Publisher, ctx context.Context, channel, callbackURL string) (string, error) {
+			added, lease, err := p.Subscribe(ctx, channel, callbackURL)
+			said := "subscribed"
+			if !added {
+				said = "was subscribed already"
 			}
-			return p.Unsubscribe(ctx, channel, callbackURL, keys...)
+			if lease > 0 {
+				said += ", for " + ui.Span(lease) + " unless this is repeated"
+			}
+			return said, err
 		},
 	})
-	cmd.Flags().StringVar(&secretFile, "signing-secret-file", "", "a file whose first line is the signing secret of the callback URL")
-	return cmd
-}
-
-// readKeys reads a signing secret from a file, of which none is named if there is
-// no secret.
-func readKeys(file string) ([]signing.Key, error) {
-	if file == "" {
-		return nil, nil
-	}
-	text, err := os.ReadFile(file) //nolint:gosec // G304: the user names the file
-	if err != nil {
-		return nil, fmt.Errorf("can't read the signing secret: %w", err)
-	}
-	line, _, _ := strings.Cut(string(text), "\n")
-	keys, err := signing.ParseSecrets([]string{strings.TrimSpace(line)})
-	if err != nil {
-		return nil, usagef("--signing-secret-file: the first line is no secret: %s", strings.TrimPrefix(err.Error(), "signing: "))
-	}
-	return keys, nil
 }
 
 func (c *command) subscriptionCommand(verb subscriptionVerb) *cobra.Command {
@@ -81,10 +46,10 @@ func (c *command) subscriptionCommand(verb subscriptionVerb) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   verb.use + " CALLBACK_URL --channel CHANNEL…",
 		Short: verb.short,
-		Long: verb.short + `. Channels are full names, with the
-publisher's prefix. It is safe to repeat.` + verb.more,
-		Example: fmt.Sprintf("  toot %s https://app.example.org/callbacks --channel users.updated.v1 --publisher https://users.example.org/subscriptions", verb.use),
-		Args:    cobra.MaximumNArgs(1),
+		Long: verb.short + `. Channels are named in full,
+with the publisher's prefix. This may be repeated.` + verb.more,
+		Example: fmt.Sprintf("  toot %s https://app.example.org/callbacks --channel users.updated.v1 \\\n      --publisher https://users.example.org/subscriptions", verb.use) + verb.example,
+		Args:    arguments(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			flagged := cmd.Flags().Changed("callback-url")
 			switch {
@@ -103,21 +68,17 @@ publisher's prefix. It is safe to repeat.` + verb.more,
 				return err
 			}
 			for _, channel := range channels {
-				changed, err := verb.do(publisher, cmd.Context(), channel, callbackURL)
+				said, err := verb.do(publisher, cmd.Context(), channel, callbackURL)
 				if err != nil {
 					return err
 				}
-				what := verb.done
-				if !changed {
-					what = verb.needno
-				}
-				c.out.Say("%s %s", ui.Clean(channel), c.out.Paint(ui.Green, what))
+				c.out.Say("%s %s", ui.Clean(channel), c.out.Paint(ui.Green, said))
 			}
 			return nil
 		},
 	}
 	p.add(cmd.Flags())
-	cmd.Flags().StringArrayVarP(&channels, "channel", "c", nil, "a channel; may be given several times")
+	cmd.Flags().StringArrayVarP(&channels, "channel", "c", nil, "a channel, by its full name; repeatable")
 	cmd.Flags().StringVar(&callbackURL, "callback-url", "", "the callback URL, instead of the argument")
 	return cmd
 }
@@ -127,9 +88,9 @@ func (c *command) subscriptions() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:     "subscriptions",
-		Short:   "List what a publisher's channels are subscribed to by",
+		Short:   "List who is subscribed to a publisher's channels",
 		Example: "  toot subscriptions --publisher https://users.example.org/subscriptions",
-		Args:    cobra.NoArgs,
+		Args:    arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			publisher, err := p.open()
 			if err != nil {
@@ -148,7 +109,7 @@ func (c *command) subscriptions() *cobra.Command {
 }
 
 func (c *command) showSubscriptions(list map[string][]string, asJSON bool) error {
-	t := ui.Table{Columns: []ui.Column{{Title: "channel", Flex: true}, {Title: "callback URL", Flex: true}}}
+	t := ui.Table{Columns: []ui.Column{{Title: "channel", Flex: true, Names: true}, {Title: "callback URL", Flex: true, Names: true}}}
 	n := 0
 	for _, channel := range slices.Sorted(maps.Keys(list)) {
 		for _, url := range list[channel] {

@@ -107,6 +107,7 @@ func (p *terminal) echoes() bool {
 // TestPasswordsAreNotShown: toot auth add asks for the password on a terminal,
 // twice, and shows nothing of it.
 func TestPasswordsAreNotShown(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	add := func(name string, passwords ...string) (int, string) {
 		p := onTerminal(t, dir, 80, "auth", "add", name, "--store", "sqlite:toot.db")
@@ -126,7 +127,7 @@ func TestPasswordsAreNotShown(t *testing.T) {
 		}
 		return code, shown
 	}
-	if code, shown := add("ann", "s3cret ü", "s3cret ü"); code != 0 || !strings.Contains(shown, "Added ann.") {
+	if code, shown := add("ann", "s3cret ü", "s3cret ü"); code != 0 || !strings.Contains(shown, "Added ann") {
 		t.Errorf("exit code %d: %q", code, shown)
 	}
 	if code, shown := add("bob", "one thing", "another"); code != 2 || !strings.Contains(shown, "not the same") {
@@ -141,6 +142,7 @@ func TestPasswordsAreNotShown(t *testing.T) {
 
 // TestQuestionsEndWithCtrlC, and leave the terminal as it was.
 func TestQuestionsEndWithCtrlC(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	bury(t, filepath.Join(dir, "toot.db"), 3)
 	for _, c := range []struct {
@@ -162,6 +164,7 @@ func TestQuestionsEndWithCtrlC(t *testing.T) {
 
 // TestRedriveAsks: what is to be redriven is redriven if the answer is yes.
 func TestRedriveAsks(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	bury(t, filepath.Join(dir, "toot.db"), 1200)
 	p := onTerminal(t, dir, 80, "dead", "redrive", "--all")
@@ -182,15 +185,19 @@ func TestRedriveAsks(t *testing.T) {
 // TestNarrowTerminals: nothing is wider than the terminal, words that can't be
 // broken left out.
 func TestNarrowTerminals(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	bury(t, filepath.Join(dir, "toot.db"), 3)
 	for _, args := range [][]string{
-		{"help"}, {"stats"}, {"dead", "list"}, {"config", "check"}, {"version"}, {"dead", "redrive", "1"},
+		{"help"}, {"help", "serve"}, {"help", "dead", "list"}, {"stats"}, {"dead", "list"}, {"dead", "show", "1"}, {"config", "check"}, {"version"}, {"auth", "list"}, {"dead", "redrive", "1"},
 	} {
 		p := onTerminal(t, dir, 60, args...)
 		code, shown := p.ends()
 		if code != 0 {
 			t.Errorf("%v: exit code %d", args, code)
+		}
+		if args[0] == "help" { // examples and drawings are as they are
+			_, shown, _ = strings.Cut(shown, "\nFlags:")
 		}
 		for line := range strings.Lines(shown) {
 			line = strings.TrimRight(line, "\r\n")
@@ -201,9 +208,47 @@ func TestNarrowTerminals(t *testing.T) {
 	}
 }
 
+// TestLanesLookDifferent: URLs that are cut differ as before.
+func TestLanesLookDifferent(t *testing.T) {
+	dir := t.TempDir()
+	lanes := []string{"http://127.0.0.1:9001/toot/callbacks", "http://127.0.0.1:9002/toot/callbacks", "http://127.0.0.1:9003/toot/callbacks"}
+	for _, lane := range lanes {
+		buryIn(t, filepath.Join(dir, "toot.db"), lane, 1)
+	}
+	for _, args := range [][]string{{"stats"}, {"dead", "list"}} {
+		for _, columns := range []int{60, 80} {
+			_, shown := onTerminal(t, dir, columns, args...).ends()
+			for _, port := range []string{"9001", "9002", "9003"} {
+				if !strings.Contains(shown, port) {
+					t.Errorf("toot %s does not tell the lanes apart at %d columns:\n%s", strings.Join(args, " "), columns, shown)
+				}
+			}
+		}
+	}
+}
+
+// TestDemoBreaksBetweenWords: on a narrow terminal nothing is cut by its edge.
+func TestDemoBreaksBetweenWords(t *testing.T) {
+	code, shown := onTerminal(t, t.TempDir(), 60, "demo", "--faults", "--events", "100").ends()
+	if code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	shown = shown[strings.LastIndex(shown, "faults"):]
+	for line := range strings.Lines(shown) {
+		line = strings.TrimRight(line, "\r\n")
+		if w := uniseg.StringWidth(line); w > 60 && !strings.HasPrefix(line, "published") {
+			t.Errorf("%d columns: %q", w, line)
+		}
+	}
+	if !strings.Contains(shown, "retried") {
+		t.Errorf("shown:\n%s", shown)
+	}
+}
+
 // TestServeOnATerminal: the log is laid out for those who watch, and the
 // command ends in order with Ctrl-C.
 func TestServeOnATerminal(t *testing.T) {
+	t.Parallel()
 	p := onTerminal(t, t.TempDir(), 100, "serve", "--listen", "127.0.0.1:0")
 	p.await("serving")
 	p.enter("\x03")
@@ -216,6 +261,7 @@ func TestServeOnATerminal(t *testing.T) {
 // TestServeEndsWithItsTerminal, though SIGHUP means something else to it
 // otherwise: nobody would find it again.
 func TestServeEndsWithItsTerminal(t *testing.T) {
+	t.Parallel()
 	p := onTerminal(t, t.TempDir(), 100, "serve", "--listen", "127.0.0.1:0")
 	p.await("serving")
 	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
@@ -250,6 +296,12 @@ func commandIn(t *testing.T, dir string, args ...string) result {
 // bury makes a store with dead letters.
 func bury(t *testing.T, file string, n int) {
 	t.Helper()
+	buryIn(t, file, "http://127.0.0.1:1/callbacks", n)
+}
+
+// buryIn adds dead letters of a lane to a store.
+func buryIn(t *testing.T, file, lane string, n int) {
+	t.Helper()
 	s, err := sqliteengine.Open(file, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -257,8 +309,8 @@ func bury(t *testing.T, file string, n int) {
 	jobs := make([]engine.Job, n)
 	for i := range jobs {
 		jobs[i] = engine.Job{
-			Event: &engine.Event{ID: fmt.Sprint("event ", i), Channel: "org.example.publisher.users.updated.v1", Body: []byte(`{}`)},
-			Lane:  engine.Lane{Kind: engine.Deliver, Name: "http://127.0.0.1:1/callbacks"},
+			Event: &engine.Event{ID: fmt.Sprint("event ", i, " to ", lane), Channel: "org.example.publisher.users.updated.v1", Body: []byte(`{}`)},
+			Lane:  engine.Lane{Kind: engine.Deliver, Name: lane},
 			Lease: time.Minute,
 		}
 	}

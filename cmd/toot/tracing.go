@@ -45,13 +45,13 @@ func newTracing(ctx context.Context, endpoint string, log *slog.Logger) (_ trace
 	if err != nil {
 		return nil, nil, fmt.Errorf("can't send traces: %w", err)
 	}
-	api.SetErrorHandler(api.ErrorHandlerFunc(func(err error) { log.Warn("spans were lost", "error", err) }))
+	api.SetErrorHandler(api.ErrorHandlerFunc(func(err error) { log.Warn("some spans could not be sent", "error", err) }))
 	provider := sdk.NewTracerProvider(sdk.WithBatcher(exporter), sdk.WithResource(what))
 	return provider, func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), traceTimeout)
 		defer cancel()
 		if err := provider.Shutdown(ctx); err != nil {
-			log.Warn("the last spans were lost", "error", err)
+			log.Warn("the last spans could not be sent", "error", err)
 		}
 	}, nil
 }

@@ -125,7 +125,7 @@ func TestServeWithoutCollector(t *testing.T) {
 	status, body := curl(t, "-d", "{}", s.url+"/publish/users")
 	wantStatus(t, "202", status, body)
 	s.stop()
-	if log := s.stderr.String(); !strings.Contains(log, "spans were lost") || strings.Contains(log, "s3cret") {
+	if log := s.stderr.String(); !strings.Contains(log, "spans could not be sent") || strings.Contains(log, "s3cret") {
 		t.Errorf("the log says:\n%s", log)
 	}
 	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "s3cret")

@@ -14,10 +14,10 @@ func (c *command) unhandled() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "unhandled",
 		Short: "List, move and discard events that nobody handles",
-		Long: `Events wait unhandled under the name of a subscription that no process has any
-more: its handler was taken out, or renamed, or only a release has it that does
-not run now. They are kept until such a process comes, or until they are moved
-to another subscription or discarded.`,
+		Long: `Events are unhandled if they wait for a subscription that no process has any more:
+its handler was removed or renamed, or belongs to a release that is not running
+now. They are kept until a process has the subscription again, or until they are
+moved to another one or discarded.`,
 		Example: `  toot unhandled list --store sqlite:shop.db
   toot unhandled move users.updated.v1 users.updated.v2
   toot unhandled discard users.updated.v1 --yes`,
@@ -36,7 +36,7 @@ func (c *command) unhandledList(s *storeFlag) *cobra.Command {
 		Use:     "list",
 		Short:   "List subscriptions that no process has, and what waits for them",
 		Example: "  toot unhandled list --store sqlite:shop.db\n  toot unhandled list --json | jq .lane",
-		Args:    cobra.NoArgs,
+		Args:    arguments(0, 0),
 		RunE: c.withStore(s, nil, func(ctx context.Context, s *openStore, _ []string) error {
 			lanes, err := unhandledLanes(ctx, s)
 			if err != nil {
@@ -54,7 +54,7 @@ func (c *command) unhandledList(s *storeFlag) *cobra.Command {
 				c.out.Say("Nothing waits unhandled")
 				return nil
 			}
-			t := ui.Table{Columns: []ui.Column{{Title: "subscription", Flex: true}, {Title: "waiting", Right: true}, {Title: "oldest", Right: true}}}
+			t := ui.Table{Columns: []ui.Column{{Title: "subscription", Flex: true, Names: true}, {Title: "waiting", Right: true}, {Title: "oldest", Right: true}}}
 			for _, l := range lanes {
 				t.Add(ui.Clean(l.Name), number(l.Waiting, ui.Yellow), span(l.Oldest))
 			}
@@ -82,12 +82,12 @@ func (c *command) unhandledMove(s *storeFlag) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "move SUBSCRIPTION OTHER",
-		Short: "Make them wait for another subscription, which handles them",
-		Long: `Makes the events that wait for a subscription that no process has wait for
-another one, which some process must have. Each is moved in one step. Those that
-the other one has handled within the dedupe window are not handled again.`,
+		Short: "Move unhandled events to another subscription",
+		Long: `Moves the events that wait for SUBSCRIPTION, which no process has any more, to
+OTHER, which some process must have. Each is moved in one step. An event that OTHER
+has handled within the dedupe window is not handled again.`,
 		Example: "  toot unhandled move users.updated.v1 users.updated.v2 --store sqlite:shop.db",
-		Args:    cobra.ExactArgs(2),
+		Args:    arguments(2, 2),
 		RunE: c.withStore(s, nil, func(ctx context.Context, s *openStore, names []string) error {
 			moved, left, err := s.MoveUnhandled(ctx, names[0], names[1])
 			return c.sayCleared("moved", moved, left, asJSON, err)
@@ -101,9 +101,9 @@ func (c *command) unhandledDiscard(s *storeFlag) *cobra.Command {
 	var yes, asJSON bool
 	cmd := &cobra.Command{
 		Use:     "discard SUBSCRIPTION",
-		Short:   "Delete them for good",
+		Short:   "Delete unhandled events for good",
 		Example: "  toot unhandled discard users.updated.v1 --store sqlite:shop.db --yes",
-		Args:    cobra.ExactArgs(1),
+		Args:    arguments(1, 1),
 		RunE: c.withStore(s, nil, func(ctx context.Context, s *openStore, names []string) error {
 			if !yes {
 				lanes, err := unhandledLanes(ctx, s)
@@ -129,7 +129,7 @@ func (c *command) unhandledDiscard(s *storeFlag) *cobra.Command {
 			return c.sayCleared("discarded", discarded, left, asJSON, err)
 		}),
 	}
-	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "don't ask before")
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "don't ask first")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
 	return cmd
 }
@@ -145,7 +145,7 @@ func (c *command) sayCleared(done string, n, left int, asJSON bool, err error) e
 	case asJSON:
 		return c.out.JSON(map[string]int{done: n, "left": left})
 	case left > 0:
-		c.out.Say("%s %s; %s left, which failed before and wait for the time of their next try: repeat this then", ui.Plural(n, "event"), done, ui.Count(left))
+		c.out.Say("%s %s; %s left, which failed before and wait for their next try: repeat this later", ui.Plural(n, "event"), done, ui.Count(left))
 	default:
 		c.out.Say("%s %s", ui.Plural(n, "event"), done)
 	}

@@ -18,7 +18,7 @@ import (
 // its own, and end.
 func takeIn(t *testing.T, store, channel string, retireAfter time.Duration, events int) {
 	t.Helper()
-	s, err := anyengine.Open(t.Context(), store, anyengine.Options{})
+	s, err := anyengine.Open(t.Context(), store, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,10 +49,12 @@ func takeIn(t *testing.T, store, channel string, retireAfter time.Duration, even
 }
 
 func TestUnhandledOnSQLite(t *testing.T) {
+	t.Parallel()
 	testUnhandled(t, "sqlite:"+t.TempDir()+"/toot.db")
 }
 
 func TestUnhandledOnRedis(t *testing.T) {
+	t.Parallel()
 	testUnhandled(t, redistest.Start(t).URL())
 }
 

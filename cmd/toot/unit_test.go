@@ -51,6 +51,10 @@ func TestDeployUnitIsGivenItsCredentials(t *testing.T) {
 	if !slices.Equal(given, asked) {
 		t.Errorf("the service is given %q and asks for %q", given, asked)
 	}
+	// A flag or a variable would take precedence over what toot.yaml says.
+	if text := strings.Join(append(u["Environment"], u["ExecStart"]...), " "); strings.Contains(text, "TOOT_") || strings.Contains(text, "--store") {
+		t.Errorf("the settings in toot.yaml don't count: %s", text)
+	}
 	for _, key := range []string{"ExecStart", "Environment", "ExecReload"} {
 		if text := strings.Join(u[key], "\n"); strings.Contains(text, "/etc/") || key == "ExecReload" && text != "" {
 			t.Errorf("%s=%s: what is in /etc can't be read, and the copies don't change", key, text)

@@ -15,6 +15,7 @@ import (
 // as a user who can read the copies that are handed over, and not what they are
 // copies of.
 func TestDeployUnitRunsWithoutPrivileges(t *testing.T) {
+	t.Parallel()
 	u := readUnit(t, "../../deploy/toot.service")
 	dir := t.TempDir()
 	etc, handedOver, state := filepath.Join(dir, "etc"), filepath.Join(dir, "credentials"), filepath.Join(dir, "state")
@@ -34,7 +35,7 @@ func TestDeployUnitRunsWithoutPrivileges(t *testing.T) {
 		service.Credential = &syscall.Credential{Uid: 65534, Gid: 65534}
 		mine = 0o600
 	}
-	texts := map[string]string{"toot.yaml": "listen: 127.0.0.1:0\n"}
+	texts := map[string]string{"toot.yaml": "listen: 127.0.0.1:0\nstore: sqlite:of-the-yaml.db\n"}
 	for _, credential := range u["LoadCredential"] {
 		name, _, _ := strings.Cut(credential, ":")
 		if texts[name] == "" {
@@ -65,15 +66,24 @@ func TestDeployUnitRunsWithoutPrivileges(t *testing.T) {
 			}
 		}
 	}
+	if err := os.Chmod(handedOver, 0o500); err != nil { //nolint:gosec // a folder
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Chmod(handedOver, 0o700) }) //nolint:gosec // so that it can be removed
+	paths := strings.NewReplacer("/usr/local/bin/toot", binary, "/etc/toot", etc, "${CREDENTIALS_DIRECTORY}", handedOver, "/var/lib/toot", state)
 	run := func(command string) *process {
 		t.Helper()
-		words := strings.Fields(strings.NewReplacer("/usr/local/bin/toot", binary, "/etc/toot", etc, "${CREDENTIALS_DIRECTORY}", handedOver).Replace(command))
+		words := strings.Fields(paths.Replace(command))
 		for _, variable := range u["Environment"] {
-			words = append([]string{strings.ReplaceAll(variable, "/var/lib/toot", state)}, words...)
+			words = append([]string{paths.Replace(variable)}, words...)
 		}
 		cmd := exec.Command("env", words...)
 		cmd.SysProcAttr = service
-		return startIn(t, state, cmd)
+		dir := "/" // where systemd starts what says nothing else
+		for _, dir = range u["WorkingDirectory"] {
+			dir = paths.Replace(dir)
+		}
+		return startIn(t, dir, cmd)
 	}
 
 	r := run("/usr/local/bin/toot serve --config /etc/toot/toot.yaml").wait()
@@ -91,6 +101,20 @@ func TestDeployUnitRunsWithoutPrivileges(t *testing.T) {
 		status, body := curl(t, "-u", c.user+":secret", "-d", "{}", s.url+c.path)
 		wantStatus(t, c.want, status, body)
 	}
+	s.stop()
+	if _, err := os.Stat(filepath.Join(state, "of-the-yaml.db")); err != nil {
+		t.Errorf("the store is not the one that toot.yaml names: %v", err)
+	}
+
+	// An empty toot.yaml will do, too.
+	settings := filepath.Join(handedOver, "toot.yaml")
+	for _, step := range []error{os.Chmod(settings, 0o600), os.WriteFile(settings, nil, 0o600), os.Chmod(settings, 0o400)} {
+		if step != nil {
+			t.Fatal(step)
+		}
+	}
+	s = &server{process: run(u["ExecStart"][0] + " --listen 127.0.0.1:0")}
+	s.await("msg=serving")
 	s.stop()
 	if _, err := os.Stat(filepath.Join(state, "toot.db")); err != nil {
 		t.Error(err)

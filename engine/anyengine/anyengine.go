@@ -1,91 +1,110 @@
-// Package anyengine opens the engine on a store that is named by a URL, as the
-// command and configuration files do.
+// Package anyengine opens the store that a URL names, such as one from a
+// configuration file or the environment, as the command toot does:
+//
+//	sqlite:toot.db                                a file, by package sqliteengine
+//	redis://user:password@host:6379/0             a server, by package redisengine
+//	rediss://host:6379?namespace=shop             with TLS, and a namespace
+//	redis+sentinel://host1:26379,host2/master/0   what Sentinels manage
+//	redis+cluster://host1:6379,host2:6379         a Redis Cluster
+//
+// An app that always has the same kind of store had better import its engine
+// alone: this package brings all of them along, and all that they stand on.
 package anyengine
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
-	"github.com/watermarkchurch/toot-go/engine/redisengine"
-	"github.com/watermarkchurch/toot-go/engine/sqliteengine"
 )
 
-// Store is an engine with all that the command asks of one.
+// Store is an engine with all that the engines of this module have in common.
 type Store interface {
 	engine.Engine
 	engine.DeadLetters
 	engine.Inspector
+	engine.Credentials
+	engine.Attributes
 	engine.Memory
 	engine.Retainer
 }
 
-// Options say how to open a store.
+// Options say how to open a store. The zero value is fine.
 type Options struct {
-	// Existing makes a SQLite file that is not there an error. Otherwise it
-	// is created.
+	// Existing makes a SQLite file that is not there an error, which wraps
+	// fs.ErrNotExist. Default: it is created.
 	Existing bool
-	// Namespace and RedisNamespace are used on Redis unless the name of the
-	// store has them, see redisengine.Options.
+	// Namespace and RedisNamespace are those of a store on Redis whose URL has
+	// none, see redisengine.Options. Default: redisengine's.
 	Namespace      string
 	RedisNamespace string
 	// Retention is how long the store is to remember what is over. Zero fields
 	// leave what it has, see engine.Retention.
 	Retention engine.Retention
-	Logger    *slog.Logger
+	// Logger is told what an operator may want to know. Default: nobody.
+	Logger *slog.Logger
 }
 
-// Help says what names of stores look like.
-const Help = "sqlite:PATH or redis://HOST[:PORT][/DB][?namespace=NAME]"
+// kind is a kind of store. Another one is added with a file beside sqlite.go
+// and redis.go, an entry in kinds and its form in Help.
+type kind struct {
+	// isNamed reports whether a name, which may be none, is that of such a
+	// store. That everything in it is right is not said.
+	isNamed func(name string) bool
+	open    func(ctx context.Context, name string, o *Options) (Store, error)
+	// shown are the settings in a URL, behind its ?, that are no secret.
+	shown []string
+}
+
+var kinds = []kind{sqlite, redis}
+
+// Help says what the names of stores look like.
+const Help = sqliteForm + " or " + redisForm
 
 // ErrName is returned for a name that is none of a store's.
 var ErrName = errors.New("not the name of a store")
 
-// openTimeout bounds how long a server is waited for.
-const openTimeout = 10 * time.Second
+// kindOf returns the kind of the store that is named, nil if there is none.
+func kindOf(name string) *kind {
+	for i := range kinds {
+		if kinds[i].isNamed(name) {
+			return &kinds[i]
+		}
+	}
+	return nil
+}
 
-// Open opens a store by its name: "sqlite:PATH", a path that has a slash in
-// it or ends in .db, or a URL as package redisengine takes it, which may have
-// two settings more, ?namespace=… and ?redis_namespace=….
-func Open(ctx context.Context, name string, o Options) (Store, error) {
+// Open opens a store by its name: a URL, or the path of an SQLite file that has
+// a slash in it or ends in .db. opts may be nil. The caller closes the Store.
+//
+// The path of a file may follow "sqlite:" or "sqlite://". URLs of Redis are as
+// for redisengine.Open, with two settings more, ?namespace=… and
+// ?redis_namespace=…. Open waits for a server for at most ten seconds.
+//
+// The error is an ErrName if no kind of store has such a name, else the engine's.
+// No error repeats a user name, a password or a setting that may be one. Open
+// may be called concurrently.
+func Open(ctx context.Context, name string, opts *Options) (Store, error) {
+	var o Options
+	if opts != nil {
+		o = *opts
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if path, ok := sqlitePath(name); ok {
-		return openSQLite(path, o)
+	if k := kindOf(name); k != nil {
+		return k.open(ctx, name, &o)
 	}
-	scheme, _, isURL := strings.Cut(name, "://")
-	if isURL && isRedis(scheme) {
-		return openRedis(ctx, name, o)
-	}
-	if name == "" {
-		return nil, fmt.Errorf("%w: it is empty; name one with --store or TOOT_STORE: %s", ErrName, Help)
-	}
-	if !isURL && hasScheme(name) {
+	switch isURL := strings.Contains(name, "://"); {
+	case name == "":
+		return nil, fmt.Errorf("%w: it is empty; expected %s", ErrName, Help)
+	case !isURL && hasScheme(name):
 		return nil, fmt.Errorf("%w: there is no :// in it; expected %s", ErrName, Help)
 	}
 	return nil, fmt.Errorf("%w: %q; expected %s", ErrName, Redact(name), Help)
-}
-
-func sqlitePath(name string) (path string, ok bool) {
-	for _, prefix := range []string{"sqlite://", "sqlite:"} {
-		if path, ok := strings.CutPrefix(name, prefix); ok {
-			return path, true
-		}
-	}
-	if hasScheme(name) {
-		return "", false
-	}
-	return name, strings.ContainsRune(name, filepath.Separator) || strings.HasSuffix(name, ".db")
 }
 
 // hasScheme reports a name that begins like a URL, with or without the slashes:
@@ -95,113 +114,4 @@ func hasScheme(name string) bool {
 	return ok && len(scheme) > 1 && !strings.ContainsFunc(scheme, func(r rune) bool {
 		return (r|0x20 < 'a' || r|0x20 > 'z') && (r < '0' || r > '9') && r != '+' && r != '-' && r != '.'
 	})
-}
-
-func openSQLite(path string, o Options) (Store, error) {
-	if path == "" {
-		return nil, fmt.Errorf("%w: sqlite: needs the path of a file, such as sqlite:toot.db", ErrName)
-	}
-	if o.Existing {
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("there is no store at %s: check the path, or TOOT_STORE", path)
-		}
-	}
-	e, err := sqliteengine.Open(path, &sqliteengine.Options{Retention: o.Retention, Logger: o.Logger})
-	if err != nil {
-		return nil, err
-	}
-	return e, nil
-}
-
-func openRedis(ctx context.Context, name string, o Options) (Store, error) {
-	name, settings, err := cutSettings(name)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, openTimeout, errNoAnswer)
-	defer cancel()
-	e, err := redisengine.Open(ctx, name, &redisengine.Options{
-		Namespace: cmp.Or(settings.Get("namespace"), o.Namespace), RedisNamespace: cmp.Or(settings.Get("redis_namespace"), o.RedisNamespace),
-		Retention: o.Retention, Logger: o.Logger,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return e, nil
-}
-
-// cutSettings takes the settings out that are not those of the connection.
-func cutSettings(name string) (rest string, settings url.Values, err error) {
-	rest, query, ok := strings.Cut(name, "?")
-	if !ok {
-		return name, nil, nil
-	}
-	values, err := url.ParseQuery(query)
-	if err != nil {
-		return "", nil, fmt.Errorf("%w: what follows the ? is not escaped as it must be", ErrName)
-	}
-	settings = url.Values{}
-	for _, setting := range []string{"namespace", "redis_namespace"} {
-		if values.Has(setting) {
-			settings.Set(setting, values.Get(setting))
-			values.Del(setting)
-		}
-	}
-	if len(values) > 0 {
-		rest += "?" + values.Encode()
-	}
-	return rest, settings, nil
-}
-
-// shownSettings are those of a store's name that are no secret.
-var shownSettings = []string{"namespace", "redis_namespace", "sentinel_user", "skip_verify"}
-
-// Redact returns the name of a store, or any URL, without what may be secret:
-// user and password, and whatever follows a ? but the settings of a store that
-// are none; "(not a URL)" if that can't be told apart.
-func Redact(name string) string {
-	scheme, rest, isURL := strings.Cut(name, "://")
-	if !isURL {
-		if _, isPath := sqlitePath(name); !isPath && strings.ContainsAny(name, "@?:%") {
-			return "(not a URL)"
-		}
-		return name
-	}
-	shown, query, hasQuery := strings.Cut(rest, "?")
-	at := strings.LastIndexByte(shown, '@')
-	switch {
-	case at >= 0:
-		shown = "redacted" + shown[at:]
-	case strings.Contains(query, "@"): // that may be the end of a password with a ? in it
-		return scheme + "://redacted"
-	}
-	if hasQuery {
-		shown += "?" + redactQuery(query, isRedis(scheme))
-	}
-	return scheme + "://" + shown
-}
-
-func redactQuery(query string, isStore bool) string {
-	values, err := url.ParseQuery(query)
-	if err != nil || !isStore {
-		return "redacted"
-	}
-	shown := url.Values{}
-	for _, setting := range shownSettings {
-		if values.Has(setting) {
-			shown.Set(setting, values.Get(setting))
-			values.Del(setting)
-		}
-	}
-	switch {
-	case len(values) == 0:
-		return shown.Encode()
-	case len(shown) == 0:
-		return "redacted"
-	}
-	return shown.Encode() + "&redacted"
-}
-
-func isRedis(scheme string) bool {
-	return strings.HasPrefix(scheme, "redis") || strings.HasPrefix(scheme, "valkey")
 }

@@ -2,15 +2,20 @@ package anyengine
 
 import (
 	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/internal/testing/redistest"
 )
 
 func TestNames(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"sqlite:" + filepath.Join(dir, "a"), "sqlite://" + filepath.Join(dir, "b"), filepath.Join(dir, "c"), filepath.Join(dir, "d.db")} {
-		s, err := Open(t.Context(), name, Options{})
+		s, err := Open(t.Context(), name, nil)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -20,7 +25,7 @@ func TestNames(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"", "toot", "sqlite:", "postgres://h/d", "redis", "redis:h", "redis:/:p@h", "redis+sentinel:/h/m", "Redis:/h", "postgres:/u:p@h/d"} {
-		if _, err := Open(t.Context(), name, Options{}); !errors.Is(err, ErrName) {
+		if _, err := Open(t.Context(), name, nil); !errors.Is(err, ErrName) {
 			t.Errorf("%q: %v, want ErrName", name, err)
 		}
 	}
@@ -29,7 +34,7 @@ func TestNames(t *testing.T) {
 func TestErrorsTellNoSecrets(t *testing.T) {
 	for _, name := range []string{"postgres://u:secret@h/d", "redis://u:secret@127.0.0.1:1/0", "redis://u:secret@h/x", "rediss://:secret@h?password=secret&namespace=%zz",
 		"redis:/:secret@h", "redis:secret@h", "redis:/:sec%40secret/x.db", "postgres:/u:secret@h/d", ":secret@h", "redis://u:secret?x@h", "u:secret@h"} {
-		_, err := Open(t.Context(), name, Options{})
+		_, err := Open(t.Context(), name, nil)
 		if err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -60,16 +65,61 @@ func TestRedact(t *testing.T) {
 	}
 }
 
-func TestCutSettings(t *testing.T) {
-	for in, want := range map[string][3]string{
-		"redis://h":                            {"redis://h", "", ""},
-		"redis://h?namespace=shop":             {"redis://h", "shop", ""},
-		"rediss://h?skip_verify=1&namespace=s": {"rediss://h?skip_verify=1", "s", ""},
-		"redis://h?redis_namespace=a:b":        {"redis://h", "", "a:b"},
+func TestSplitRedis(t *testing.T) {
+	for in, want := range map[string]Redis{
+		"redis://h":                            {URL: "redis://h"},
+		"redis://h?namespace=shop":             {URL: "redis://h", Namespace: "shop"},
+		"rediss://h?skip_verify=1&namespace=s": {URL: "rediss://h?skip_verify=1", Namespace: "s"},
+		"redis://h?redis_namespace=a:b":        {URL: "redis://h", RedisNamespace: "a:b"},
 	} {
-		rest, settings, err := cutSettings(in)
-		if err != nil || rest != want[0] || settings.Get("namespace") != want[1] || Namespace(in) != want[1] || RedisNamespace(in) != want[2] {
-			t.Errorf("%s: %q, %q, %v, want %q", in, rest, settings, err, want)
+		if got, err := SplitRedis(in); err != nil || got != want {
+			t.Errorf("%s: %+v, %v, want %+v", in, got, err, want)
+		}
+	}
+	if _, err := SplitRedis("redis://h?namespace=%zz"); !errors.Is(err, ErrName) {
+		t.Errorf("what is not escaped: %v", err)
+	}
+}
+
+// TestExisting: what is not there is not made.
+func TestExisting(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "toot.db")
+	if _, err := Open(t.Context(), path, &Options{Existing: true}); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), path) {
+		t.Errorf("opened what is not there: %v", err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("made %s (%v)", path, err)
+	}
+}
+
+// TestMemoryIsNoStore: the error says what is.
+func TestMemoryIsNoStore(t *testing.T) {
+	for _, name := range []string{":memory:", "sqlite::memory:", "sqlite://:memory:", "sqlite:file::memory:"} {
+		if _, err := Open(t.Context(), name, &Options{Existing: name == ":memory:"}); err == nil || !strings.Contains(err.Error(), "memengine") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestOnRedis: a real server, on which the URL's namespace goes before that of
+// the options.
+func TestOnRedis(t *testing.T) {
+	s := redistest.Start(t)
+	for name, opts := range map[string]*Options{s.URL(): {Namespace: "shop"}, s.URL() + "?namespace=shop": {Namespace: "other"}} {
+		store, err := Open(t.Context(), name, opts)
+		if err != nil {
+			t.Fatalf("%s: %v", Redact(name), err)
+		}
+		job := engine.Job{Event: &engine.Event{ID: "1", Channel: "a"}, Lane: engine.Lane{Kind: engine.Handle, Name: "h"}}
+		if _, err := store.Push(t.Context(), engine.PushRequest{Jobs: []engine.Job{job}}); err != nil {
+			t.Error(err)
+		}
+		lanes, err := store.Lanes(t.Context())
+		if err != nil || len(lanes) != 1 || lanes[0].Waiting != 1 {
+			t.Errorf("%s: %+v, %v", name, lanes, err)
+		}
+		if err := store.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -1,8 +1,9 @@
-// Package memengine is an engine in memory, for tests.
+// Package memengine is an engine in memory, for tests. For those of an app,
+// package toottest opens one, with an App on it that runs.
 //
-// It loses everything with its process, and keeps the rest of the contract of
-// package engine as the engines do that are for production. It starts at once,
-// needs no file and no server, and asks for the time only by time.Now, so that
+// It loses everything when its process ends. Otherwise it keeps the contract of
+// package engine just as the engines for production do. It starts at once, needs
+// no file and no server, and gets the time from time.Now alone, so that
 // it works under the fake clock of testing/synctest: a test can let days pass
 // between two attempts at a delivery.
 //

@@ -71,6 +71,7 @@ func (e *Engine) Close() error {
 	e.closed = true
 	e.s.mu.Lock()
 	watching := slices.Collect(maps.Keys(e.watching))
+	e.s.noteChange() // AwaitTried finds the engine closed
 	e.s.mu.Unlock()
 	for _, w := range watching {
 		e.s.unwatch(w)

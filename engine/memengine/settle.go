@@ -16,6 +16,7 @@ func (e *Engine) Settle(ctx context.Context, outcomes []engine.Outcome) ([]engin
 		return nil, err
 	}
 	defer end()
+	defer e.s.noteChange()
 	settled := make([]engine.Settled, len(outcomes))
 	for i, o := range outcomes {
 		j := e.s.tickets[o.Ticket]
@@ -77,6 +78,7 @@ func (e *Engine) Defer(ctx context.Context, lane engine.Lane, d time.Duration) e
 		return err
 	}
 	defer end()
+	defer e.s.noteChange()
 	delete(e.s.deferred, lane)
 	if d > 0 {
 		e.s.deferred[lane] = time.Now().Add(d)

@@ -24,6 +24,7 @@ type Store struct {
 	proofs   map[proofKey][]byte
 	attrs    map[attributeKey]attribute
 	memory   map[string]remembered
+	changed  chan struct{} // closed when a job has been settled or a lane deferred; nil if nobody waits for that
 
 	retention engine.Retention
 }

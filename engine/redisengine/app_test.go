@@ -21,6 +21,7 @@ import (
 	toot "github.com/watermarkchurch/toot-go"
 	"github.com/watermarkchurch/toot-go/engine/redisengine"
 	"github.com/watermarkchurch/toot-go/internal/testing/redistest"
+	"github.com/watermarkchurch/toot-go/internal/testing/subprocess"
 )
 
 // long tells whether the tests take their time.
@@ -179,7 +180,7 @@ func (s *system) startWorker() *worker {
 	s.t.Helper()
 	w := &worker{cmd: exec.Command(os.Args[0]), gone: make(chan struct{})}
 	w.cmd.Env = append(os.Environ(), workerURL+"="+s.url, fmt.Sprintf("%s=%s/%d", workerLog, s.dir, len(s.workers)), workerTakes+"="+s.takes.String(), workerLease+"="+s.lease.String())
-	w.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	subprocess.DieWithParent(w.cmd)
 	var stderr strings.Builder
 	w.cmd.Stderr = &stderr
 	stdout, err := w.cmd.StdoutPipe()
@@ -469,9 +470,9 @@ func TestAppsOutliveAWorker(t *testing.T) {
 			s.workers[1].end(syscall.SIGKILL)
 		},
 		"that_stands_still": func(s *system) {
-			_ = s.workers[0].cmd.Process.Signal(syscall.SIGSTOP)
+			_ = subprocess.Suspend(s.workers[0].cmd.Process)
 			time.Sleep(3 * shortLease)
-			_ = s.workers[0].cmd.Process.Signal(syscall.SIGCONT)
+			_ = subprocess.Resume(s.workers[0].cmd.Process)
 		},
 		"that_is_stopped": func(s *system) {
 			s.workers[0].end(syscall.SIGTERM)

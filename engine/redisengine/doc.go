@@ -1,10 +1,28 @@
-// Package redisengine is toot's distributed engine: any number of processes on
-// many machines share the jobs and subscribers kept on one Redis 7.0 (or
-// later, or Valkey) server, a Sentinel-managed set of servers, or a Redis
-// Cluster.
+// Package redisengine keeps toot's subscribers and jobs in Redis, so that any
+// number of processes on many machines share the work: one Redis server of
+// version 7.0 or later (or Valkey), a set of servers that Sentinel watches, or a
+// Redis Cluster.
 //
-// All state lies in the server. Every call is one Lua script for each shard
-// that it touches; times are the server's, evened out.
+//	store, err := redisengine.Open(ctx, "redis://localhost:6379", &redisengine.Options{Namespace: "shop"})
+//	app, err := toot.New(store, nil)
+//
+// Every process of an app uses the same namespace, and every app one of its
+// own. Subscribers and credentials lie where apps that use the Ruby gem keep
+// them, and are shared with those.
+//
+// All state is in the server. A call runs one Lua script for each shard that it
+// touches, and takes effect as a whole on each. Times are by the server's clock,
+// corrected when somebody sets it. A call that meets an outage tries again for
+// five seconds before it returns an error; one of which it is not known whether
+// it took effect returns an engine.ErrUncertain.
+//
+// How much an acknowledged event is worth when the server crashes depends on the
+// server's settings; Options.Logger gets a warning where they can lose one.
+// docs/operating.md says what the settings mean, which permissions are needed,
+// and how much memory events take.
+package redisengine
+
+// The files:
 //
 //	redisengine.go  Open, New, Options, Ping, Close
 //	url.go          what a URL says
@@ -26,6 +44,3 @@
 //	watch.go        hints between processes
 //	nodes.go        the servers of a cluster
 //	check.go        a look at the server's configuration
-//
-// docs/operating.md says what a server's configuration means for events.
-package redisengine

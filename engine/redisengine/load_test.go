@@ -201,7 +201,7 @@ func TestMemory(t *testing.T) {
 // is lost, none is in two hands.
 func TestManyProcesses(t *testing.T) {
 	t.Parallel()
-	n := 40_000
+	n := 20_000
 	if long {
 		n = 200_000
 	}

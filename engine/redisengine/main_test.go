@@ -32,6 +32,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		// A cluster client that was closed lets its last refresh run out.
 		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"),
+		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"), // it is waiting for its time
 	)
 }
 

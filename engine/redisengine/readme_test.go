@@ -2,35 +2,24 @@ package redisengine_test
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/watermarkchurch/toot-go/internal/testing/pages"
 	"github.com/watermarkchurch/toot-go/internal/testing/redistest"
 )
 
 // TestTheREADMEsPublisherOnRedis changes the README's publisher as it says, and
-// runs two of it on one server: each publishes to the subscriber that a Ruby
+// runs it twice on one server: each process publishes to the subscriber that a Ruby
 // app has left there.
 func TestTheREADMEsPublisherOnRedis(t *testing.T) {
 	t.Parallel()
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	program := regexp.MustCompile("(?s)<!-- publisher/main.go -->\n```go\n(.*?)```").FindSubmatch(readme)
-	opened := regexp.MustCompile("(?s)<!-- on redis -->\n```go\n(.*?)\n```").FindSubmatch(readme)
-	if program == nil || opened == nil {
-		t.Fatal("README.md has no publisher, or does not open a store on Redis")
-	}
 	s := redistest.Start(t)
 	var mu sync.Mutex
 	got := map[string]int{} // payloads
@@ -46,39 +35,17 @@ func TestTheREADMEsPublisherOnRedis(t *testing.T) {
 	defer endpoint.Close()
 	s.Do("SADD", "org.example.publisher.users.updated.v1", endpoint.URL)
 
-	source := strings.Replace(string(program[1]), "\tstore, err := sqliteengine.Open(\"publisher.db\", nil)", "\t"+string(opened[1]), 1)
-	source = strings.NewReplacer("sqliteengine", "redisengine", "redis://localhost:6379", s.URL(), "localhost:8001", "localhost:0").Replace(source)
-	if !strings.Contains(source, s.URL()) {
-		t.Fatalf("the program does not open a store on Redis:\n%s", source)
+	source := strings.Replace(pages.Named(t, "README.md", "publisher/main.go"),
+		"\tstore, err := sqliteengine.Open(\"publisher.db\", nil)", "\t"+strings.TrimSpace(pages.Named(t, "README.md", "on redis")), 1)
+	source = strings.NewReplacer("sqliteengine", "redisengine", "redis://localhost:6379", s.URL(), `"localhost:8001"`, "os.Args[1]", `"errors"`, "\"errors\"\n\t\"os\"").Replace(source)
+	if !strings.Contains(source, s.URL()) || !strings.Contains(source, "os.Args[1]") {
+		t.Fatalf("the program does not open a store on Redis, or does not say where it listens:\n%s", source)
 	}
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	gomod, err := os.ReadFile(filepath.Join(root, "go.mod"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	gosum, err := os.ReadFile(filepath.Join(root, "go.sum"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	const module = "github.com/watermarkchurch/toot-go"
-	gomod = bytes.Replace(gomod, []byte("module "+module), []byte("module example.org/publisher"), 1)
-	gomod = append(gomod, "\nrequire "+module+" v0.0.0\nreplace "+module+" => "+root+"\n"...)
-	for name, content := range map[string][]byte{"main.go": []byte(source), "go.mod": gomod, "go.sum": gosum} {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	build := exec.CommandContext(t.Context(), "go", "build", "-mod=mod", "-o", "publisher", ".")
-	build.Dir = dir
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	publisher := pages.Build(t, "publisher", source)
+	var addresses []string
 	for range 2 {
-		cmd := exec.CommandContext(t.Context(), filepath.Join(dir, "publisher"))
+		addresses = append(addresses, pages.FreeAddress(t))
+		cmd := exec.CommandContext(t.Context(), publisher, addresses[len(addresses)-1])
 		stderr, err := cmd.StderrPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -101,10 +68,20 @@ func TestTheREADMEsPublisherOnRedis(t *testing.T) {
 			_ = cmd.Wait()
 		})
 	}
+	for i, address := range addresses {
+		redistest.Eventually(t, "a publisher publishes", func() bool {
+			res, err := http.Post(fmt.Sprintf("http://%s/users/%d", address, i), "", nil)
+			if err != nil {
+				return false // it does not listen yet
+			}
+			_ = res.Body.Close()
+			return res.StatusCode == http.StatusOK
+		})
+	}
 	redistest.Eventually(t, "events come from two publishers", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
-		return got[`{"id":1}`] == 2 && got[`{"id":2}`] == 2
+		return got[`{"id":"0"}`] == 1 && got[`{"id":"1"}`] == 1
 	})
 	if keys, _ := s.Try("KEYS", "{shop:*").AsStrSlice(); len(keys) == 0 {
 		t.Error("nothing is kept in the namespace")

@@ -19,8 +19,8 @@ import (
 // Options are optional settings. The zero value means the defaults. All
 // processes that share a namespace are given the same.
 type Options struct {
-	// Namespace is what the names of all keys start with, but those of
-	// subscribers, which are shared with everybody. Engines of different
+	// Namespace is the beginning of the names of all keys except those of
+	// subscribers and credentials, which are shared. Engines of different
 	// namespaces never touch each other's jobs. It must not contain braces.
 	// Default "toot".
 	Namespace string
@@ -32,13 +32,13 @@ type Options struct {
 	// Default: none, subscribers are at the channel's name.
 	RedisNamespace string
 
-	// Shards is into how many queues the jobs are split, each on one node of
-	// a cluster. It is settled when a namespace is first used; a number
-	// that is given later on has no effect. Default: 1, and on a cluster the
-	// number of its masters, at most 8.
+	// Shards is the number of queues into which the jobs are split, each on one
+	// node of a cluster. It is fixed when a namespace is first used; a number
+	// given later has no effect. Default: 1, and on a cluster the number of its
+	// masters, at most 8.
 	Shards int
 
-	// Retention is how long the store is to remember finished and dead jobs.
+	// Retention is how long the store remembers finished and dead jobs.
 	// Zero fields leave what the store has; the others are written into it with
 	// the first Claim, see engine.Retention.
 	Retention engine.Retention
@@ -123,7 +123,7 @@ func Connect(ctx context.Context, url string) (rueidis.Client, error) {
 	}
 	client, err := connect(ctx, o)
 	if err != nil {
-		return nil, fmt.Errorf("redisengine: can't connect to %s: %w", strings.Join(o.InitAddress, ", "), err)
+		return nil, fmt.Errorf("redisengine: can't connect to %s: %w", strings.Join(o.InitAddress, ", "), explain(err, o.TLSConfig != nil))
 	}
 	return client, nil
 }
@@ -135,7 +135,7 @@ func dial(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, error) {
 		switch {
 		case err == nil:
 			return client, nil
-		case !passing(err) || time.Now().After(end):
+		case !passing(err) || otherProtocol(err) || time.Now().After(end):
 			return nil, err
 		}
 		select {

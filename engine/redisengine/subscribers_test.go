@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -190,11 +191,18 @@ func TestManyRegistrationsEnd(t *testing.T) {
 	s := redistest.Start(t)
 	e := open(t, s.URL(), nil)
 	const n = 5000
-	for i := range n {
-		if _, err := e.AddSubscriber(t.Context(), "c", fmt.Sprintf("http://%d", i), time.Millisecond); err != nil {
-			t.Fatal(err)
-		}
+	var adding sync.WaitGroup
+	const callers = 50
+	for caller := range callers {
+		adding.Go(func() {
+			for i := caller; i < n; i += callers {
+				if _, err := e.AddSubscriber(t.Context(), "c", fmt.Sprintf("http://%d", i), time.Millisecond); err != nil {
+					t.Error(err)
+				}
+			}
+		})
 	}
+	adding.Wait()
 	s.Do("SADD", "c", "http://ruby")
 	if a := audiences(t, e, 10, "c"); len(a[0].CallbackURLs) != 1 {
 		t.Errorf("the audience is %v", a)

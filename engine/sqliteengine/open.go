@@ -1,29 +1,29 @@
 // Package sqliteengine keeps toot's subscribers and jobs in one SQLite file,
 // in the process itself: no server, no cgo.
 //
-// Several processes of one machine may open the same file, by whichever path.
-// What a method wrote when it returned survives the loss of power (WAL mode,
-// synchronous FULL). Beside the file lie "-wal" and "-shm" of SQLite's and an
-// empty "-lock" that tells whether anybody else has it open; a network file
-// system is no place for them.
+//	store, err := sqliteengine.Open("shop.db", nil)
+//	app, err := toot.New(store, nil)
 //
-// A new file has mode 0600. What lies beside a file has its owner, its group and
-// its mode.
+// Several processes of one machine may open the same file, by any path. What a
+// method has written when it returns survives a power failure (WAL mode,
+// synchronous FULL). SQLite keeps two files beside it, "-wal" and "-shm", and
+// the engine an empty one, "-lock", which shows whether anybody else has the
+// file open. They must be on a local disk, not on a network file system.
+//
+// A new file has mode 0600. The files beside it get its owner, group and mode.
 //
 // If one of these files is removed or replaced while an engine has it open,
-// methods that take something in (Push, AddSubscriber and so on) and Ping fail
-// within a second, until it is back; the log has one error. Claim and Settle go
-// on, for what was taken in before, unless another log lies there.
+// the methods that accept something new (Push, AddSubscriber and so on) and Ping
+// fail within a second, until it is back, and one error is logged. Claim and
+// Settle go on with what was accepted before, unless another log is there.
 //
-// Times are by a clock of the file's own that no jump of wall time moves, as
-// package engine has it. A file of an older version is upgraded when it is
-// opened; a process of that version that has it open gets an error from then
-// on.
+// Times are by the file's own clock, which no jump of wall time moves, as package
+// engine describes. A file of an older version is upgraded when it is opened;
+// processes of that version that have it open get an error from then on.
 //
-// Memory does not grow with what is waiting. The file keeps the size of its
-// fullest moment and fills the free pages again: giving them back to the
-// system would make every write dearer. VACUUM, run by hand while no toot
-// process has the file open, does it.
+// Memory does not grow with what is waiting. The file does not shrink, but uses
+// free pages again: giving them back to the system would make every write more
+// expensive. To shrink it, run VACUUM by hand while no toot process has it open.
 package sqliteengine
 
 import (
@@ -115,6 +115,10 @@ const (
 
 // Open opens the file, or creates it; its folder must exist. opts may be nil.
 //
+// The path is nothing but a path. ":memory:", URLs such as "file:toot.db" or
+// "sqlite:toot.db" and settings ("toot.db?mode=ro") are errors, so that no file
+// is made that is called so; one that is can be opened as "./:memory:".
+//
 // If nobody else has the file open, jobs leased by a process that died are due
 // at once: their owner will not come back for them. If others have it open and
 // wall time does not fit what it says, Open waits, for two seconds at most, for
@@ -124,6 +128,9 @@ const (
 func Open(path string, opts *Options) (*Engine, error) {
 	if opts == nil {
 		opts = &Options{}
+	}
+	if err := checkName(path); err != nil {
+		return nil, fmt.Errorf("sqliteengine: open: %w", err)
 	}
 	e := &Engine{
 		path:   path,
@@ -150,8 +157,8 @@ func (e *Engine) open(vfs func() (*sqlite.VFS, error)) error {
 	if e.path == "" {
 		return errors.New("the path is empty: name a file")
 	}
-	// An absolute path also keeps SQLite from giving a meaning of its own to
-	// names such as ":memory:".
+	// An absolute path also keeps SQLite from giving a meaning of its own to a
+	// file that is called ":memory:".
 	path, err := filepath.Abs(e.path)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,57 @@ import (
 	"github.com/watermarkchurch/toot-go/engine"
 	"github.com/watermarkchurch/toot-go/engine/sqliteengine/internal/sqlite"
 )
+
+// TestOpenTakesPathsOnly: what other libraries, or the command, give a meaning to
+// makes no file of that name, unless a path says so.
+func TestOpenTakesPathsOnly(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for name, want := range map[string]string{
+		":memory:":                        "engine/memengine",
+		"file::memory:":                   "engine/memengine",
+		"file::memory:?cache=shared":      "engine/memengine",
+		"file:toot.db":                    `such as "toot.db"`,
+		"FILE:///var/lib/toot.db?mode=rw": `such as "/var/lib/toot.db"`,
+		"file:toot.db?mode=memory":        "engine/memengine",
+		"toot.db?mode=memory":             "engine/memengine",
+		"toot.db?_pragma=foreign_keys(1)": `such as "toot.db"`,
+		"sqlite:toot.db":                  `such as "toot.db"`,
+		"sqlite:///var/lib/toot.db":       `such as "/var/lib/toot.db"`,
+		"sqlite3:toot.db":                 `such as "toot.db"`,
+		"sqlite::memory:":                 "engine/memengine",
+		"redis://u:secret@h":              "engine/anyengine",
+		"postgres://u:secret@h/d":         "engine/anyengine",
+	} {
+		e, err := Open(name, nil)
+		if err == nil {
+			_ = e.Close()
+			t.Errorf("%s was opened", name)
+			continue
+		}
+		if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v, want %s", name, err, want)
+		}
+	}
+	if files, err := os.ReadDir("."); err != nil || len(files) > 0 {
+		t.Errorf("files were made: %v, %v", files, err)
+	}
+	if runtime.GOOS == "windows" {
+		return // these are no names there
+	}
+	for _, path := range []string{"./:memory:", "./sqlite:toot.db", "a?b.db", "at 12:30.db"} {
+		e, err := Open(path, nil)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
+	}
+}
 
 func TestOpenSaysWhatIsWrong(t *testing.T) {
 	dir := t.TempDir()

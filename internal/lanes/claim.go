@@ -146,7 +146,7 @@ func (p *Pool) claimRequest() (c claim, wait time.Duration) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.room.isTight() || p.state != running {
+	if p.room.isTight() || p.workers.hang || p.state != running {
 		return c, PollInterval
 	}
 	p.room.held++ // the claim itself, until it has ended: drain waits for it

@@ -30,17 +30,18 @@ func (p *Pool) keepLeases(ctx context.Context) {
 	}
 }
 
-// returnWaiting gives back what waits in lanes that hang or are slow, for whoever
-// is free.
+// returnWaiting gives back what waits in lanes that hang or are slow, or for
+// workers that all hang, for whoever is free.
 func (p *Pool) returnWaiting() {
 	var e effects
 	p.mu.Lock()
 	now := time.Now()
+	p.workers.hang = p.workers.areSilent(p.Workers, now)
 	for _, l := range p.lanes {
 		if l.isSilent(now) && !l.terms.Adapts {
 			l.slow = true
 		}
-		if l.slow && l.active > 0 || l.hangs(now) {
+		if p.workers.hang || l.slow && l.active > 0 || l.hangs(now) {
 			p.returnQueuedLocked(l, &e)
 		}
 	}

@@ -46,12 +46,12 @@ func (r *room) took(size int) {
 
 // reserve finds room for a job on its way into the store, and for the bytes of
 // its event. It returns nil if the job had better wait there: the pool is not
-// working or full, the lane is paused, resting or full, or older jobs of the
+// working or full, its workers hang, the lane is paused, resting or full, or older jobs of the
 // lane wait in the store. since is for enqueueLocked.
 func (p *Pool) reserve(lane string, bytes int) (l *Lane, since int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.state != running || !p.room.hasFor(bytes) {
+	if p.state != running || p.workers.hang || !p.room.hasFor(bytes) {
 		return nil, 0
 	}
 	l = p.meetLaneLocked(lane)

@@ -17,6 +17,15 @@ type workers struct {
 	busy   int
 	idle   int       // of those that are kept
 	parked sync.Cond // where the idle ones wait; who wakes one counts it as busy
+
+	lastRound time.Time // when one of them last began or ended a round
+	hang      bool      // all of them have been silent: nothing more is taken in
+}
+
+// areSilent reports that as many as there may be are busy, and that none has
+// ended its round for long.
+func (w *workers) areSilent(most int, now time.Time) bool {
+	return w.busy >= most && now.Sub(w.lastRound) > hangsAfter
 }
 
 // wantWorkerLocked sees that there is a worker for a lane that is ready.
@@ -157,6 +166,7 @@ func (p *Pool) beginRound(r *round) (ctx context.Context, ok bool) {
 
 func (p *Pool) beginTryLocked(l *Lane, r *round, now time.Time) {
 	r.stage = trying
+	p.workers.lastRound = now
 	if l.endpoint.active == 0 {
 		l.lastAnswer = now
 	}
@@ -210,6 +220,7 @@ func (p *Pool) stillOursLocked(jobs []*Job, now time.Time, e *effects) []*Job {
 func (p *Pool) endRound(r *round) {
 	l, now := r.lane, time.Now()
 	p.mu.Lock()
+	p.noteRoundLocked(now)
 	l.active--
 	l.endpoint.active--
 	if r.wasSick {
@@ -231,6 +242,15 @@ func (p *Pool) endRound(r *round) {
 	p.settleRoundLocked(r)
 	p.mu.Unlock()
 	p.tellRound(r)
+}
+
+// noteRoundLocked notes that a worker is through with a round.
+func (p *Pool) noteRoundLocked(now time.Time) {
+	p.workers.lastRound = now
+	if p.workers.hang {
+		p.workers.hang = false
+		p.Wake()
+	}
 }
 
 // settleRoundLocked has the outcomes of a round stored, and lets the lane go on.

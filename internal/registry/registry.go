@@ -32,6 +32,7 @@ type Registry struct {
 	audiences  audiences
 	consents   consents
 	secrets    secrets
+	discards   discards
 	noURLs     notedChannels
 }
 

@@ -16,6 +16,9 @@ func (r *Registry) Add(ctx context.Context, channel, callbackURL, owner string) 
 	added, err = r.Engine.AddSubscriber(ctx, channel, callbackURL, r.Lease)
 	if err == nil {
 		r.own(ctx, channel, callbackURL, owner, added)
+		if added {
+			r.keepWaiting(ctx, channel, callbackURL)
+		}
 	}
 	return added, err
 }

@@ -96,36 +96,30 @@ var (
 )
 
 // SplitBatch returns the elements of a batch as they stand in body, or an error
-// that is about all of it. What it returns is all the memory it takes.
+// that is about all of it.
 func SplitBatch(body []byte) ([][]byte, error) {
 	if !json.Valid(body) {
 		return nil, ErrNotJSON
 	}
-	if body[skipSpace(body, 0)] != '[' {
+	pos := skipSpace(body, 0)
+	if body[pos] != '[' {
 		return nil, errNotArray
 	}
-	n := 0
-	eachElement(body, func([]byte) bool { n++; return n <= BatchMax })
-	if n > BatchMax {
-		return nil, ErrTooMany
-	}
-	elements := make([][]byte, 0, n)
-	eachElement(body, func(element []byte) bool { elements = append(elements, element); return true })
-	return elements, nil
-}
-
-// eachElement calls fn with each element of a JSON array, which must be valid,
-// for as long as it returns true.
-func eachElement(body []byte, fn func(element []byte) bool) {
-	pos := skipSpace(body, skipSpace(body, 0)+1)
+	pos = skipSpace(body, pos+1)
+	var elements [][]byte
 	for body[pos] != ']' {
-		end := skipValue(body, pos)
-		if !fn(body[pos:end:end]) {
-			return
+		if len(elements) == BatchMax {
+			return nil, ErrTooMany
 		}
+		if elements == nil {
+			elements = make([][]byte, 0, BatchMax)
+		}
+		end := skipValue(body, pos)
+		elements = append(elements, body[pos:end:end])
 		pos = skipSpace(body, end)
 		if body[pos] == ',' {
 			pos = skipSpace(body, pos+1)
 		}
 	}
+	return elements, nil
 }

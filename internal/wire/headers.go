@@ -14,6 +14,11 @@ const (
 	UnsubscribeHeader = "X-Toot-Unsubscribe"
 	// LeaseHeader tells a subscriber for how many seconds it is registered.
 	LeaseHeader = "X-Toot-Lease"
+	// DiscardParameter, if "true" in the query of a request that unsubscribes, has
+	// what waits for the callback URL discarded; DiscardHeader in the answer says
+	// that the publisher does.
+	DiscardParameter = "discard"
+	DiscardHeader    = "X-Toot-Discard"
 	// ChannelHeader names, escaped as in a query, the channel of a consent.
 	ChannelHeader = "X-Toot-Channel"
 	// Those of the handshake of the CloudEvents specification "HTTP 1.1 Web

@@ -1,8 +1,11 @@
-// Package otel follows events with OpenTelemetry traces: from Publish over the
-// POST into their handlers, in whatever apps those are.
+// Package otel follows events with OpenTelemetry traces: from Publish through the
+// POST to their handlers, also from one app to another.
 //
-// The names are those of version 1.43.0 of the semantic conventions for
-// messaging, and for HTTP where a request is made.
+//	tracer := otel.New(nil) // the global TracerProvider and propagator
+//	app, err := toot.New(store, &toot.Options{Observer: tracer})
+//
+// Names and attributes of spans follow version 1.43.0 of the semantic
+// conventions for messaging, and for HTTP where a request is made.
 package otel
 
 import (
@@ -27,13 +30,14 @@ type Options struct {
 	// none until it is set.
 	TracerProvider trace.TracerProvider
 	// Propagator writes a trace's context into the headers Traceparent,
-	// Tracestate and Baggage, and reads it there; other headers do not travel
-	// with an event, and Baggage to toot.Options.BaggageHosts only. Default: the global one, which does nothing until it is
-	// set, for example to propagation.TraceContext{}.
+	// Tracestate and Baggage, and reads it from them. Other headers do not
+	// travel with an event, and Baggage goes to toot.Options.BaggageHosts only.
+	// Default: the global one, which does nothing until it is set, for example
+	// to propagation.TraceContext{}.
 	Propagator propagation.TextMapPropagator
 }
 
-// Tracer is a toot.Observer that makes a span of each step of an event's way.
+// Tracer is a toot.Observer that makes a span of each step in the life of an event.
 //
 //	prepare CHANNEL   producer   an event was put into an outbox
 //	publish CHANNEL   producer   until the event is durable
@@ -80,7 +84,7 @@ func New(opts *Options) *Tracer {
 
 // What the conventions have no names for.
 const (
-	attemptKey = attribute.Key("toot.attempt")     // how many tries went wrong before
+	attemptKey = attribute.Key("toot.attempt")     // which try it is, from 1
 	ageKey     = attribute.Key("toot.age_seconds") // how long the event had been in the store
 	outcomeKey = attribute.Key("toot.outcome")     // a toot.StepOutcome
 	// How many subscribers the channel of a published event has.
@@ -112,8 +116,8 @@ func (t *Tracer) Begin(ctx context.Context, s *toot.Step) (context.Context, func
 		attributes = append(attributes, semconv.MessagingOperationTypeSend, semconv.HTTPRequestMethodPost,
 			attemptKey.Int(s.Attempt), ageKey.Float64(s.Age.Seconds()))
 		attributes = append(attributes, whereTo(s.Lane)...)
-		if s.Attempt > 0 {
-			attributes = append(attributes, semconv.HTTPRequestResendCount(s.Attempt))
+		if s.Attempt > 1 {
+			attributes = append(attributes, semconv.HTTPRequestResendCount(s.Attempt-1))
 		}
 	case toot.StepReceive:
 		ctx, kind, options = t.receive(ctx, s.Header)

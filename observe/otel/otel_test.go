@@ -158,7 +158,7 @@ func TestATraceFollowsAnEvent(t *testing.T) {
 	subscriber.subscribe(t, publisher, func(ctx context.Context, e *toot.Event) error {
 		inHandler <- trace.SpanContextFromContext(ctx)
 		bags <- baggage.FromContext(ctx).Member("tenant").Value()
-		if e.Attempt == 0 {
+		if e.Attempt == 1 {
 			return errors.New("not today")
 		}
 		return nil
@@ -210,14 +210,14 @@ func TestATraceFollowsAnEvent(t *testing.T) {
 	wantAttributes(t, &publish[0], map[string]any{"messaging.operation.type": "send", "toot.outcome": "ok", "toot.subscribers": 1})
 	wantAttributes(t, &deliver[0], map[string]any{
 		"messaging.operation.type": "send", "http.request.method": "POST", "url.full": subscriber.url + "/callbacks", "server.address": "127.0.0.1",
-		"http.response.status_code": 502, "error.type": "502", "toot.outcome": "retry", "toot.attempt": 0,
+		"http.response.status_code": 502, "error.type": "502", "toot.outcome": "retry", "toot.attempt": 1,
 	})
 	wantAttributes(t, &deliver[1], map[string]any{"http.response.status_code": 200, "toot.outcome": "ok"})
 	wantAttributes(t, &receive[0], map[string]any{"messaging.operation.type": "receive"})
 	wantAttributes(t, &handle[0], map[string]any{
-		"messaging.operation.type": "process", "messaging.destination.subscription.name": "users", "error.type": "retry", "toot.attempt": 0,
+		"messaging.operation.type": "process", "messaging.destination.subscription.name": "users", "error.type": "retry", "toot.attempt": 1,
 	})
-	wantAttributes(t, &handle[1], map[string]any{"toot.attempt": 1, "toot.outcome": "ok"})
+	wantAttributes(t, &handle[1], map[string]any{"toot.attempt": 2, "toot.outcome": "ok"})
 	for i := range handle {
 		if got := <-inHandler; got.SpanID() != handle[i].SpanContext.SpanID() {
 			t.Errorf("the handler ran in span %s, want %s", got.SpanID(), handle[i].SpanContext.SpanID())

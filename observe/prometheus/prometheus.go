@@ -4,9 +4,9 @@
 //	app, err := toot.New(store, &toot.Options{Observer: metrics})
 //	registry.MustRegister(metrics, prometheus.NewStoreCollector(app))
 //
-// Labels are bounded: what comes from outside, such as the names of channels
-// and callback URLs, is not among them, and subscriptions are counted by name
-// only up to a limit.
+// The number of time series is bounded: names that come from outside, such as
+// those of channels and callback URLs, are not labels, and subscriptions are
+// counted by name only up to Options.MaxSubscriptions.
 package prometheus
 
 import (
@@ -30,8 +30,8 @@ type Options struct {
 	Buckets []float64
 }
 
-// Metrics is a toot.Observer that counts and measures, and the
-// prometheus.Collector of that. One may be shared by several apps.
+// Metrics is a toot.Observer that counts and measures, and a
+// prometheus.Collector of the results. Several apps may share one.
 //
 //	toot_prepared_total{outcome}                     events put into an outbox
 //	toot_published_total{outcome}                    events published

@@ -20,8 +20,9 @@ const (
 	statsAge = 5 * time.Second
 )
 
-// StoreCollector tells what an app's store holds. Where several processes
-// share a store, each tells the same of it, but for the state of circuits.
+// StoreCollector measures what an app's store holds. Processes that share a
+// store report the same, except for the state of circuits, so take the maximum
+// rather than the sum.
 //
 //	toot_jobs{kind,state}             state: waiting, scheduled, in_flight, retrying (of waiting), dead
 //	toot_oldest_job_seconds{kind}     the age of the oldest that is not dead

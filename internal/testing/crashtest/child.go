@@ -125,7 +125,7 @@ func openOnce(ctx context.Context, name string) (anyengine.Store, error) {
 		}
 		return sqliteengine.Open(path, &sqliteengine.Options{Time: time})
 	}
-	return anyengine.Open(ctx, name, anyengine.Options{})
+	return anyengine.Open(ctx, name, nil)
 }
 
 // register makes the subscriber one, in spite of a network that fails.

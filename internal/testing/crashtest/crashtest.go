@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine/anyengine"
+	"github.com/watermarkchurch/toot-go/internal/testing/subprocess"
 )
 
 // Config says what to do.
@@ -192,7 +193,7 @@ func (r *run) start(role string) error {
 	p.cmd.Env = append(os.Environ(), envRole+"="+role, envStore+"="+eventsStore,
 		envPort+"="+strconv.Itoa(r.port), envLedger+"="+r.ledger(p.name), envClock+"="+r.Clock)
 	p.cmd.Stdout, p.cmd.Stderr = r.Log, r.Log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	subprocess.DieWithParent(p.cmd)
 	if err := p.cmd.Start(); err != nil {
 		return err
 	}
@@ -285,7 +286,7 @@ func (r *run) stop(role string) error {
 }
 
 func waitUntilEmpty(ctx context.Context, name string) error {
-	s, err := anyengine.Open(ctx, name, anyengine.Options{})
+	s, err := anyengine.Open(ctx, name, nil)
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,9 @@ func TestNothingIsLostWhateverProcessDies(t *testing.T) {
 		*seed = rand.Uint64()
 	}
 	command := filepath.Join(t.TempDir(), "toot")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", command, "github.com/watermarkchurch/toot-go/cmd/toot").CombinedOutput(); err != nil {
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", command, "github.com/watermarkchurch/toot-go/cmd/toot")
+	build.Env = append(build.Environ(), "CGO_ENABLED=0") // as make test has built the packages before
+	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for kind, prepare := range map[string]func(*testing.T, *crashtest.Config){"sqlite": onSQLite, "redis": onRedis} {

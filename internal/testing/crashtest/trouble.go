@@ -5,8 +5,9 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
-	"syscall"
 	"time"
+
+	"github.com/watermarkchurch/toot-go/internal/testing/subprocess"
 )
 
 // Trouble is what happens besides kills, as Config.Troubles names it. A run
@@ -44,11 +45,11 @@ func (r *run) pause(role string, d time.Duration) error {
 	p := r.processes[role]
 	r.note("%s is stopped for %v", p.name, d)
 	s := standstill{processes: map[string]bool{p.name: true}, from: time.Now()}
-	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+	if err := subprocess.Suspend(p.cmd.Process); err != nil {
 		return fmt.Errorf("%s: %w", p.name, err)
 	}
 	time.Sleep(d)
-	if err := p.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+	if err := subprocess.Resume(p.cmd.Process); err != nil {
 		return fmt.Errorf("%s: %w", p.name, err)
 	}
 	s.to = time.Now()

@@ -17,12 +17,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/watermarkchurch/toot-go"
 	"github.com/watermarkchurch/toot-go/engine/sqliteengine"
+	"github.com/watermarkchurch/toot-go/internal/testing/subprocess"
 )
 
 var full = flag.Bool("full", false, "1,000 endpoints, and bars for rate and latency")
@@ -45,7 +45,7 @@ func child(t testing.TB, role string, env ...string) (stdout *bufio.Reader, cmd 
 	cmd = exec.Command(self)
 	cmd.Env = append(append(os.Environ(), envRole+"="+role), env...)
 	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	subprocess.DieWithParent(cmd)
 	out, err := cmd.StdoutPipe()
 	must(t, err)
 	must(t, cmd.Start())

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/watermarkchurch/toot-go/internal/testing/subprocess"
 )
 
 // patience is how long a server may take to do what it is told.
@@ -144,7 +146,7 @@ func (s *Server) launch() error {
 	cmd := exec.Command(s.program[0], append([]string{file}, s.program[1:]...)...)
 	cmd.Env = append(os.Environ(), s.env...)
 	cmd.Stdout, cmd.Stderr = &s.log, &s.log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	subprocess.DieWithParent(cmd)
 	if err := cmd.Start(); err != nil {
 		return err
 	}
@@ -227,15 +229,15 @@ func (s *Server) end(sig syscall.Signal) {
 }
 
 // Pause stops the server's process where it stands; Resume lets it go on.
-func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+func (s *Server) Pause() { s.toProcess(subprocess.Suspend) }
 
 // Resume ends a Pause.
-func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+func (s *Server) Resume() { s.toProcess(subprocess.Resume) }
 
-func (s *Server) signal(sig syscall.Signal) {
+func (s *Server) toProcess(do func(*os.Process) error) {
 	s.t.Helper()
-	if err := s.cmd.Process.Signal(sig); err != nil {
-		s.t.Fatalf("redis-server on port %d: %v: %v", s.port, sig, err)
+	if err := do(s.cmd.Process); err != nil {
+		s.t.Fatalf("redis-server on port %d can't be paused or resumed: %v", s.port, err)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 func Duration(text string) error {
 	d, err := time.ParseDuration(text)
 	if err != nil || d <= 0 {
-		return fmt.Errorf("%q is no duration such as 15s or 2h", text)
+		return fmt.Errorf("%q is not a duration such as 15s or 2h", text)
 	}
 	return nil
 }
@@ -27,7 +27,7 @@ func OptionalSeconds(text string) error {
 		return nil
 	}
 	if d, err := time.ParseDuration(text); err != nil || d < time.Second {
-		return fmt.Errorf("%q is no duration of a second or more, such as 24h", text)
+		return fmt.Errorf("%q is not a duration of a second or more, such as 24h", text)
 	}
 	return nil
 }
@@ -35,7 +35,15 @@ func OptionalSeconds(text string) error {
 // Count wants a whole number above zero.
 func Count(text string) error {
 	if n, err := strconv.Atoi(text); err != nil || n < 1 {
-		return fmt.Errorf("%q is no whole number above zero", text)
+		return fmt.Errorf("%q is not a whole number above zero", text)
+	}
+	return nil
+}
+
+// CountOrZero wants a whole number that is not negative.
+func CountOrZero(text string) error {
+	if n, err := strconv.Atoi(text); err != nil || n < 0 {
+		return fmt.Errorf("%q is not a whole number, or is negative", text)
 	}
 	return nil
 }
@@ -43,7 +51,7 @@ func Count(text string) error {
 // Rate wants a number that is not negative.
 func Rate(text string) error {
 	if r, err := strconv.ParseFloat(text, 64); err != nil || !(r >= 0 && r <= 1e9) {
-		return fmt.Errorf("%q is no number of requests a second", text)
+		return fmt.Errorf("%q is not a number of requests per second", text)
 	}
 	return nil
 }
@@ -52,7 +60,7 @@ func Rate(text string) error {
 func OneOf(words ...string) func(string) error {
 	return func(text string) error {
 		if !slices.Contains(words, text) {
-			return fmt.Errorf("%q is none of %s", text, strings.Join(words, ", "))
+			return fmt.Errorf("%q is not one of %s", text, strings.Join(words, ", "))
 		}
 		return nil
 	}
@@ -62,7 +70,7 @@ func OneOf(words ...string) func(string) error {
 func Address(text string) error {
 	_, port, err := net.SplitHostPort(text)
 	if err != nil {
-		return fmt.Errorf("%q is no address such as 127.0.0.1:8080 or :8080", text)
+		return fmt.Errorf("%q is not an address such as 127.0.0.1:8080 or :8080", text)
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
 		return fmt.Errorf("%q has no port from 0 to 65535", text)
@@ -74,7 +82,7 @@ func Address(text string) error {
 func Hosts(text string) error {
 	for _, host := range List(text) {
 		if _, err := netip.ParseAddr(host); err != nil && strings.ContainsAny(host, "/:@ ") {
-			return fmt.Errorf("%q is no host such as shop.internal or *.internal", host)
+			return fmt.Errorf("%q is not a host such as shop.internal or *.internal", host)
 		}
 	}
 	return nil
@@ -98,7 +106,7 @@ func OptionalURL(text string) error {
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return errors.New("it is no URL such as https://toot.example.org")
+		return errors.New("it is not a URL such as https://toot.example.org")
 	}
 	return nil
 }
@@ -148,7 +156,7 @@ func (vs Values) OptionalURL(name string) *url.URL {
 	return u
 }
 
-// MustCount is the value of a setting that Count has checked; 0 if it may be
+// MustCount is the value of a setting that Count or CountOrZero has checked; 0 if it may be
 // empty, and is.
 func (vs Values) MustCount(name string) int {
 	if vs.Get(name) == "" {

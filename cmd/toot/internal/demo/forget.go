@@ -8,7 +8,7 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/watermarkchurch/toot-go/engine/anyengine"
+	"github.com/watermarkchurch/toot-go/cmd/toot/internal/redisclient"
 )
 
 const forgetTimeout = 10 * time.Second
@@ -21,7 +21,7 @@ func forget(name, prefix string) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(context.Background(), forgetTimeout, errors.New("the server did not answer in time"))
 	defer cancel()
-	client, err := anyengine.Client(ctx, name)
+	client, err := redisclient.Connect(ctx, name)
 	if err != nil {
 		return err
 	}

@@ -37,9 +37,9 @@ func (d *course) showJourneyTitle() {
 		return
 	}
 	if n == 1 {
-		d.title("The way of one event, in milliseconds")
+		d.title("The steps of one event, in milliseconds")
 	} else {
-		d.title("The way of %d events, one at a time, in milliseconds", n)
+		d.title("The steps of %d events, one at a time, in milliseconds", n)
 	}
 	// The colours are those of the timeline.
 	d.say("  %s%s%s%s%s", d.Out.Paint(ui.Dim, "event published"), d.Out.Paint(ui.Blue, "   stored"),
@@ -61,7 +61,7 @@ func (d *course) showJourney(j *journey) {
 	row := fmt.Sprintf(journeyRow, fmt.Sprint(j.n+1), ui.Millis(0), ms(j.stored), ms(j.posted), ms(j.accepted), ms(j.handled))
 	d.say("%s", strings.TrimRight(row+"   "+d.timeline(j), " "))
 	for _, m := range j.mishaps {
-		d.say("        %s", d.Out.Paint(ui.Yellow, "↻ "+ui.Clean(m)))
+		d.say("        %s", d.Out.Paint(ui.Yellow, d.Out.Fold("↻ "+ui.Clean(m), 8)))
 	}
 }
 
@@ -112,7 +112,7 @@ func (d *course) showEnd(l left, interrupted bool) error {
 	d.showRates(now)
 	d.showFaults()
 	if now.again > 0 {
-		d.say("  again       %s, which an earlier run was killed over", ui.Plural(now.again, "event"))
+		d.fact(ui.Plain, "again", ui.Plural(now.again, "event")+" that an earlier run was working on when it was killed")
 	}
 	missing := max(now.published-now.handled, 0)
 	lost := max(missing-l.waiting()-l.dead, 0)
@@ -139,7 +139,7 @@ func (d *course) showEnd(l left, interrupted bool) error {
 	}
 	d.say("")
 	if interrupted {
-		d.say("  Stopped after %s of %s were published.", ui.Count(now.published-d.ledger.carried), ui.Plural(d.Events, "event"))
+		d.say("  %s", d.Out.Fold(fmt.Sprintf("Stopped after %s of %s were published.", ui.Count(now.published-d.ledger.carried), ui.Plural(d.Events, "event")), 2))
 	}
 	if l.waiting() > 0 {
 		d.showLeft(l)
@@ -154,18 +154,19 @@ func (d *course) showEnd(l left, interrupted bool) error {
 	case interrupted:
 		return ErrInterrupted
 	case l.waiting() > 0:
-		return errors.New("nothing moved for 30 seconds, though events are waiting; --verbose tells why")
+		return errors.New("nothing moved for 30 seconds, although events are waiting: --verbose logs why")
 	}
 	return nil
 }
 
 func (d *course) showLeft(l left) {
-	d.say("  %s waiting at the publisher, %s at the subscriber.", ui.Plural(l.publisher, "event"), ui.Plural(l.subscriber, "event"))
+	say := func(format string, args ...any) { d.say("  %s", d.Out.Fold(fmt.Sprintf(format, args...), 2)) }
+	say("%s waiting at the publisher, %s at the subscriber.", ui.Plural(l.publisher, "event"), ui.Plural(l.subscriber, "event"))
 	switch {
 	case d.Dir != "":
-		d.say("  To go on with them, run the demo again with --dir %s", d.Dir)
+		say("To go on with them, run the demo again with --dir %s", d.Dir)
 	default:
-		d.say("  They are gone with the temporary folder; --dir keeps them for another run.")
+		say("They are gone with the temporary folder; --dir keeps them for another run.")
 	}
 }
 
@@ -211,7 +212,14 @@ func (d *course) showFaults() {
 			made = append(made, fmt.Sprintf("%d %s", n, f.many))
 		}
 	}
-	d.say("  %s      %s", d.Out.Paint(ui.Yellow, "faults"), strings.Join(made, ", "))
-	d.say("  %s     %s deliveries (an answer counts for its whole batch), %s handler runs", d.Out.Paint(ui.Yellow, "retried"),
-		ui.Count(d.retries.deliveries.Load()), ui.Count(d.retries.handlers.Load()))
+	d.fact(ui.Yellow, "faults", strings.Join(made, ", "))
+	d.fact(ui.Yellow, "retried", fmt.Sprintf("%s deliveries (an answer counts for its whole batch), %s handler runs",
+		ui.Count(d.retries.deliveries.Load()), ui.Count(d.retries.handlers.Load())))
+}
+
+// fact writes a line with a name in front, and goes on below its text if it is too
+// long for the terminal.
+func (d *course) fact(color ui.Color, name, text string) {
+	indent := 14
+	d.say("  %s%s%s", d.Out.Paint(color, name), strings.Repeat(" ", indent-2-len(name)), d.Out.Fold(text, indent))
 }

@@ -38,7 +38,7 @@ type state struct {
 }
 
 func openSite(ctx context.Context, o Options) (*site, error) {
-	if anyengine.Namespace(o.Store) != "" {
+	if r, err := anyengine.SplitRedis(o.Store); err == nil && r.Namespace != "" {
 		return nil, fmt.Errorf("%w: leave ?namespace out, the demo has namespaces of its own", anyengine.ErrName)
 	}
 	s := &site{dir: o.Dir, ledger: newLedger()}
@@ -95,10 +95,10 @@ func (s *site) open(ctx context.Context, o Options) (err error) {
 		s.publisherStore = "sqlite:" + filepath.Join(s.dir, "publisher.db")
 		s.subscriberStore = "sqlite:" + filepath.Join(s.dir, "subscriber.db")
 	}
-	if s.publisher, err = anyengine.Open(ctx, s.publisherStore, anyengine.Options{Namespace: s.state.Namespace + "-publisher", Logger: o.Logger}); err != nil {
+	if s.publisher, err = anyengine.Open(ctx, s.publisherStore, &anyengine.Options{Namespace: s.state.Namespace + "-publisher", Logger: o.Logger}); err != nil {
 		return err
 	}
-	s.subscriber, err = anyengine.Open(ctx, s.subscriberStore, anyengine.Options{Namespace: s.state.Namespace + "-subscriber", Logger: o.Logger})
+	s.subscriber, err = anyengine.Open(ctx, s.subscriberStore, &anyengine.Options{Namespace: s.state.Namespace + "-subscriber", Logger: o.Logger})
 	return err
 }
 

@@ -93,7 +93,7 @@ func (l *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// second one is answered by what became of the first.
 	again, end := l.seen.begin(event.ID)
 	if again {
-		l.opts.Logger.Debug("came again", "event", event.ID)
+		l.opts.Logger.Debug("received again; nothing was done", "event", event.ID)
 		end(true)
 		return
 	}

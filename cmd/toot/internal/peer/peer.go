@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -36,7 +38,7 @@ const timeout = 30 * time.Second
 func New(rawURL, token string) (*Publisher, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, errors.New("the publisher's URL is not one such as http://127.0.0.1:8080")
+		return nil, errors.New("the publisher's URL must be one such as http://127.0.0.1:8080")
 	}
 	client := &http.Client{Timeout: timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return &Publisher{base: u, token: token, client: client}, nil
@@ -76,19 +78,36 @@ func (p *Publisher) Subscribe(ctx context.Context, channel, callbackURL string) 
 	return a.status == http.StatusCreated, wire.Lease(a.header), err
 }
 
-// Unsubscribe unsubscribes a callback URL and reports whether it was
-// subscribed. The request is signed with the keys, if there are any.
-func (p *Publisher) Unsubscribe(ctx context.Context, channel, callbackURL string, keys ...signing.Key) (removed bool, err error) {
-	target, header := p.subscriptions(url.Values{"channel": {channel}, "callback_url": {callbackURL}}), http.Header{}
-	if len(keys) > 0 {
+// Removal is what became of a request to unsubscribe.
+type Removal struct {
+	Removed   bool // it was subscribed
+	Discarded bool // what waits is discarded, as was asked for
+}
+
+// UnsubscribeOptions say how to unsubscribe.
+type UnsubscribeOptions struct {
+	Discard bool          // what waits for the callback URL on the channel, too
+	Keys    []signing.Key // to sign the request with, if there are any
+}
+
+// Unsubscribe unsubscribes a callback URL.
+func (p *Publisher) Unsubscribe(ctx context.Context, channel, callbackURL string, o UnsubscribeOptions) (Removal, error) {
+	query := url.Values{"channel": {channel}, "callback_url": {callbackURL}}
+	if o.Discard {
+		query.Set(wire.DiscardParameter, "true")
+	}
+	target, header := p.subscriptions(query), http.Header{}
+	if len(o.Keys) > 0 {
 		_, query, _ := strings.Cut(target, "?")
-		signing.Sign(header, keys, uuid.NewString(), time.Now(), signing.RemovalContent(query))
+		signing.Sign(header, o.Keys, uuid.NewString(), time.Now(), signing.RemovalContent(query))
 	}
 	a, err := p.do(ctx, http.MethodDelete, target, nil, header)
+	r := Removal{Discarded: a.header.Get(wire.DiscardHeader) != ""}
 	if a.status == http.StatusNotFound {
-		return false, nil
+		return r, nil
 	}
-	return err == nil, err
+	r.Removed = err == nil
+	return r, err
 }
 
 // Subscriptions returns the callback URLs of each channel.
@@ -100,8 +119,8 @@ func (p *Publisher) Subscriptions(ctx context.Context) (map[string][]string, err
 	var list struct {
 		Subscriptions map[string][]string `json:"subscriptions"`
 	}
-	if err := json.Unmarshal(a.body, &list); err != nil {
-		return nil, fmt.Errorf("%s answered with something else than a list of subscriptions: is that its subscriptions service?", p)
+	if err := json.Unmarshal(a.body, &list); err != nil || list.Subscriptions == nil {
+		return nil, fmt.Errorf("%s answered with something else than a list of subscriptions: is that the URL of its subscriptions service?", p)
 	}
 	return list.Subscriptions, nil
 }
@@ -113,6 +132,8 @@ type Published struct {
 	Timestamp string `json:"timestamp"`
 	// Subscribers is how many the channel has; nil if the server does not say.
 	Subscribers *int `json:"subscribers,omitempty"`
+	// Known says that the Idempotency-Key was used before.
+	Known bool `json:"known,omitempty"`
 }
 
 // Publish publishes a payload, or with many one for each line of it. Unless after
@@ -140,6 +161,7 @@ func (p *Publisher) Publish(ctx context.Context, channel, key, after string, pay
 		if err := dec.Decode(&e); err != nil || e.ID == "" {
 			return nil, fmt.Errorf("%s answered with something else than events: is it toot serve?", p)
 		}
+		e.Known = a.header.Get("Idempotent-Replayed") != ""
 		events = append(events, e)
 	}
 	return events, nil
@@ -175,17 +197,41 @@ func (p *Publisher) do(ctx context.Context, method, target string, body []byte, 
 		if ctx.Err() != nil {
 			return answer{}, context.Cause(ctx)
 		}
-		return answer{}, fmt.Errorf("can't reach %s: %w: is it running, and is --publisher right?", p, err)
+		return answer{}, fmt.Errorf("can't reach %s: %w: is it running, and is --publisher right?", p, reason(err))
 	}
 	defer func() { _ = res.Body.Close() }()
 	a := answer{status: res.StatusCode, header: res.Header}
 	if a.body, err = io.ReadAll(io.LimitReader(res.Body, maxAnswer)); err != nil {
-		return answer{}, fmt.Errorf("%s broke off its answer: %w", p, err)
+		return answer{}, fmt.Errorf("%s did not finish its answer: %w", p, err)
 	}
 	if a.status < 200 || a.status > 299 {
 		return a, p.explain(a)
 	}
 	return a, nil
+}
+
+// reason is what is at the bottom of an error of the client, in words.
+func reason(err error) error {
+	var (
+		name  *net.DNSError
+		errno syscall.Errno
+		slow  net.Error
+	)
+	switch {
+	case errors.As(err, &name) && name.IsNotFound:
+		return fmt.Errorf("there is no host %q", name.Name)
+	case errors.As(err, &slow) && slow.Timeout():
+		return fmt.Errorf("it did not answer within %v", timeout)
+	case errors.As(err, &errno):
+		return errno // "connection refused", without the address, which is named already
+	case errors.Is(err, io.EOF):
+		return errors.New("the connection was closed without an answer")
+	case strings.HasPrefix(err.Error(), "net/http: HTTP/1.x transport connection broken: malformed HTTP"):
+		return errors.New("what answers there does not speak HTTP")
+	case strings.HasPrefix(err.Error(), "tls: first record does not look like a TLS handshake"), strings.HasPrefix(err.Error(), "http: server gave HTTP response to HTTPS client"):
+		return errors.New("what answers there does not speak TLS; try http://")
+	}
+	return err
 }
 
 // explain makes an error of an answer.
@@ -196,6 +242,12 @@ func (p *Publisher) explain(a answer) error {
 	_ = json.Unmarshal(a.body, &problem) // others than toot serve say nothing more
 	if problem.Detail != "" {
 		return fmt.Errorf("%s answered with status %d: %s", p, a.status, problem.Detail)
+	}
+	switch a.status {
+	case http.StatusUnauthorized:
+		return fmt.Errorf("%s wants other credentials (status 401): give --token, or name:password@ in the URL", p)
+	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
+		return fmt.Errorf("%s has no such service (status %d): is that the URL of toot serve, or of a subscriptions service?", p, a.status)
 	}
 	return fmt.Errorf("%s answered with status %d (%s)", p, a.status, http.StatusText(a.status))
 }

@@ -101,7 +101,7 @@ func parseCredential(text string) (credential, error) {
 		c.secret = sha256.Sum256([]byte(text))
 		c.keys = string(c.secret[:])
 	case name == "" || token == "":
-		return credential{}, errors.New("a credential is name:password, name=token or a token, with nothing empty")
+		return credential{}, errors.New("a credential is name:password, name=token or a token, and no part of it may be empty")
 	default:
 		c.user.Name, c.secret = name, sha256.Sum256([]byte(token))
 		c.keys = name
@@ -124,7 +124,7 @@ func parseRights(text string) (rest string, user toot.User, err error) {
 		case word == "operator":
 			user.Operator = true
 		case isPrefix && prefix == "":
-			return "", user, errors.New("a credential's prefix= names no prefix")
+			return "", user, errors.New("prefix= behind a credential needs a prefix")
 		case isPrefix:
 			user.Prefixes = append(user.Prefixes, prefix)
 		default:

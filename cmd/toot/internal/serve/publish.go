@@ -33,6 +33,9 @@ const (
 	rememberTimeout = 5 * time.Second
 )
 
+// RepeatHeader is set in an answer to an Idempotency-Key that was used before.
+const RepeatHeader = "Idempotent-Replayed"
+
 // keySpace is the name space of the event IDs made of Idempotency-Keys.
 var keySpace = uuid.MustParse("5e9b66d0-6a3c-5a3e-9d1f-7c1f6d1c9a55")
 
@@ -77,10 +80,14 @@ func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	var timestamp time.Time
 	if order.key != "" {
-		timestamp, err = s.firstAsked(ctx, s.idOf(order.channel, order.key), max(order.after, time.Until(order.at)))
+		var again bool
+		timestamp, again, err = s.firstAsked(ctx, s.idOf(order.channel, order.key), max(order.after, time.Until(order.at)))
 		if err != nil {
 			s.unavailable(w, r, err, "The store can't be reached at the moment. Nothing was published; please send it again.")
 			return
+		}
+		if again {
+			w.Header().Set(RepeatHeader, "true")
 		}
 	}
 	for i := range messages {
@@ -260,18 +267,20 @@ func (s *Server) idOf(channel, key string) string {
 }
 
 // firstAsked returns when the first request came whose key makes the ID of an
-// event that is to be sent after a time. It is written down before anything is published, so that whatever comes
-// in between, the death of the process included, a repeat finds it.
-func (s *Server) firstAsked(ctx context.Context, id string, after time.Duration) (time.Time, error) {
+// event that is to be sent after a time, and whether that was before this one. It
+// is written down before anything is published, so that whatever comes in between,
+// the death of the process included, a repeat finds it.
+func (s *Server) firstAsked(ctx context.Context, id string, after time.Duration) (at time.Time, again bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, rememberTimeout)
 	defer cancel()
 	now := time.Now().UTC().Format(time.RFC3339Nano)
 	// Engines know a job again for up to twice the window, and while it waits.
 	kept, err := s.opts.Memory.Remember(ctx, "asked:"+id, []byte(now), 2*s.opts.Dedupe+time.Minute+max(after, 0))
 	if err != nil {
-		return time.Time{}, err
+		return time.Time{}, false, err
 	}
-	return time.Parse(time.RFC3339Nano, string(kept))
+	at, err = time.Parse(time.RFC3339Nano, string(kept))
+	return at, string(kept) != now, err
 }
 
 // refuse answers why something was not published, or that this is not known.

@@ -164,7 +164,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	}
 	stop()
 	if workErr := <-worked; workErr != nil {
-		s.log.Warn("stopped before all was finished", "error", workErr)
+		s.log.Warn("stopped before all work was finished", "error", workErr)
 	}
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil

@@ -23,6 +23,9 @@ type Column struct {
 	Min int
 	// Flex lets the column be cut where a terminal is too narrow.
 	Flex bool
+	// Names is for a Flex column of URLs or names, which are cut so that those
+	// that differ still do. Others lose their end.
+	Names bool
 }
 
 // Table is aligned text. A line begins with two spaces, like everything that
@@ -111,6 +114,7 @@ func (u *UI) widths(t *Table, l layout) (widths []int, fits bool) {
 }
 
 func (u *UI) rows(t *Table, widths []int, l layout) {
+	t.cutNames(func(column int) int { return widths[column] })
 	titles := make([]Cell, len(t.Columns))
 	titled := false
 	for i, c := range t.Columns {
@@ -165,6 +169,8 @@ func (u *UI) list(t *Table) {
 	if longest > 0 {
 		longest += 2
 	}
+	room := max(u.Width()-longest-2, 8)
+	t.cutNames(func(int) int { return room })
 	for n, row := range t.rows {
 		if n > 0 {
 			fmt.Fprintln(u)
@@ -174,27 +180,40 @@ func (u *UI) list(t *Table) {
 				continue
 			}
 			title := t.Columns[i].Title
-			text, _ := u.cell(t, i, cell, max(u.Width()-longest-2, 8))
+			if c := t.Columns[i]; c.Flex && !c.Names {
+				lines := strings.Split(Wrap(cell.Text, room, ""), "\n")
+				for n := range lines {
+					lines[n] = Fit(lines[n], room)
+				}
+				cell.Text = strings.Join(lines, "\n"+strings.Repeat(" ", longest+2))
+			}
+			text := cell.Raw
+			if text == "" {
+				text = u.Paint(cell.Color, cell.Text)
+			}
 			fmt.Fprintln(u, "  "+u.Paint(Dim, title)+strings.Repeat(" ", longest-width(title))+text)
 		}
 	}
 }
 
-func width(s string) int { return uniseg.StringWidth(s) }
-
-// Fit shortens text to a width, with an ellipsis where something is missing.
-func Fit(text string, most int) string {
-	if width(text) <= most {
-		return text
-	}
-	var b strings.Builder
-	for used, rest := 0, text; rest != ""; {
-		cluster, tail, w, _ := uniseg.FirstGraphemeClusterInString(rest, -1)
-		if used+w > most-1 {
-			break
+// cutNames cuts what is in the columns of names to their widths.
+func (t *Table) cutNames(widthOf func(column int) int) {
+	for i, c := range t.Columns {
+		if !c.Names || widthOf(i) == 0 {
+			continue
 		}
-		b.WriteString(cluster)
-		used, rest = used+w, tail
+		texts := make([]string, len(t.rows))
+		for n, row := range t.rows {
+			if i < len(row) {
+				texts[n] = row[i].Text
+			}
+		}
+		for n, text := range FitNames(texts, widthOf(i)) {
+			if i < len(t.rows[n]) {
+				t.rows[n][i].Text = text
+			}
+		}
 	}
-	return b.String() + "…"
 }
+
+func width(s string) int { return uniseg.StringWidth(s) }

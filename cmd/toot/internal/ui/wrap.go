@@ -24,6 +24,15 @@ func Wrap(text string, most int, indent string) string {
 	return b.String()
 }
 
+// Fold wraps text that begins in some column to the width of the terminal, so that
+// its further lines begin there, too. What is no terminal gets one line.
+func (u *UI) Fold(text string, column int) string {
+	if !u.terminal {
+		return text
+	}
+	return Wrap(text, max(u.Width()-column, 20), strings.Repeat(" ", column))
+}
+
 // Reflow wraps the paragraphs of a text. Those that are indented stay as they
 // are.
 func Reflow(text string, most int) string {
