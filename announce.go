@@ -74,7 +74,7 @@ func (s *subscriber) announce(ctx context.Context) error {
 	if err != nil {
 		next = announcement{made: last.made, err: err, again: time.Now().Add(announceRetry)}
 		if ctx.Err() == nil && last.err == nil {
-			s.log.Warn("toot: can't tell the app's other processes of this one's subscriptions; will try again", "error", err)
+			s.log.Warn("toot: can't tell the app's other processes about this process's subscriptions; will try again", "error", err)
 		}
 	}
 	a.last.CompareAndSwap(last, &next) // unless some have been added
@@ -86,7 +86,7 @@ func (a *announcement) failure() error {
 	if a.made || a.err == nil {
 		return nil
 	}
-	return wrapf(a.err, "tell the app's other processes of the subscriptions")
+	return wrapf(a.err, "tell the app's other processes about the subscriptions")
 }
 
 // awaitKnown waits until all processes know of what was announced.
@@ -151,7 +151,7 @@ func (s *subscriber) warnOfRetired(ctx context.Context, retired []registry.Subsc
 		if err == nil {
 			attributes = append(attributes, "waiting", waiting[sub.Name])
 		}
-		s.log.Warn("toot: a subscription is retired, as no process has had it for so long: no more events are taken in for it; those that wait stay until they are moved or discarded", attributes...)
+		s.log.Warn("toot: a subscription was retired, as no process has had it for RetireSubscriptionsAfter: no more events are taken in for it; those that wait stay until they are moved or discarded", attributes...)
 	}
 }
 

@@ -59,7 +59,7 @@ func (s *subscriber) countBacklog() {
 	}
 	if over := waiting >= s.opts.MaxBacklog; s.backlog.over.Swap(over) != over {
 		if over {
-			s.log.Warn("toot: more events wait to be handled than allowed; publishers are told to wait", "waiting", waiting, "allowed", s.opts.MaxBacklog)
+			s.log.Warn("toot: more events are waiting to be handled than MaxBacklog allows; publishers are told to wait", "waiting", waiting, "allowed", s.opts.MaxBacklog)
 		} else {
 			s.log.Info("toot: events are accepted again", "waiting", waiting)
 		}

@@ -15,17 +15,17 @@ import (
 	"github.com/watermarkchurch/toot-go/signing"
 )
 
-// HandlerService returns the service that takes events in, to be mounted at
-// Options.CallbackURL. It answers 200 once the event is durable, one job for
-// each subscription to its channel; Run does the handling.
+// HandlerService returns the service that takes events in. Mount it at
+// Options.CallbackURL. It answers 200 once the event is stored durably, as one job
+// for each subscription to its channel; Run runs the handlers.
 //
 // Events are taken in for the subscriptions of all processes that share the
-// store, such as those of another release of the app; the processes that have
-// the subscription handle them. One that must be signed is answered with 503 by
-// a process that does not have the secrets.
+// store, such as those of another release of the app, and are handled by the
+// processes that have the subscription. A process that does not have the secrets
+// to check an event that must be signed answers it with 503.
 //
 // An event on a channel without a subscription in any process is answered with
-// 200 and the header X-Toot-Unsubscribe, upon which the publisher stops sending.
+// 200 and the header X-Toot-Unsubscribe, which makes the publisher stop sending.
 // An OPTIONS request that asks whether events are wanted
 // (WebHook-Request-Origin) is answered for the channels that are subscribed to.
 // So mount it for all methods: mux.Handle("POST /callbacks", …) keeps those
@@ -158,7 +158,7 @@ func (s *subscriber) refuse(w http.ResponseWriter, id, channel string, err error
 
 func (s *subscriber) sayUncheckable(channel string) {
 	if s.uncheckable.now() {
-		s.log.Warn("toot: events can't be checked here and are left to other processes", "channel", channel, "error", errUncheckable)
+		s.log.Warn("toot: can't check signed events here; left to other processes", "channel", channel, "error", errUncheckable)
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 	"github.com/watermarkchurch/toot-go/engine"
 )
 
-// DeadLetter is a delivery or a handler's run that was given up on.
+// DeadLetter is an event whose delivery, or whose handling, was given up on.
 type DeadLetter struct {
 	// ID names it for Redrive and Discard.
 	ID string
@@ -52,7 +52,7 @@ func (a *App) DeadLetters(ctx context.Context, query engine.DeadQuery) ([]DeadLe
 	return letters, nil
 }
 
-// Redrive makes dead letters due again, with all their retries, and returns
+// Redrive makes dead letters due again, with the full number of retries, and returns
 // how many of the IDs it found.
 func (a *App) Redrive(ctx context.Context, ids ...string) (int, error) {
 	store, err := a.deadLetters()

@@ -146,7 +146,7 @@ func (p *publisher) post(ctx context.Context, l *lanes.Lane, id string, body []b
 func (p *publisher) prove(ctx context.Context, callbackURL string, keys []signing.Key) {
 	for _, key := range keys {
 		if err := p.registry.Prove(ctx, callbackURL, key); err != nil {
-			p.log.Warn("toot: can't note that a signing secret is the endpoint's; the next delivery tries again", "callback_url", wire.RedactURL(callbackURL), "error", err)
+			p.log.Warn("toot: can't store that an endpoint has confirmed its signing secret; the next delivery will try again", "callback_url", wire.RedactURL(callbackURL), "error", err)
 		}
 	}
 }

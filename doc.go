@@ -18,7 +18,7 @@
 //     URL. Anything but a 2xx answer is retried for about 20 days, then kept
 //     in the dead letters.
 //  3. [App.HandlerService] on the subscriber's side writes one job for each
-//     of its subscriptions to the subscriber's engine, and answers.
+//     of its subscriptions to the subscriber's engine, then answers 200.
 //  4. A worker of the subscriber ([App.Run]) runs the handlers, each on its
 //     own, with retries and dead letters of its own.
 //

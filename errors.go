@@ -32,24 +32,24 @@ var (
 	// ErrUnknownSource is returned for a subscription to a source that
 	// [App.AddSource] has not defined.
 	ErrUnknownSource = errors.New("toot: unknown source")
-	// ErrUnknownSubscription is returned for events that are to be moved to a
-	// subscription that no process of the app has.
+	// ErrUnknownSubscription is returned by [App.MoveUnhandled] if no process of
+	// the app has the subscription to which events are to be moved.
 	ErrUnknownSubscription = errors.New("toot: no process has a subscription of that name")
-	// ErrHandled is returned for events that wait for a subscription that a
-	// process has: it handles them.
-	ErrHandled = errors.New("toot: a process has that subscription and runs, or ran until half an hour ago at most")
+	// ErrHandled is returned by [App.MoveUnhandled] and [App.DiscardUnhandled] if a
+	// process of the app has the subscription: that process handles its events.
+	ErrHandled = errors.New("toot: a process that has this subscription is running, or was within the last half hour")
 	// ErrRunning is returned by [App.Run] while another Run is under way.
 	ErrRunning = errors.New("toot: Run is already under way")
 	// ErrUnsupported is returned where the engine can't do what was asked,
 	// such as listing dead letters.
 	ErrUnsupported = errors.New("toot: not supported by this engine")
-	// ErrBusy is returned, at once, while 10,000 calls or 64 MiB of events
-	// wait for a store that does not keep up. Nothing is published then.
+	// ErrBusy is returned at once while 10,000 calls or 64 MiB of events are
+	// already waiting for a store that can't keep up. Nothing is published.
 	ErrBusy = errors.New("toot: too many calls are waiting for the store; try again later")
-	// ErrUncertain is what errors wrap of calls of which it is not known
-	// whether they took effect: the store was asked, but its answer was lost
-	// or did not come in time. An event may safely be published again under
-	// its ID (Message.ID): whoever has it by then does not get it twice.
+	// ErrUncertain is wrapped by the error of a call that may or may not have
+	// taken effect: the store was asked, but its answer was lost or did not come
+	// in time. An event may safely be published again under its ID (Message.ID):
+	// subscribers who have it already do not get it twice.
 	ErrUncertain = engine.ErrUncertain
 	// ErrLeaseLost is the cause (context.Cause) with which a handler's
 	// context ends when its job was taken over by another worker, because
@@ -57,7 +57,7 @@ var (
 	ErrLeaseLost = lanes.ErrLeaseLost
 )
 
-// Permanent marks a handler's error as one that trying again can't mend: the
+// Permanent marks a handler's error as one that another try would not fix: the
 // event goes to the dead letters at once. It returns nil for nil.
 func Permanent(err error) error {
 	if err == nil {
@@ -66,8 +66,8 @@ func Permanent(err error) error {
 	return &handlerError{err: err, permanent: true}
 }
 
-// RetryAfter marks a handler's error as one to be tried again after d, rather
-// than after what the retry schedule says. It counts as a try like any other.
+// RetryAfter marks a handler's error so that the event is tried again after d
+// rather than after the delay of the retry schedule. The try counts like any other.
 // It returns nil for a nil error.
 func RetryAfter(d time.Duration, err error) error {
 	if err == nil {

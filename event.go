@@ -13,8 +13,8 @@ type Event struct {
 	// ID is unique to the event; a lower-case UUID unless its publisher chose
 	// otherwise.
 	ID string
-	// Timestamp is when it was published. Zero if the publisher sent
-	// something that is no time; TimestampText has it as it was sent.
+	// Timestamp is when it was published. It is zero if what the publisher sent
+	// is not a time; TimestampText is what was sent.
 	Timestamp     time.Time
 	TimestampText string
 	// Channel is the full name, prefix included.
@@ -22,13 +22,13 @@ type Event struct {
 	// Payload is the publisher's JSON, byte for byte.
 	Payload json.RawMessage
 	// Subscription is the name of the subscription whose handler this is given
-	// to; empty for events that no handler has got.
+	// to; empty for events that no handler has been given.
 	Subscription string
-	// Subscribers is, in an event that Publish or PublishAll returns with no
-	// error, how many callback URLs were registered on its channel when it was
-	// stored: 0 means that nobody gets it. For more than 64 it may be as of some
-	// seconds before. In an event whose ID was published before, and in one that
-	// is to be sent later, it is how many are registered now.
+	// Subscribers is how many callback URLs were registered on the channel when
+	// the event was stored; 0 means that nobody gets it. It is set in events that
+	// Publish and PublishAll return without an error. If there are more than 64,
+	// the number may be some seconds old. For an ID that was published before,
+	// and for an event that is to be sent later, it counts those registered now.
 	Subscribers int
 	// Attempt is which try of this handler this is, from 1. It is 0 for an event
 	// that no handler has been given.

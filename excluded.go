@@ -32,7 +32,7 @@ func (p *publisher) warnOfExcluded(ctx context.Context) {
 	}
 	excluded := countExcluded(ctx, policy, channels)
 	if excluded > 0 && ctx.Err() == nil {
-		p.log.Warn("toot: registered callback URLs are not among those that are allowed (allow-callback, Options.AllowCallback); nothing reaches them", "callback_urls", excluded)
+		p.log.Warn("toot: some registered callback URLs are not allowed (allow-callback, Options.AllowCallback); nothing is sent to them", "callback_urls", excluded)
 	}
 }
 

@@ -13,11 +13,11 @@ import (
 // Handler handles events. It may be called concurrently, and, as delivery is
 // at least once, in rare cases again for an event it has handled.
 //
-// An error makes the event be tried again by the retry schedule; see
-// [Permanent] and [RetryAfter] for other outcomes. A panic is an error, and so is
-// the end of its goroutine (runtime.Goexit, as by testing's FailNow). The
-// context ends when the subscription's timeout is over, when the app is
-// stopped and the drain timeout is over, or when the job's lease was lost.
+// If it returns an error, the event is tried again by the retry schedule; see
+// [Permanent] and [RetryAfter] for other outcomes. A panic counts as an error, and so
+// does the end of the goroutine (runtime.Goexit, as called by testing's FailNow). The
+// context ends when the subscription's timeout is over, when the app is stopped and
+// the drain timeout is over, or when the lease on the job was lost.
 type Handler interface {
 	HandleEvent(ctx context.Context, e *Event) error
 }
@@ -29,8 +29,8 @@ type HandlerFunc func(ctx context.Context, e *Event) error
 func (f HandlerFunc) HandleEvent(ctx context.Context, e *Event) error { return f(ctx, e) }
 
 // HandlePayload returns a Handler that decodes the payload into a T and
-// passes it on. A payload that does not decode goes to the dead letters at
-// once, from which it can be redriven when the type has been mended.
+// passes it on. An event whose payload can't be decoded goes to the dead letters at
+// once, from which it can be redriven when the type has been corrected.
 func HandlePayload[T any](fn func(ctx context.Context, e *Event, payload T) error) Handler {
 	return HandlerFunc(func(ctx context.Context, e *Event) error {
 		var payload T
@@ -44,8 +44,8 @@ func HandlePayload[T any](fn func(ctx context.Context, e *Event, payload T) erro
 // Middleware wraps a Handler in another.
 type Middleware func(Handler) Handler
 
-// Use wraps every handler of the app in middleware, those of subscriptions
-// already made included. The first one added is the outermost.
+// Use wraps every handler of the app in middleware, including those of
+// subscriptions that were added before. The first middleware is the outermost.
 func (a *App) Use(middleware ...Middleware) { a.subscriber.useAll(middleware) }
 
 func (s *subscriber) useAll(middleware []Middleware) {

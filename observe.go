@@ -10,9 +10,9 @@ import (
 	"github.com/watermarkchurch/toot-go/internal/wire"
 )
 
-// Observer is told of each step of an event's way. Metrics and tracing sit on
-// it; see the packages below observe/. It is called concurrently and on the
-// way of every event, so it had better be quick.
+// Observer is told of each step in the life of an event. Metrics and tracing are
+// built on it, see the packages under observe/. It is called concurrently, for
+// every step of every event, so it must be quick.
 type Observer interface {
 	// Begin is called when a step begins. The step is made in the context it
 	// returns, and the function it returns is called when the step has ended;
@@ -23,8 +23,8 @@ type Observer interface {
 	Begin(ctx context.Context, s *Step) (context.Context, func(StepResult))
 }
 
-// Observers returns an Observer that tells each of several of every step, the
-// last one first when the step has ended. Those that are nil are left out.
+// Observers combines several observers into one. Each is told of every step: in the
+// given order when it begins, and in reverse order when it ends. Nil ones are left out.
 func Observers(several ...Observer) Observer {
 	return observers(slices.DeleteFunc(slices.Clone(several), func(o Observer) bool { return o == nil }))
 }
@@ -46,10 +46,10 @@ func (os observers) Begin(ctx context.Context, s *Step) (context.Context, func(S
 	}
 }
 
-// StepName names a step of an event's way.
+// StepName names a step in the life of an event.
 type StepName string
 
-// The steps of an event's way.
+// The steps in the life of an event.
 const (
 	StepPrepare StepName = "prepare" // Prepare: an event was made, to be published later
 	StepPublish StepName = "publish" // Publish, until the event is durable
@@ -58,7 +58,7 @@ const (
 	StepHandle  StepName = "handle"  // one run of a handler
 )
 
-// Step is one step of an event's way.
+// Step is one step in the life of an event.
 type Step struct {
 	Name    StepName
 	EventID string
@@ -78,9 +78,10 @@ type Step struct {
 	// After is how long the event is kept before it is sent (StepPrepare,
 	// StepPublish), see Message.After.
 	After time.Duration
-	// Header carries the context of a trace from step to step: what
-	// StepPrepare leaves in it, StepPublish finds; what StepPublish leaves in it, StepDeliver finds, and sends on; what came
-	// with the request, StepReceive finds, and StepHandle finds what it left.
+	// Header carries the context of a trace from step to step: StepPublish finds
+	// what StepPrepare has left in it; StepDeliver finds and sends what
+	// StepPublish has left; StepReceive finds what came with the request, and
+	// StepHandle what StepReceive has left.
 	// Only Traceparent, Tracestate (W3C Trace Context) and Baggage are kept, and
 	// Baggage goes to Options.BaggageHosts only. StepDeliver also finds
 	// X-Toot-Hops there, if the event has any.
@@ -97,7 +98,7 @@ const (
 	OutcomeOK     StepOutcome = "ok"
 	OutcomeRetry  StepOutcome = "retry"  // it failed and will be made again
 	OutcomeDead   StepOutcome = "dead"   // it failed for good: in the dead letters
-	OutcomeFailed StepOutcome = "failed" // it failed, which its caller was told (StepPrepare, StepPublish, StepReceive)
+	OutcomeFailed StepOutcome = "failed" // it failed, and its caller was told so (StepPublish, StepReceive)
 	// OutcomeUnwanted: the endpoint (StepDeliver), or this app (StepReceive),
 	// has no subscription to the channel; or it asked for what waits to be
 	// discarded when it unsubscribed (StepDeliver, without a request).

@@ -11,8 +11,9 @@ import (
 
 // Options configures an App. The zero value of each field means its default.
 type Options struct {
-	// ChannelPrefix stands before the channel of every event that this app
-	// publishes, such as "org.example.publisher.". Default: nothing.
+	// ChannelPrefix is put before the channel of every event that this app
+	// publishes, such as "org.example.publisher.", with the dot at its end.
+	// Default: nothing.
 	ChannelPrefix string
 
 	// SubscriptionPrefixes are prefixes of channels, besides ChannelPrefix, on
@@ -40,24 +41,24 @@ type Options struct {
 	// Client from having a Transport that is not an *http.Transport.
 	WrapTransport func(http.RoundTripper) http.RoundTripper
 
-	// AllowCallback says to which callback URLs events may be sent; it is
-	// looked at when one is registered and whenever a connection is made.
-	// Client's Transport must then be an *http.Transport, or none; its
-	// DialContext is replaced, and proxies are not used for callbacks.
-	// Default: to any.
+	// AllowCallback says to which callback URLs events may be sent. It is checked
+	// when one is registered and whenever a connection is made. Client's Transport
+	// must then be an *http.Transport or nil; its DialContext is replaced, and
+	// proxies are not used for callbacks. Default: events may be sent to any.
 	AllowCallback *CallbackPolicy
 
-	// BaggageHosts are the hosts of one's own, to which the Baggage of a trace
-	// goes along with its events: "shop.internal" or, for everything below a
-	// name, "*.internal". Traceparent and Tracestate go to all. Default: Baggage
-	// goes to nobody.
+	// BaggageHosts are your own hosts, to which the Baggage header of a trace is
+	// sent along with its events: "shop.internal" or, for all names under a
+	// domain, "*.internal". Traceparent and Tracestate are sent to every host.
+	// Default: Baggage is sent to none.
 	BaggageHosts []string
 
 	// RequireConsent makes this app ask a callback URL whether it wants a
 	// channel's events, by the handshake of the CloudEvents specification for
-	// web hooks, when it is registered and before the first delivery of those
-	// that were there before. HandlerService answers it. Registering then
-	// needs the callback to be served. Default: nobody is asked.
+	// web hooks (OPTIONS), when it is registered, and before the first delivery if
+	// it was registered before this was set. HandlerService answers it, so a
+	// callback must be served by the time it is registered. Default: nobody is
+	// asked.
 	RequireConsent bool
 
 	// Origin is the DNS name of this app in that handshake. Default: the host
@@ -65,9 +66,9 @@ type Options struct {
 	Origin string
 
 	// RegistrationLease is how long a registration at this app lasts unless it
-	// is renewed, which HandlerService's apps do by themselves while they run.
-	// Registrations made before this was set have no end. Default: no
-	// registration ends.
+	// is renewed, which subscribers that use this package do by themselves while
+	// they run. Registrations made before this was set do not end. Default: none
+	// ends.
 	RegistrationLease time.Duration
 
 	// RegisterOnRun makes Run call RegisterSubscriptions when it begins, and
@@ -78,15 +79,15 @@ type Options struct {
 	// registered in the same process.
 	RegisterOnRun bool
 
-	// RetireSubscriptionsAfter is for how long the app's processes take events
-	// in for a subscription that none of them has any more, counted from when
-	// the last one that had it was there; see docs/rolling-deploys.md. Give it
-	// to all processes alike. Default 24 hours.
+	// RetireSubscriptionsAfter is how long the app's processes go on taking in
+	// events for a subscription that none of them has any more, counted from when
+	// the last process that had it was seen; see docs/rolling-deploys.md. Give all
+	// processes the same value. Default 24 hours.
 	RetireSubscriptionsAfter time.Duration
 
 	// RequestTimeout bounds each outgoing request, from dialling to the end
-	// of the answer. The lease on a delivery is derived from it, so it is
-	// also what a delivery may be late by when a process dies. Default 15 s.
+	// of the answer. The lease on a delivery is twice as long, which is how late
+	// a delivery may be when a process dies. Default 15 s.
 	RequestTimeout time.Duration
 
 	// MaxRetries is how often a delivery or a handler is tried again before
@@ -97,8 +98,8 @@ type Options struct {
 	// called concurrently. Default: DefaultRetryDelay.
 	RetryDelay func(n int) time.Duration
 
-	// KeepTries is how many of a job's failed tries are kept to be looked at,
-	// the last ones, each with its time, status and error. Default 10.
+	// KeepTries is how many of a job's failed tries are kept for inspection: the
+	// latest ones, each with its time, status and error. Default 10.
 	KeepTries int
 
 	// MaxEventBytes bounds the size of an event as it goes over the wire, in
@@ -106,11 +107,10 @@ type Options struct {
 	// what other apps accept unless told otherwise.
 	MaxEventBytes int
 
-	// MaxIntakeBytes bounds the memory, in bytes, of all the request bodies
-	// together that the services are reading or storing. It grows with what
-	// arrives. A request for which there is no room is answered 503 with
-	// Retry-After. Default 64 MiB; negative means no bound. Less than
-	// MaxEventBytes counts as that.
+	// MaxIntakeBytes bounds the total size, in bytes, of the request bodies that
+	// the services are reading or storing at any moment. A request that does not
+	// fit is answered with 503 and Retry-After. Default 64 MiB; negative means no
+	// bound. A value below MaxEventBytes counts as MaxEventBytes.
 	MaxIntakeBytes int
 
 	// MaxDepth bounds how deep the JSON of a payload may nest, in and out.
@@ -167,8 +167,8 @@ type Options struct {
 	MaxBacklog int
 
 	// ProbeInterval is the longest time between two requests to an endpoint
-	// that keeps failing, and so the longest that its events still wait once it
-	// works again. Default 1 minute.
+	// that keeps failing. Once the endpoint works again, its events wait no longer
+	// than that. Default 1 minute.
 	ProbeInterval time.Duration
 
 	// MaxRetryAfter caps the Retry-After of an answer. Default 1 hour.
@@ -178,10 +178,10 @@ type Options struct {
 	// what is in flight before it cancels it. Default 25 s.
 	DrainTimeout time.Duration
 
-	// Observer, if set, is told of each step of an event's way.
+	// Observer, if set, is told of each step in the life of an event.
 	Observer Observer
 
-	// Logger gets what an operator should know. Default slog.Default().
+	// Logger receives what an operator should know. Default slog.Default().
 	Logger *slog.Logger
 }
 
@@ -230,10 +230,10 @@ func setDefault[T int | time.Duration](field *T, value T) {
 	}
 }
 
-// CallbackPolicy says to which callback URLs an App sends. It is held against
-// a URL when it is registered, and against the address itself whenever a
+// CallbackPolicy says to which callback URLs an App sends. It is applied to
+// a URL when it is registered, and to the address itself whenever a
 // connection is made: a name that later resolves to another address does not
-// get around it, nor does a proxy, for none is used then.
+// get around it, nor does a proxy, as none is used.
 //
 // A callback is allowed if any of the fields allows it.
 type CallbackPolicy struct {
@@ -241,10 +241,10 @@ type CallbackPolicy struct {
 	// loopback, link-local, of a cloud's metadata service, translated,
 	// reserved or for documentation, in IPv4 or IPv6.
 	Public bool
-	// Hosts are host names that are allowed wherever they resolve to, for the
-	// names of one's own network: "shop.internal" or, for everything below a
-	// name, "*.internal". The latter stands for names only: an address, or what
-	// has one or a zone in it ("[::1%25.internal]"), is judged as an address.
+	// Hosts are host names that are allowed whatever they resolve to, such as those
+	// of your own network: "shop.internal" or, for all names under a domain,
+	// "*.internal". Patterns match names only: an address, with or without a zone
+	// ("[::1%25.internal]"), is judged as an address.
 	Hosts []string
 	// Networks are addresses that are allowed.
 	Networks []netip.Prefix

@@ -21,8 +21,8 @@ type Message struct {
 	// Channel is the channel's name without the prefix.
 	Channel string
 	// Payload is anything that encoding/json encodes. A json.RawMessage is
-	// sent as it stands, byte for byte; nil means {}. A []byte is refused, as
-	// encoding/json would make base64 of it.
+	// sent as it is, byte for byte; nil means {}. A []byte is refused, as
+	// encoding/json would encode it as base64.
 	Payload any
 	// ChannelPrefix replaces Options.ChannelPrefix for this event, unless
 	// empty.
@@ -34,20 +34,23 @@ type Message struct {
 	// Timestamp is when the event happened, to the microsecond. Default: when
 	// Publish was called, also if the event is sent later.
 	Timestamp time.Time
-	// After, if more than zero, is how long the event is kept, by the store's
-	// clock, before it is sent: no earlier than that, and as a rule less than a
-	// second later. Ten years at the most. It goes to those who are registered
-	// when it is sent. Until then publishing its ID with a delay again changes
-	// nothing; publishing it without one sends it at once, and the second time
-	// it is recognised as others are. Default: it is sent at once.
+	// After, if more than zero, is how long to wait, by the store's clock, before
+	// the event is sent. It is stored durably at once, and sent no earlier than
+	// that, as a rule less than a second later, to the subscribers of the moment
+	// at which it is sent. While it waits, publishing its ID again with a delay
+	// changes nothing; publishing its ID without one sends it at once, and not a
+	// second time if both fall into the dedupe window. Ten years at the most.
+	// Default: the event is sent at once.
 	After time.Duration
-	// At is After, given as a time by this machine's clock; one that has passed
-	// means now. Only one of them may be set.
+	// At is the time before which the event is not to be sent, by this machine's
+	// clock. It is converted into After when Publish is called; a time that has
+	// passed means at once. Only one of After and At may be set.
 	At time.Time
-	// Hops is how many deliveries led to this event, for those who publish
-	// because of what was delivered to them: one more than that delivery's own
-	// (its header X-Toot-Hops, 0 without). It goes with the deliveries, so that
-	// a circle can be told and ended; toot serve does so. Default: 0.
+	// Hops is how many deliveries led to this event. An app that publishes an
+	// event because another one was delivered to it sets one more than that
+	// delivery had (its header X-Toot-Hops, 0 without one). The number is sent with
+	// the deliveries, so that an endless circle of apps can be detected and broken,
+	// as toot serve does. Default: 0.
 	Hops int
 }
 
@@ -57,9 +60,10 @@ type Message struct {
 // When the error is nil, the event is durable and every subscriber of that
 // moment will get it; Event.Subscribers says how many they are. Otherwise it is
 // one of ErrInvalidChannel, ErrInvalidID, ErrInvalidPayload, ErrInvalidDelay,
-// ErrTooLarge, ErrClosed, ErrBusy, the context's, or the engine's. Nothing is published then, unless the error is an ErrUncertain: of
-// such an event it is not known, and it is returned with the error, so that it
-// can be published again under its ID.
+// ErrTooLarge, ErrClosed, ErrBusy, the context's, or the engine's. Nothing is
+// published then, unless the error is an ErrUncertain: in that case it is not known
+// whether the event was published, and it is returned along with the error, so that
+// it can be published again under its ID.
 //
 // It returns within five seconds, or when ctx ends.
 func (a *App) Publish(ctx context.Context, channel string, payload any) (*Event, error) {
@@ -71,9 +75,9 @@ func (a *App) Publish(ctx context.Context, channel string, payload any) (*Event,
 }
 
 // PublishAll publishes events in one step: all of them, or none on an error.
-// The events are returned in order. An error that is an ErrUncertain may mean
-// that some were published, and comes with the events; publishing the same
-// messages again, with the same IDs, mends that.
+// The events are returned in order. An ErrUncertain may mean that some were
+// published, and is returned along with the events; publish the same messages
+// again under the same IDs to make sure that all are.
 func (a *App) PublishAll(ctx context.Context, messages ...Message) ([]*Event, error) {
 	if err := a.calls.enter(); err != nil {
 		return nil, err

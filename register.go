@@ -18,12 +18,13 @@ import (
 	"github.com/watermarkchurch/toot-go/signing"
 )
 
-// RegisterSubscriptions tells every publisher of this app's subscriptions to
-// send their events to Options.CallbackURL. It is safe to repeat, and meant to
-// be run at each deploy, once what serves the callback URL is up. Events that
-// are published from then on are taken in for all of this app's subscriptions,
-// whichever of the processes that share the store they reach; if others take in
-// a channel's events already, it waits some seconds for that.
+// RegisterSubscriptions asks the publishers of all channels that this app
+// subscribes to to send their events to Options.CallbackURL. It is safe to repeat,
+// and meant to be called at each deploy, once the callback URL is served. Events
+// that are published from then on are taken in for all of this app's subscriptions,
+// whichever of the processes that share the store they reach. So that this holds
+// while other processes already receive a channel's events, it may wait some
+// seconds until they know of this one's subscriptions.
 //
 // It tries every channel, and returns the errors of those that failed, joined.
 // For one that was answered with other than 2xx, errors.As finds a

@@ -13,13 +13,13 @@ import (
 	"github.com/watermarkchurch/toot-go/signing"
 )
 
-// SetSigningSecret makes requests to a callback URL carry signatures after
-// Standard Webhooks, under this secret and, for the overlap, under the one
-// before too, so that the other side can change it in its own time. An empty
-// secret ends the signing. Subscribers may hand over a secret themselves, see
+// SetSigningSecret makes requests to a callback URL carry signatures as Standard
+// Webhooks defines them: with this secret and, for the overlap, with the previous
+// one too, so that the other side can switch in its own time. An empty secret ends
+// the signing. Subscribers may hand over a secret themselves, see
 // Source.SigningSecrets; one that is set here stays when they unregister.
 //
-// Other processes sign accordingly within seconds.
+// Other processes follow within seconds.
 func (a *App) SetSigningSecret(ctx context.Context, callbackURL, secret string, overlap time.Duration) error {
 	if err := a.calls.enter(); err != nil {
 		return err
@@ -55,14 +55,14 @@ func (p *publisher) registerSecret(w http.ResponseWriter, r *http.Request, body 
 	changed, err := p.registry.OfferSecret(r.Context(), reg.Channel, reg.CallbackURL, reg.SigningSecret, r.Header, body)
 	switch {
 	case errors.Is(err, registry.ErrOtherSecret):
-		p.log.Warn("toot: refused a signing secret: there is another", about(r, reg)...)
+		p.log.Warn("toot: refused a signing secret: the callback URL has another one", about(r, reg)...)
 		wire.Problem(w, http.StatusForbidden, "Nothing was changed: "+err.Error()+".")
 	case errors.Is(err, registry.ErrUnsupported):
 		wire.Problem(w, http.StatusUnprocessableEntity, "This publisher can't sign: leave out signing_secret.")
 	case err != nil:
 		p.refuse(w, r, reg, "can't keep a signing secret", err)
 	case changed:
-		p.log.Info("toot: a subscriber's signing secret is new", about(r, reg)...)
+		p.log.Info("toot: a subscriber has a new signing secret", about(r, reg)...)
 	}
 	return err == nil
 }

@@ -14,20 +14,22 @@ import (
 
 // Source is an app whose events this app subscribes to.
 type Source struct {
-	// SubscriptionURL is where the publisher has mounted its
+	// SubscriptionURL is the full URL at which the publisher serves its
 	// SubscriptionsService.
 	SubscriptionURL string
-	// ChannelPrefix is the publisher's ChannelPrefix.
+	// ChannelPrefix is the publisher's ChannelPrefix, with the dot at its end.
 	ChannelPrefix string
-	// Client registers at this source, for one that wants credentials of its
-	// own. Default: as Options.Client and Options.WrapTransport say. A user
-	// name and password in SubscriptionURL are sent by any.
+	// Client makes the requests that register with this source, for one that
+	// wants credentials of its own. Default: a client as Options.Client and
+	// Options.WrapTransport say. A user name and password in SubscriptionURL are
+	// sent in either case.
 	Client *http.Client
 	// SigningSecrets, as signing.NewSecret returns them, make the publisher sign
 	// what it sends, and HandlerService refuse events on this source's
 	// channels that are not signed. RegisterSubscriptions hands over the first;
-	// all are taken. To change it, put a new one before it, register, and
-	// remove the old one a day later. Default: none, and nothing is checked.
+	// signatures made with any of them are accepted. To change the secret, put a
+	// new one first, register, and remove the old one a day later. Default: none,
+	// and nothing is checked.
 	SigningSecrets []string
 
 	verifier *signing.Verifier
@@ -43,10 +45,10 @@ type Subscription struct {
 	// Handler is run for each event.
 	Handler Handler
 
-	// Name is what waiting jobs are kept under. It must be unique in the app
-	// and stay the same over deploys. Default: the channel's full name, with
-	// "#2", "#3" … for further subscriptions to the same channel in the order
-	// in which they were made; give names where that order may change.
+	// Name is the name under which waiting events are kept. It must be unique in
+	// the app and stay the same over deploys. Default: the channel's full name,
+	// with "#2", "#3" … for further subscriptions to the same channel, in the order
+	// in which they are added; set it where that order may change.
 	Name string
 	// Concurrency bounds how many events each process handles at once for
 	// this subscription. With 1 and one process, events are begun in the
@@ -62,8 +64,8 @@ type Subscription struct {
 	verifier   *signing.Verifier
 }
 
-// AddSource defines a source. Defining a name again replaces it for
-// subscriptions made from then on.
+// AddSource defines a source. Defining a name again replaces the source for
+// subscriptions that are added from then on.
 func (a *App) AddSource(name string, src Source) error {
 	if name == "" {
 		return fmt.Errorf("toot: a source needs a name")
@@ -109,7 +111,7 @@ func (a *App) Subscribe(source, channel string, handler Handler) error {
 	return a.AddSubscription(Subscription{Source: source, Channel: channel, Handler: handler})
 }
 
-// AddSubscription is Subscribe with a say in the subscription's name and
+// AddSubscription is like Subscribe, with control over the subscription's name and
 // limits. The Subscription is copied.
 func (a *App) AddSubscription(s Subscription) error { return a.subscriber.add(s) }
 

@@ -32,9 +32,9 @@ type Lane struct {
 	// Limit is how many requests this process may have in flight to the
 	// endpoint just now. 0 for lanes other than callback URLs.
 	Limit int
-	// Unhandled says that no process has a subscription of that name, as far as
-	// is known: neither this one nor one that has renewed it of late. What waits
-	// there waits for one to come, see [App.MoveUnhandled].
+	// Unhandled says that, as far as is known, no process has a subscription of
+	// that name: neither this process nor one that has announced it lately. What
+	// waits there waits until one has, see [App.MoveUnhandled].
 	Unhandled bool
 }
 
@@ -106,11 +106,11 @@ type Health struct {
 	// Store is why the store does not answer, nil if it does.
 	Store error
 	// Stalled names the kinds of work that this process has not been able to
-	// look for in a while.
+	// look for in the store for 15 seconds.
 	Stalled []string
-	// Hung names the subscriptions of which a handler has not returned, ten
-	// seconds after its timeout was over. It holds one of the MaxHandlers and of
-	// the subscription's Concurrency until the process ends.
+	// Hung names the subscriptions with a handler that has not returned ten
+	// seconds after its timeout. It occupies one of MaxHandlers, and of the
+	// subscription's Concurrency, until it returns.
 	Hung []string
 }
 
@@ -135,8 +135,8 @@ func (h Health) String() string {
 	return strings.Join(wrong, "; ")
 }
 
-// Health asks the store for something small and looks at the workers. It is
-// quick, and fit for a readiness probe.
+// Health pings the store and checks the workers. It is quick, so that a readiness
+// probe can use it.
 func (a *App) Health(ctx context.Context) Health {
 	if err := a.calls.enter(); err != nil {
 		return Health{Store: err}

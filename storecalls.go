@@ -68,7 +68,7 @@ func (t *storeTrouble) explain(err error) error {
 	case errors.Is(err, coalesce.ErrFull):
 		return t.because(ErrBusy)
 	case errors.Is(err, coalesce.ErrNoAnswer):
-		late := t.because(fmt.Errorf("the store has not answered for %v", storePatience))
+		late := t.because(fmt.Errorf("the store did not answer within %v", storePatience))
 		if errors.Is(err, coalesce.ErrBegun) {
 			return uncertain(late)
 		}

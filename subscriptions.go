@@ -16,8 +16,8 @@ import (
 )
 
 // SubscriptionsService returns the service with which subscribers register
-// and unregister their callback URLs, to be mounted at what they know as the
-// source's subscription URL.
+// and unregister their callback URLs. Mount it, for all methods, at the URL that
+// they are given as Source.SubscriptionURL.
 //
 //	POST    {"callback_url":…,"channel":…}   201 added, 204 there already, 422 invalid
 //	GET                                      200, the channels of this app and their callback URLs
@@ -26,11 +26,12 @@ import (
 // Channels are full names, under Options.ChannelPrefix or one of
 // SubscriptionPrefixes; others are 422, and for DELETE 404.
 //
-// The service trusts whoever reaches it; put authorization in front of it where
-// that is not everybody, such as auth.Credentials.BasicAuth. Where that says who
-// it is (WithUser), a registration is removed only by the user who made it, by
-// an operator, or by a request that is signed with the callback URL's secret;
-// and the list shows the URLs of others as logs do, without what may be secret.
+// The service trusts whoever can reach it; where not everybody should be trusted,
+// put authorization in front of it, such as auth.Credentials.BasicAuth. Where that
+// says who sends a request (WithUser), a registration can be removed only by the
+// user who made it, by an operator, or by a request that is signed with the
+// callback URL's secret; and the list shows the URLs of other users as logs do,
+// without what may be secret.
 func (a *App) SubscriptionsService() http.Handler {
 	return http.HandlerFunc(a.publisher.serveSubscriptions)
 }

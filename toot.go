@@ -95,9 +95,9 @@ func (o *Options) check() error {
 	return nil
 }
 
-// Close ends the App: what is called after it returns ErrClosed, the services
-// answer 503. It ends Run and waits for it and for other calls under way. The
-// engine stays open; its owner closes it. Closing twice is harmless.
+// Close ends the App: methods that are called afterwards return ErrClosed, and the
+// services answer 503. It ends Run, and waits for it and for other calls under way.
+// The engine stays open; whoever opened it closes it. Closing twice is harmless.
 func (a *App) Close() error {
 	a.calls.close()
 	a.run.Lock()
@@ -117,9 +117,8 @@ func (a *App) Close() error {
 // what it had not begun, and returns nil, or an error if something had to be
 // cancelled. Nothing is lost either way.
 //
-// Any number of processes may run on one engine; each of an app's processes
-// publishes, whether it runs or not. While the engine is out of reach Run
-// keeps trying.
+// Any number of processes may run on one store. An app can publish without
+// running. While the store can't be reached, Run keeps trying.
 func (a *App) Run(ctx context.Context) error {
 	if err := a.calls.enter(); err != nil {
 		return err

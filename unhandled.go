@@ -9,15 +9,15 @@ import (
 	"github.com/watermarkchurch/toot-go/internal/registry"
 )
 
-// MoveUnhandled makes the events that wait for a subscription that no process
-// has any more, as Stats shows, wait for another one, which handles them as if
-// they had just come, save for those that it has handled already within the
-// dedupe window. Each is moved in one step. It returns how many were moved, and
-// how many are left since they are not due: they failed before, and are to be
-// tried again at a time of their own.
+// MoveUnhandled moves the events that wait for a subscription that no process
+// has any more (Lane.Unhandled) to another subscription, which handles them as if
+// they had just arrived, except those that it has handled already within the
+// dedupe window. Each event is moved in one step. It returns how many were moved,
+// and how many were left because they are not due yet: they failed before, and
+// will be tried again later.
 //
-// The error is ErrHandled if a process has the subscription, and
-// ErrUnknownSubscription if none has the other one.
+// The error is ErrHandled if a process has the first subscription, and
+// ErrUnknownSubscription if none has the second.
 func (a *App) MoveUnhandled(ctx context.Context, from, to string) (moved, left int, err error) {
 	return a.clearUnhandled(ctx, from, func(roll *registry.Roll) ([]engine.Job, error) {
 		if listed, _ := roll.Has(to); !listed && a.subscriber.subscription(to) == nil || to == from {
@@ -28,8 +28,8 @@ func (a *App) MoveUnhandled(ctx context.Context, from, to string) (moved, left i
 }
 
 // DiscardUnhandled deletes the events that wait for a subscription that no
-// process has any more, as Stats shows. It returns how many were deleted, and
-// how many are left since they are not due.
+// process has any more (Lane.Unhandled). It returns how many were deleted, and how
+// many were left because they are not due yet.
 //
 // The error is ErrHandled if a process has the subscription.
 func (a *App) DiscardUnhandled(ctx context.Context, name string) (discarded, left int, err error) {

@@ -6,25 +6,24 @@ import (
 	"strings"
 )
 
-// User is who sends a request, as found out by what stands in front of a
-// service: auth.Credentials.BasicAuth, or a middleware of one's own that calls
-// WithUser.
+// User is who sends a request, as established by the middleware in front of a
+// service: auth.Credentials.BasicAuth, or one of your own that calls WithUser.
 type User struct {
 	// Name tells users apart. A registration belongs to the user who made it.
-	// Empty: one who can't be told from others, to whom none belongs.
+	// Empty: a user who can't be told apart from others, to whom none belongs.
 	Name string
 	// Operator says that the user may see and remove everybody's registrations.
 	Operator bool
-	// Prefixes are those of the channels that the user may have to do with,
-	// full names; none means all.
+	// Prefixes limit the user to channels whose full names begin with one of
+	// them; none means all channels.
 	Prefixes []string
-	// Exists reports whether there is still a user of a name. Registrations of
-	// one that is gone may be removed by anybody. It is called concurrently. If
-	// it is nil, users are never gone.
+	// Exists reports whether a user of that name still exists. Registrations of a
+	// user who no longer exists may be removed by anybody. It is called
+	// concurrently. If it is nil, every user is taken to exist.
 	Exists func(ctx context.Context, name string) (bool, error)
 }
 
-// May reports whether the user may have to do with a channel.
+// May reports whether the user is allowed to use a channel, given by its full name.
 func (u *User) May(channel string) bool {
 	return len(u.Prefixes) == 0 || hasPrefix(channel, u.Prefixes)
 }
@@ -42,13 +41,13 @@ func hasPrefix(channel string, prefixes []string) bool {
 
 type userKey struct{}
 
-// WithUser returns the context of a request of a user's.
+// WithUser returns a context for a request that a user sends.
 func WithUser(ctx context.Context, u User) context.Context {
 	return context.WithValue(ctx, userKey{}, &u)
 }
 
-// UserOf returns who makes a request, by its context; nil if nobody has found
-// that out: there are no credentials then.
+// UserOf returns the user who sends a request, given the request's context; nil if
+// that was not established, as where there are no credentials.
 func UserOf(ctx context.Context) *User {
 	u, _ := ctx.Value(userKey{}).(*User)
 	return u

@@ -10,11 +10,11 @@
 //		}))
 //
 // Delivery is at least once: a process may die after its handler has done
-// something and before that is recorded. Here it is recorded in the transaction in which it is
-// done: a note with the subscription and the event's ID, written first. If the note is
-// there, the event has been handled.
+// something and before that is recorded. Here it is recorded in the transaction
+// in which it is done: a note with the subscription and the event's ID, written
+// first. If the note is there, the event has been handled.
 //
-// It works on PostgreSQL, MariaDB and SQLite, with any driver for database/sql, and on
-// MySQL 8 by the same SQL, which is not tested. Package pgxinbox is for
+// It works on PostgreSQL, MariaDB and SQLite, with any driver for database/sql,
+// and on MySQL 8 by the same SQL, which is not tested. Package pgxinbox is for
 // transactions of pgx. docs/transactions.md says what may still happen.
 package inbox

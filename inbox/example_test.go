@@ -47,7 +47,8 @@ func Example() {
 	if _, err := db.Exec("CREATE TABLE accounts (name, cents); INSERT INTO accounts VALUES ('mary', 0); " + tables); err != nil {
 		log.Fatal(err)
 	}
-	// The bank is the same app here. In an app of your own the engine is one that lasts.
+	// The bank is the same app here. In an app of your own the engine is one
+	// that lasts.
 	app, err := toot.New(memengine.New(), &toot.Options{CallbackURL: server.URL + "/callbacks", Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		log.Fatal(err)

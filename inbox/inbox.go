@@ -33,15 +33,16 @@ type Options struct {
 	// DefaultTable.
 	Table string
 	// KeepNotes is for how long it is known that an event was handled. An event
-	// whose Timestamp is older goes to the dead letters instead of being handled.
-	// Retries end after 20 days on either side by default. Notes are deleted a day
-	// later. Default 30 days; negative means that notes are kept for good and events of any
-	// age are handled.
+	// whose Timestamp is older goes to the dead letters instead of being
+	// handled. Retries end after 20 days on either side by default. Notes are
+	// deleted a day later. Default 30 days; negative means that notes are kept
+	// for good and events of any age are handled.
 	KeepNotes time.Duration
 	// MaxAtOnce is how many handlers run at once in this process, each in a
-	// transaction on a connection of its own; others wait. A handler that uses further
-	// connections of the same pool needs them to be left. Default, and at most: the number of
-	// connections that the pool may open; 16 if that has no bound. On SQLite it is one.
+	// transaction on a connection of its own; others wait. A handler that uses
+	// further connections of the same pool needs them to be left. Default, and
+	// at most: the number of connections that the pool may open; 16 if that has
+	// no bound. On SQLite it is one.
 	MaxAtOnce int
 	// Isolation is that of the transactions. Default: the database's.
 	Isolation sql.IsolationLevel
@@ -57,9 +58,9 @@ type Inbox struct {
 	core    *once.Inbox[*sql.Tx]
 }
 
-// New returns an inbox in a database of its owner's, which stays open. The table must be
-// there before an event is handled, see Inbox.Migrate and Schema. Nil options
-// mean the defaults.
+// New returns an inbox in a database of its owner's, which stays open. The
+// table must be there before an event is handled, see Inbox.Migrate and Schema.
+// Nil options mean the defaults.
 func New(db *sql.DB, d Dialect, opts *Options) (*Inbox, error) {
 	if db == nil {
 		return nil, errors.New("inbox: New needs a database")
@@ -82,12 +83,13 @@ func New(db *sql.DB, d Dialect, opts *Options) (*Inbox, error) {
 // that event again, however often it is delivered.
 //
 // An error of fn's rolls the transaction back, and means what it means of any
-// handler; see toot.Handler. So does a panic. Where another transaction was in the way (a
-// deadlock, a serialization failure), fn is called again in a new one, up to ten times, which
-// does not count as a try of the event. So fn must do to others than the transaction only what
-// may be done several times. It leaves Commit and Rollback to the inbox, and returns the
-// errors of its statements: MySQL ends a transaction by itself in a deadlock, and what is done
-// after that is outside of it.
+// handler; see toot.Handler. So does a panic. Where another transaction was in
+// the way (a deadlock, a serialization failure), fn is called again in a new
+// one, up to ten times, which does not count as a try of the event. So fn must
+// do to others than the transaction only what may be done several times. It
+// leaves Commit and Rollback to the inbox, and returns the errors of its
+// statements: MySQL ends a transaction by itself in a deadlock, and what is
+// done after that is outside of it.
 //
 // The transaction ends when ctx does: when the subscription's timeout is over,
 // or the lease on the event was lost.
@@ -97,9 +99,9 @@ func (in *Inbox) Handler(fn func(ctx context.Context, tx *sql.Tx, e *toot.Event)
 	})
 }
 
-// HandlePayload returns a handler as Inbox.Handler does, for a function that gets the payload
-// decoded into a T. A payload that does not decode goes to the dead letters at
-// once, as with toot.HandlePayload.
+// HandlePayload returns a handler as Inbox.Handler does, for a function that
+// gets the payload decoded into a T. A payload that does not decode goes to the
+// dead letters at once, as with toot.HandlePayload.
 func HandlePayload[T any](in *Inbox, fn func(ctx context.Context, tx *sql.Tx, e *toot.Event, payload T) error) toot.Handler {
 	return toot.HandlePayload(func(ctx context.Context, e *toot.Event, payload T) error {
 		return in.core.Handle(ctx, e, func(ctx context.Context, tx *sql.Tx) error { return fn(ctx, tx, e, payload) })
@@ -107,8 +109,8 @@ func HandlePayload[T any](in *Inbox, fn func(ctx context.Context, tx *sql.Tx, e 
 }
 
 // Schema returns the SQL that makes the table of an inbox, for those who keep
-// their migrations in files; it changes nothing where the table is there already. An
-// empty table means DefaultTable.
+// their migrations in files; it changes nothing where the table is there
+// already. An empty table means DefaultTable.
 //
 //	toot inbox schema --dialect postgres
 //

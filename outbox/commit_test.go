@@ -16,8 +16,8 @@ import (
 )
 
 // TestACommitWhoseAnswerIsLost: of the caller's, and of the relay's. Whether it
-// has taken place or not, the event goes out exactly if what was written beside it is
-// there, and arrives once.
+// has taken place or not, the event goes out exactly if what was written beside
+// it is there, and arrives once.
 func TestACommitWhoseAnswerIsLost(t *testing.T) {
 	sqltest.Servers(t, func(t *testing.T, db *sqltest.DB) {
 		s := newSite(t, db, nil)

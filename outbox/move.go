@@ -12,11 +12,12 @@ import (
 )
 
 const (
-	// moveTimeout bounds a look and the transaction in which events are moved, and so for
-	// how long their rows are locked.
+	// moveTimeout bounds a look and the transaction in which events are moved,
+	// and so for how long their rows are locked.
 	moveTimeout = 5 * time.Second
-	// moveBytes is how many bytes of events are moved in one, if those that were moved
-	// before say something about their size. Reading ends at twice as many.
+	// moveBytes is how many bytes of events are moved in one, if those that
+	// were moved before say something about their size. Reading ends at twice
+	// as many.
 	moveBytes = 8 << 20
 )
 
@@ -31,11 +32,11 @@ type row struct {
 // rows. It returns how many were there; last is the row that was read last, and
 // read how long reading took.
 //
-// On a database that locks row by row all of it is one transaction, in which other
-// relays pass over these rows. On SQLite that would keep everybody from writing
-// while the engine works: there rows are read, and deleted afterwards. Two relays may
-// publish the same event then, which arrives once all the same, as it does if
-// the process dies between publishing and deleting.
+// On a database that locks row by row all of it is one transaction, in which
+// other relays pass over these rows. On SQLite that would keep everybody from
+// writing while the engine works: there rows are read, and deleted afterwards.
+// Two relays may publish the same event then, which arrives once all the same,
+// as it does if the process dies between publishing and deleting.
 func (o *Outbox) move(ctx context.Context, after int64, most int) (m moved, err error) {
 	var tx *sql.Tx
 	var source querier = o.db
@@ -89,10 +90,12 @@ type querier interface {
 }
 
 // beginMove begins a transaction in which rows are locked. It is READ COMMITTED
-// whatever the default is: at REPEATABLE READ, MariaDB would also lock the gap behind the last
-// row, where everybody inserts, and PostgreSQL at SERIALIZABLE would have callers fail.
+// whatever the default is: at REPEATABLE READ, MariaDB would also lock the gap
+// behind the last row, where everybody inserts, and PostgreSQL at SERIALIZABLE
+// would have callers fail.
 //
-// That it has committed need not survive a crash of PostgreSQL: it would be made again.
+// That it has committed need not survive a crash of PostgreSQL: it would be
+// made again.
 func (o *Outbox) beginMove(ctx context.Context) (*sql.Tx, error) {
 	tx, err := o.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {

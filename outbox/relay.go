@@ -27,20 +27,22 @@ const (
 	failureMost  = 5 * time.Second
 	// sayAgain is how long after a failure was logged the next one is.
 	sayAgain = time.Minute
-	// fullShare is how much of its time, as one part of so many, a relay spends on
-	// looks at the whole table. In between it looks behind the last row that it has moved only.
+	// fullShare is how much of its time, as one part of so many, a relay spends
+	// on looks at the whole table. In between it looks behind the last row that
+	// it has moved only.
 	fullShare = 20
 )
 
 // Run moves what is in the outbox, once its transaction has committed, to the
-// subscribers of that moment, until ctx ends; then it ends what it has begun, which takes five seconds
-// at most, and returns nil. The app need not run in the same process; if it is closed,
-// Run ends with toot.ErrClosed.
+// subscribers of that moment, until ctx ends; then it ends what it has begun,
+// which takes five seconds at most, and returns nil. The app need not run in
+// the same process; if it is closed, Run ends with toot.ErrClosed.
 //
-// Any number of processes may run it at the same time, on one outbox, each with an App
-// on the same engine. While the database or the engine is out of reach it keeps
-// trying. Events are published in the order in which they were written, but for
-// those that commit late, and but for what several relays do to it.
+// Any number of processes may run it at the same time, on one outbox, each with
+// an App on the same engine. While the database or the engine is out of reach
+// it keeps trying. Events are published in the order in which they were
+// written, but for those that commit late, and but for what several relays do
+// to it.
 func (o *Outbox) Run(ctx context.Context) error {
 	r := relay{Outbox: o, rows: o.opts.MaxRows}
 	for ctx.Err() == nil {

@@ -47,8 +47,9 @@ func schema(d Dialect, table string) []string {
 	aside := table + asideSuffix
 	switch d {
 	case Postgres:
-		// Rows live for milliseconds: they are to be cleaned up by their number, not
-		// by a share of a table that is empty, and not to be compressed.
+		// Rows live for milliseconds: they are to be cleaned up by their
+		// number, not by a share of a table that is empty, and not to be
+		// compressed.
 		return []string{
 			`CREATE TABLE IF NOT EXISTS ` + table + ` (
     n          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

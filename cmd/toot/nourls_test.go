@@ -61,7 +61,7 @@ func TestSubscribersThatAreNoURLs(t *testing.T) {
 		lanes, err := e.Lanes(context.Background())
 		return err == nil && len(lanes) == 0
 	})
-	warning := "level=WARN msg=\"toot: a channel has subscribers whose callback URL is none"
+	warning := "level=WARN msg=\"toot: a channel has subscribers whose callback URL is not a URL"
 	if said := strings.Count(s.stderr.String(), warning); said != 1 {
 		t.Errorf("it was said %d times, want once:\n%s", said, s.stderr.String())
 	}

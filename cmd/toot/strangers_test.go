@@ -40,7 +40,7 @@ func TestServeSendsWhereItMay(t *testing.T) {
 	}
 
 	s = serve(t, "--store", store, "--allow-callback", "10.0.0.0/8,*.internal")
-	s.await("level=WARN msg=\"toot: registered callback URLs are not among those that are allowed")
+	s.await("level=WARN msg=\"toot: some registered callback URLs are not allowed")
 	wantContains(t, s.stderr.String(), "callback_urls=3\n")
 	for callbackURL, want := range map[string]string{
 		e.URL + "/3": "422", "http://localhost:9/": "422", "http://10.1.2.3/": "201", "http://Shop.internal/": "201", "http://169.254.169.254/": "422",

@@ -112,8 +112,9 @@ type database struct {
 	opts pgx.TxOptions
 }
 
-// Begin begins a transaction that ends with the context, though its handler does
-// not look at that: the server rolls back what belongs to a connection that is closed.
+// Begin begins a transaction that ends with the context, though its handler
+// does not look at that: the server rolls back what belongs to a connection
+// that is closed.
 func (d database) Begin(ctx context.Context) (*transaction, error) {
 	tx, err := d.pool.BeginTx(ctx, d.opts)
 	if err != nil {

@@ -73,9 +73,10 @@ func (d Dialect) Locks() bool { return d != SQLite }
 // Statement puts arguments in the place of the question marks of a statement,
 // whose text must have no others. Bytes and integers are all there is.
 //
-// MySQL's drivers ask the server to prepare a statement that has arguments, each
-// time, which is a round trip of its own; so there they become part of the text, in a form
-// that means the same whatever the connection's character set and SQL mode are.
+// MySQL's drivers ask the server to prepare a statement that has arguments,
+// each time, which is a round trip of its own; so there they become part of the
+// text, in a form that means the same whatever the connection's character set
+// and SQL mode are.
 func (d Dialect) Statement(text string, args ...any) (string, []any) {
 	if d == SQLite || len(args) == 0 {
 		return text, args
@@ -106,8 +107,9 @@ func (d Dialect) Statement(text string, args ...any) (string, []any) {
 	return b.String(), args
 }
 
-// OneOf is the condition that a column is one of several integers. On PostgreSQL
-// the statement's text is the same however many there are, so that it is prepared once.
+// OneOf is the condition that a column is one of several integers. On
+// PostgreSQL the statement's text is the same however many there are, so that
+// it is prepared once.
 func (d Dialect) OneOf(column string, values []int64) (condition string, args []any) {
 	var list strings.Builder
 	for i, v := range values {

@@ -6,11 +6,12 @@ import (
 	"hash/crc32"
 )
 
-// Migrate runs the statements that make a table and what belongs to it. Those of
-// MySQL and SQLite do nothing where they have been run before. PostgreSQL's are run in one
-// transaction, by one process after the other, if the table is missing: there
-// CREATE TABLE IF NOT EXISTS fails if somebody else makes the table at the same
-// moment, and ALTER TABLE waits for every transaction that uses it.
+// Migrate runs the statements that make a table and what belongs to it. Those
+// of MySQL and SQLite do nothing where they have been run before. PostgreSQL's
+// are run in one transaction, by one process after the other, if the table is
+// missing: there CREATE TABLE IF NOT EXISTS fails if somebody else makes the
+// table at the same moment, and ALTER TABLE waits for every transaction that
+// uses it.
 func Migrate(ctx context.Context, db *sql.DB, d Dialect, table string, statements []string) error {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {

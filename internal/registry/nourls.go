@@ -20,7 +20,7 @@ func (r *Registry) leaveOut(channel string, urls, none []string) []string {
 		return urls
 	}
 	if r.noURLs.isNew(channel) {
-		r.Log.Warn("toot: a channel has subscribers whose callback URL is none; nothing is sent to those. Look with toot subscriptions, and remove them with toot unsubscribe --callback-url",
+		r.Log.Warn("toot: a channel has subscribers whose callback URL is not a URL; nothing is sent to them. List them with toot subscriptions, and remove them with toot unsubscribe --callback-url",
 			"channel", channel, "subscribers", len(none))
 	}
 	return slices.DeleteFunc(slices.Clone(urls), func(u string) bool { return slices.Contains(none, u) })

@@ -26,7 +26,7 @@ func EncodePayload(payload any) (json.RawMessage, error) {
 			return emptyPayload, nil
 		}
 		if !json.Valid(p) {
-			return nil, errors.New("the json.RawMessage is not JSON")
+			return nil, errors.New("the json.RawMessage is not valid JSON")
 		}
 		raw = p
 	default:

@@ -46,10 +46,10 @@ type Options struct {
 //	handle CHANNEL    consumer   one run of a handler
 //
 // A publish span is a child of the span in the context given to Publish, or of
-// the prepare span, which is a child of that in the context given to the outbox; each
-// deliver span, retries included, is a child of publish; receive of the deliver
-// span whose request it is, or of the span that a middleware around
-// HandlerService has made of it, and internal then; each handle span of
+// the prepare span, which is a child of that in the context given to the
+// outbox; each deliver span, retries included, is a child of publish; receive
+// of the deliver span whose request it is, or of the span that a middleware
+// around HandlerService has made of it, and internal then; each handle span of
 // receive. A handler finds its span in its context.
 //
 // Events that carry a trace's context, sampled or not, are sent alone, never in

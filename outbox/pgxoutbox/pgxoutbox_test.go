@@ -31,8 +31,9 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// TestAnEventGoesOutIfItsTransactionCommits: one of pgx's, on a server and by way of
-// a PgBouncer in transaction mode, which knows no statements that were prepared.
+// TestAnEventGoesOutIfItsTransactionCommits: one of pgx's, on a server and by
+// way of a PgBouncer in transaction mode, which knows no statements that were
+// prepared.
 func TestAnEventGoesOutIfItsTransactionCommits(t *testing.T) {
 	server := postgrestest.Shared(t)
 	bouncer := server.Bouncer(t)

@@ -12,9 +12,10 @@ import (
 // ones everywhere.
 const maxKey = 255
 
-// key is a half of a note's key: its parts as they are, each on a line of its own,
-// which none of them has in it; or what stands for them, if that would be too long. That the IDs of most
-// events ascend is kept, so that notes are written side by side.
+// key is a half of a note's key: its parts as they are, each on a line of its
+// own, which none of them has in it; or what stands for them, if that would be
+// too long. That the IDs of most events ascend is kept, so that notes are
+// written side by side.
 func key(parts ...string) []byte {
 	k := strings.Join(parts, "\n")
 	if len(k) > maxKey {
@@ -25,8 +26,8 @@ func key(parts ...string) []byte {
 }
 
 // note is the statement that notes an event. It affects no row if it has been
-// noted, rather than fail, which would end the transaction on PostgreSQL. While another
-// transaction has it noted and not committed, it waits for that.
+// noted, rather than fail, which would end the transaction on PostgreSQL. While
+// another transaction has it noted and not committed, it waits for that.
 func note(d dialect.Dialect, table string) string {
 	insert, rest := "INSERT INTO ", " ON CONFLICT DO NOTHING"
 	if d == dialect.MySQL {

@@ -87,7 +87,8 @@ func (in *Inbox[T]) Table() string { return in.table }
 
 const (
 	// maxConflicts is how often a transaction is made again at once, because
-	// another one was in its way or because it is not known whether it has committed.
+	// another one was in its way or because it is not known whether it has
+	// committed.
 	maxConflicts = 10
 	// pauseFirst and pauseMost are the pauses before that.
 	pauseFirst = 5 * time.Millisecond

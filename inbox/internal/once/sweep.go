@@ -18,8 +18,8 @@ const (
 	sweepRows = 1000
 	// sweepTimeout bounds that.
 	sweepTimeout = 5 * time.Second
-	// sweepMargin is for how much longer than events are run notes are kept: the clocks of
-	// publishers, of this process and of the database may differ.
+	// sweepMargin is for how much longer than events are run notes are kept:
+	// the clocks of publishers, of this process and of the database may differ.
 	sweepMargin = 24 * time.Hour
 )
 
@@ -46,8 +46,9 @@ func (s *sweeper) goOn(now time.Time) {
 	s.next = now.Add(sweepOn)
 }
 
-// sweep deletes some of the notes that nobody needs any more, now and then. It is done by
-// whoever has handled an event: notes grow only where events are handled.
+// sweep deletes some of the notes that nobody needs any more, now and then. It
+// is done by whoever has handled an event: notes grow only where events are
+// handled.
 func (in *Inbox[T]) sweep(ctx context.Context) {
 	if in.keep < 0 || !in.sweeper.isDue(time.Now()) {
 		return

@@ -131,7 +131,8 @@ func (s *Server) launch() error {
 	defer func() { _ = log.Close() }()
 	args := []string{"--no-defaults", "--datadir=" + s.data(), "--socket=" + s.socket(), "--pid-file=" + filepath.Join(s.dir, "pid"),
 		"--bind-address=127.0.0.1", "--port=" + strconv.Itoa(s.port), "--skip-log-bin", "--default-time-zone=+05:30",
-		// What is committed survives the death of the server, and not that of the machine.
+		// What is committed survives the death of the server, and not that of
+		// the machine.
 		"--innodb-flush-log-at-trx-commit=2", "--innodb-buffer-pool-size=32M"}
 	for _, setting := range s.settings {
 		args = append(args, "--"+setting)
