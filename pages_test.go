@@ -72,9 +72,6 @@ func TestCodeOfThePagesIsRun(t *testing.T) {
 	}
 }
 
-// comeLater are pages that others refer to before they are there.
-var comeLater = []string{"docs/transactions.md"}
-
 // TestLinksOfThePagesLeadSomewhere: to files that are there, and headings in
 // them.
 func TestLinksOfThePagesLeadSomewhere(t *testing.T) {
@@ -88,9 +85,6 @@ func TestLinksOfThePagesLeadSomewhere(t *testing.T) {
 			file := filepath.ToSlash(page)
 			if target != "" {
 				file = path.Join(path.Dir(file), target)
-			}
-			if slices.Contains(comeLater, file) {
-				continue
 			}
 			if _, err := os.Stat(file); err != nil {
 				t.Errorf("%s: the link to %s leads nowhere", page, m[1])
