@@ -73,7 +73,7 @@ func TestComposedRedisAsksForItsPassword(t *testing.T) {
 	const secret = "/run/secrets/redis-password"
 	dir := t.TempDir()
 	file := filepath.Join(dir, "password")
-	const password = "0123456789abcdef"
+	const password = "correct-horse-battery"
 	if err := os.WriteFile(file, []byte(password+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -154,7 +154,7 @@ func (p *process) end() {
 		if pool.room.held != 0 || pool.room.bytes != 0 || pool.jobs.n != 0 || pool.jobs.first != nil {
 			p.w.Errorf("pool %d still holds %d jobs (%d bytes), and lists %d", i, pool.room.held, pool.room.bytes, pool.jobs.n)
 		}
-		if pool.workers.busy != 0 || pool.workers.idle != 0 || pool.turns.busySick != 0 {
+		if pool.workers.busy != 0 || pool.workers.idle != 0 || pool.workers.rounds != 0 || pool.turns.busySick != 0 {
 			p.w.Errorf("pool %d is left with %d busy workers, %d of them on sick lanes, and %d idle ones", i, pool.workers.busy, pool.turns.busySick, pool.workers.idle)
 		}
 		if len(pool.staleDuringClaim) != 0 || pool.claiming {

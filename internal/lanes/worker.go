@@ -18,14 +18,15 @@ type workers struct {
 	idle   int       // of those that are kept
 	parked sync.Cond // where the idle ones wait; who wakes one counts it as busy
 
-	lastRound time.Time // when one of them last began or ended a round
-	hang      bool      // all of them have been silent: nothing more is taken in
+	rounds    int       // that are under way
+	lastRound time.Time // when one last began or ended
+	hang      bool      // all workers have been silent: nothing more is taken in
 }
 
-// areSilent reports that as many as there may be are busy, and that none has
-// ended its round for long.
+// areSilent reports that as many rounds as there may be are under way, and that
+// none has ended for long.
 func (w *workers) areSilent(most int, now time.Time) bool {
-	return w.busy >= most && now.Sub(w.lastRound) > hangsAfter
+	return w.rounds >= most && now.Sub(w.lastRound) > hangsAfter
 }
 
 // wantWorkerLocked sees that there is a worker for a lane that is ready.
@@ -166,6 +167,7 @@ func (p *Pool) beginRound(r *round) (ctx context.Context, ok bool) {
 
 func (p *Pool) beginTryLocked(l *Lane, r *round, now time.Time) {
 	r.stage = trying
+	p.workers.rounds++
 	p.workers.lastRound = now
 	if l.endpoint.active == 0 {
 		l.lastAnswer = now
@@ -246,6 +248,7 @@ func (p *Pool) endRound(r *round) {
 
 // noteRoundLocked notes that a worker is through with a round.
 func (p *Pool) noteRoundLocked(now time.Time) {
+	p.workers.rounds--
 	p.workers.lastRound = now
 	if p.workers.hang {
 		p.workers.hang = false
