@@ -441,9 +441,7 @@ func TestAppsOutliveAMaster(t *testing.T) {
 	// What the master has acknowledged may not have reached the replica; that
 	// much the server loses. So nothing is on its way when it dies.
 	s.gate.Lock()
-	redistest.Eventually(t, "the replica has everything", func() bool {
-		return pair.Replica.Info("slave_repl_offset") == pair.Master.Info("master_repl_offset")
-	})
+	redistest.AwaitReplica(t, pair.Master, pair.Replica)
 	pair.Master.Kill()
 	s.gate.Unlock()
 	pair.AwaitFailover()

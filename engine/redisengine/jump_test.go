@@ -259,9 +259,7 @@ func TestFailoverToAnotherClock(t *testing.T) {
 			a, b := open(t, p.URL(), nil), open(t, p.URL(), nil)
 			h := hold(t, a)
 			h.check("before", b)
-			redistest.Eventually(t, "the replica has everything", func() bool {
-				return p.Replica.Info("slave_repl_offset") == p.Master.Info("master_repl_offset")
-			})
+			redistest.AwaitReplica(t, p.Master, p.Replica)
 			p.Master.Kill()
 			p.AwaitFailover()
 			redistest.Eventually(t, "both have found it", func() bool { return a.Ping(t.Context()) == nil && b.Ping(t.Context()) == nil })

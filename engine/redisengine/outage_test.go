@@ -102,9 +102,7 @@ func TestSentinelFailover(t *testing.T) {
 	// What the master acknowledged may not have reached the replica when it
 	// dies; that much the server loses. So the check is of what did.
 	tr.hold(func() {
-		redistest.Eventually(t, "the replica has everything", func() bool {
-			return p.Replica.Info("slave_repl_offset") == p.Master.Info("master_repl_offset")
-		})
+		redistest.AwaitReplica(t, p.Master, p.Replica)
 		p.Master.Kill()
 	})
 	p.AwaitFailover()
@@ -114,9 +112,7 @@ func TestSentinelFailover(t *testing.T) {
 	p.Master.Restart()
 	redistest.Eventually(t, "the old master is a replica", func() bool { return p.Master.Info("master_link_status") == "up" })
 	tr.hold(func() {
-		redistest.Eventually(t, "the replica has everything", func() bool {
-			return p.Master.Info("slave_repl_offset") == p.Replica.Info("master_repl_offset")
-		})
+		redistest.AwaitReplica(t, p.Replica, p.Master)
 		redistest.Eventually(t, "the Sentinel starts a failover", func() bool { return p.Sentinel.Try("SENTINEL", "FAILOVER", "master").Error() == nil })
 		redistest.Eventually(t, "the old master is master again", func() bool { return p.Current() == p.Master && p.Master.Info("role") == "master" })
 		// Until it is told, the other one takes what clients send that have not
@@ -133,9 +129,7 @@ func TestClusterNodeKilled(t *testing.T) {
 	tr := startTraffic(t, c.URL())
 	for i, m := range c.Masters[:2] {
 		tr.hold(func() {
-			redistest.Eventually(t, "the replica has everything", func() bool {
-				return c.Replicas[i].Info("slave_repl_offset") == m.Info("master_repl_offset")
-			})
+			redistest.AwaitReplica(t, m, c.Replicas[i])
 			m.Kill()
 		})
 		c.AwaitOK()
