@@ -16,6 +16,7 @@ import (
 
 	"github.com/watermarkchurch/toot-go/engine"
 	"github.com/watermarkchurch/toot-go/engine/internal/identity"
+	"github.com/watermarkchurch/toot-go/engine/internal/outage"
 )
 
 // Options are what Open and New can be told. The zero value is fine.
@@ -51,7 +52,7 @@ type Engine struct {
 	replaces   *strings.Replacer
 
 	calls     calls
-	outage    outage
+	outage    outage.Outage
 	clock     clock
 	numbers   numbers
 	lanes     laneCache

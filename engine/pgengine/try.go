@@ -7,13 +7,13 @@ import (
 	"io"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/engine/internal/outage"
 )
 
 // querier is a pool, a connection or a transaction.
@@ -93,10 +93,8 @@ func (c *calls) close(last func()) {
 	close(c.closed)
 }
 
-// patience is for how long an outage is kept from callers, if their contexts allow
-// it: a restart, say. When it has lasted longer, calls fail at once until one
-// succeeds.
-const patience = 5 * time.Second
+// patience is for how long an outage is kept from callers.
+const patience = outage.Patience
 
 // quick bounds one try of a call whose work is small: a server that stands still
 // would keep it for ever.
@@ -113,36 +111,6 @@ const (
 	// whole is again without a bound on the time that a try takes.
 	whole
 )
-
-// outage is since when all calls fail.
-type outage struct {
-	lasts atomic.Bool
-
-	mu    sync.Mutex
-	since time.Time
-	last  time.Time // that a call failed
-}
-
-// failed notes that a call has failed which began at some time, and returns until
-// when the outage is kept from its caller. If nobody has called for a while,
-// nothing is known of an outage before.
-func (o *outage) failed(began time.Time) (until time.Time) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	now := time.Now()
-	if !o.lasts.Load() || now.Sub(o.last) > patience {
-		o.since = began
-	}
-	o.last = now
-	o.lasts.Store(true)
-	return o.since.Add(patience)
-}
-
-func (o *outage) over() {
-	if o.lasts.Load() {
-		o.lasts.Store(false)
-	}
-}
 
 // try is tryFor for a call of the engine's methods: it is waited for by Close, and
 // the time is known.
@@ -178,7 +146,7 @@ func (e *Engine) tryFor(ctx context.Context, name string, how manner, f func(con
 	for {
 		err := e.attempt(ctx, how, f)
 		if err == nil {
-			e.outage.over()
+			e.outage.Over()
 			return nil
 		}
 		unclear := uncertain(err)
@@ -194,7 +162,7 @@ func (e *Engine) tryFor(ctx context.Context, name string, how manner, f func(con
 		}
 		until := began.Add(patience)
 		if !conflict(err) {
-			until = e.outage.failed(began)
+			until = e.outage.Failed(began)
 		}
 		if time.Now().Add(pause).After(until) {
 			return mark(reached, describe(name, why))

@@ -6,51 +6,17 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
 
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/engine/internal/outage"
 )
 
-// patience is for how long an outage is kept from callers, if their contexts
-// allow it: a restart, say. When it has lasted longer, calls fail at once until
-// one succeeds.
-const patience = 5 * time.Second
-
-// outage is since when all calls fail. On a cluster one node may be away alone;
-// its calls then have the patience each.
-type outage struct {
-	lasts atomic.Bool
-
-	mu    sync.Mutex
-	since time.Time
-	last  time.Time // that a call failed
-}
-
-// failed notes that a call has failed which began at some time, and returns
-// until when the outage is kept from its caller. If nobody has called for a
-// while, nothing is known of an outage before.
-func (o *outage) failed(began time.Time) (until time.Time) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	now := time.Now()
-	if !o.lasts.Load() || now.Sub(o.last) > patience {
-		o.since = began
-	}
-	o.last = now
-	o.lasts.Store(true)
-	return o.since.Add(patience)
-}
-
-// over notes that a call has succeeded.
-func (o *outage) over() {
-	if o.lasts.Load() {
-		o.lasts.Store(false)
-	}
-}
+// patience is for how long an outage is kept from callers. On a cluster one node
+// may be away alone; its calls then have the patience each.
+const patience = outage.Patience
 
 // call is try for a call of its own.
 func (e *Engine) call(ctx context.Context, f func(context.Context) error) error {
@@ -76,7 +42,7 @@ func (e *Engine) try(ctx context.Context, f func(context.Context) error) error {
 	for {
 		err := f(ctx)
 		if err == nil {
-			e.outage.over()
+			e.outage.Over()
 			return nil
 		}
 		reached = reached || !refused(err)
@@ -89,7 +55,7 @@ func (e *Engine) try(ctx context.Context, f func(context.Context) error) error {
 		if !passing(err) {
 			return mark(reached, describe(why))
 		}
-		until := e.outage.failed(began)
+		until := e.outage.Failed(began)
 		if end, ok := ctx.Deadline(); ok && end.Before(until) {
 			until = end
 		}

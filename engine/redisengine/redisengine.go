@@ -14,6 +14,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/engine/internal/outage"
 )
 
 // Options are optional settings. The zero value means the defaults. All
@@ -61,7 +62,7 @@ type Engine struct {
 	log        *slog.Logger
 
 	calls    gate
-	outage   outage
+	outage   outage.Outage
 	watch    watcher
 	channels channelTable
 	names    names
