@@ -6,6 +6,7 @@
 # make long   the tests on Redis at full length: 200,000 events, a million jobs, 30 s outages
 # make bench  how fast it is, beside the raw net/http limit; BENCH adds flags
 # make bench-quick   the same in under a minute, less exactly
+# make bench-postgres   what PostgreSQL as an engine and the outbox have to stand, beside River
 # make bench-against REF=COMMIT   the working tree beside another commit; BENCH adds flags
 # make isolation  what sick endpoints cost the others: 1,000 endpoints, 900 of which hang
 # make fuzz   each fuzz test for FUZZTIME
@@ -29,7 +30,7 @@ EVENTS ?= 1000
 ROUNDS ?= 200
 SEED ?= 0
 
-.PHONY: demo test bench bench-quick bench-against long crash isolation setup lint fmt fuzz vuln build clean
+.PHONY: demo test bench bench-quick bench-postgres bench-against long crash isolation setup lint fmt fuzz vuln build clean
 
 demo:
 	go run ./cmd/toot demo --events $(EVENTS)
@@ -100,6 +101,10 @@ bench: bin/bench
 
 bench-quick: bin/bench
 	bin/bench --quick $(BENCH)
+
+# Rounds of 5 s: shorter ones hide vacuum.
+bench-postgres: bin/bench
+	bin/bench --set postgres --time 5s $(BENCH)
 
 bench-against:
 	@test -n "$(REF)" || { echo "usage: make bench-against REF=COMMIT [BENCH='--only NAME,… --pairs N']"; exit 2; }

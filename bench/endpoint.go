@@ -41,21 +41,13 @@ func (e *endpoint) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	e.arrive(number(body)*e.urls + i)
 }
 
-// fanOut is one event for many subscribers, counted in deliveries. They are
-// bare endpoints: ten thousand apps with a store each don't fit in one
-// process, and what a receiver costs would only hide what the publisher does.
-func fanOut(subscribers int) func(context.Context, *bench, *stage) (sample, error) {
-	return bareReceivers(onSQLite, subscribers)
-}
-
-// publishAndPost is what asynqPost is compared with.
-func publishAndPost(ctx context.Context, b *bench, s *stage) (sample, error) {
-	return bareReceivers(onRedis, 1)(ctx, b, s)
-}
-
-func bareReceivers(where store, subscribers int) func(context.Context, *bench, *stage) (sample, error) {
+// bareReceivers is publish and POST: each event goes to so many subscribers, and
+// is counted in deliveries. They are bare endpoints: ten thousand apps with a
+// store each don't fit in one process, and what a receiver costs would only hide
+// what the publisher does.
+func bareReceivers(where store, l load, subscribers int) func(context.Context, *bench, *stage) (sample, error) {
 	return func(ctx context.Context, b *bench, s *stage) (sample, error) {
-		l := singles
+		l := l
 		if subscribers > 1 {
 			l.window = max(16<<10, 2*subscribers)
 		}

@@ -22,6 +22,7 @@ type options struct {
 	length  time.Duration // of each measurement
 	backlog int
 
+	set                           string
 	only                          []string
 	dir, profile                  string
 	jsonFile, markdownFile, plots string
@@ -44,7 +45,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	rows, err := choose(allRows(o), o.only)
+	rows, err := choose(rowSets[o.set](o), o.only)
 	if err != nil {
 		return err
 	}
@@ -87,6 +88,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.BoolVar(&quick, "quick", false, "all rows in under 50 s, less exactly")
+	f.StringVar(&o.set, "set", "main", "which `ROWS`: main, or postgres, which are more about PostgreSQL and best measured with --time 5s")
 	f.StringVar(&only, "only", "", "measure only these rows: `NAME,…`")
 	f.IntVar(&o.rounds, "rounds", 0, "how often each row is measured (default 5, quick 1)")
 	f.DurationVar(&o.length, "time", 0, "length of a measurement (default 1.2s, quick 800ms)")
@@ -101,6 +103,9 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	}
 	if f.NArg() > 0 {
 		return o, fmt.Errorf("%q: there are only flags, see --help", f.Arg(0))
+	}
+	if rowSets[o.set] == nil {
+		return o, fmt.Errorf("--set %q: there are main and postgres", o.set)
 	}
 	rounds, length, backlog := 5, 1200*time.Millisecond, 1_000_000
 	if quick {

@@ -60,7 +60,7 @@ func (b *bench) measurePlots(ctx context.Context) ([]plot, error) {
 		backlogs.Series = append(backlogs.Series, s)
 		s = series{Name: string(where)}
 		for n := 1; n <= 10_000; n *= 10 {
-			if err := b.plotPoint(ctx, &s, float64(n), bareReceivers(where, n)); err != nil {
+			if err := b.plotPoint(ctx, &s, float64(n), bareReceivers(where, singles, n)); err != nil {
 				return nil, err
 			}
 		}

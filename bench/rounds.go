@@ -62,7 +62,7 @@ func (b *bench) measureAll(ctx context.Context, rows []row) ([]*result, error) {
 func (b *bench) play(ctx context.Context, r row) (sample, error) {
 	b.stages++
 	s := &stage{dir: filepath.Join(b.dir, fmt.Sprint(b.stages))}
-	if b.profile != "" && b.stages <= len(allRows(b.options)) {
+	if b.profile != "" && b.stages <= len(rowSets[b.set](b.options)) {
 		s.profile = filepath.Join(b.profile, strings.ReplaceAll(r.name, "/", "-"))
 	}
 	if err := os.Mkdir(s.dir, 0o750); err != nil {

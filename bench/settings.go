@@ -29,6 +29,7 @@ type settings struct {
 	Redis    string `json:"redis"`
 	Postgres string `json:"postgres"`
 	Asynq    string `json:"asynq"`
+	River    string `json:"river"`
 	Disk     string `json:"disk"`
 	Loops    string `json:"loops"`
 	Method   string `json:"method"`
@@ -45,6 +46,7 @@ func (b *bench) settings(ctx context.Context) settings {
 		Redis:    redisVersion(ctx) + ", started with " + strings.TrimSuffix(strings.Join(redisSettings, " "), " ") + ` ""; one server, a namespace for each app`,
 		Postgres: postgresVersion(ctx) + ", with " + strings.Join(postgresSettings, ", ") + "; one database, a schema for each app",
 		Asynq:    fmt.Sprintf("%s, %d workers", moduleVersion("github.com/hibiken/asynq"), asynqWorkers),
+		River:    fmt.Sprintf("%s, %d workers, FetchCooldown of 1 ms, %d connections", moduleVersion("github.com/riverqueue/river"), riverWorkers, riverConnections),
 		Disk:     b.disk(),
 		Loops: fmt.Sprintf("events of %d bytes; single: %d publishers, at most %d outstanding; batch: %d publishers of %d each, at most %d outstanding; a handler concurrency of %d; all else toot's defaults",
 			len(wireEvent(1, 0)), singles.publishers, singles.window, batches.publishers, batches.batch, batches.window, handlerConcurrency),
@@ -55,7 +57,7 @@ func (b *bench) settings(ctx context.Context) settings {
 func (s settings) lines() [][2]string {
 	all := [][2]string{
 		{"date", s.Date}, {"command", s.Command}, {"revision", s.Revision}, {"machine", s.Machine}, {"Go", s.Go},
-		{"SQLite", s.SQLite}, {"Redis", s.Redis}, {"PostgreSQL", s.Postgres}, {"asynq", s.Asynq}, {"disk", s.Disk}, {"load", s.Loops}, {"method", s.Method},
+		{"SQLite", s.SQLite}, {"Redis", s.Redis}, {"PostgreSQL", s.Postgres}, {"asynq", s.Asynq}, {"River", s.River}, {"disk", s.Disk}, {"load", s.Loops}, {"method", s.Method},
 	}
 	return slices.DeleteFunc(all, func(line [2]string) bool { return line[1] == "" })
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/watermarkchurch/toot-go/engine"
 	"github.com/watermarkchurch/toot-go/engine/pgengine"
 	"github.com/watermarkchurch/toot-go/engine/redisengine"
@@ -22,6 +24,9 @@ const (
 	onSQLite   store = "SQLite"
 	onRedis    store = "Redis"
 	onPostgres store = "PostgreSQL"
+	// onAsyncPostgres does not wait for the disk: like Redis with its default
+	// settings, it may lose what was written last when the machine fails.
+	onAsyncPostgres store = "PostgreSQL, asynchronous"
 )
 
 // stage is where one row is played: stores that nobody has used before, and
@@ -46,11 +51,15 @@ func (s *stage) open(ctx context.Context, where store, name string) (engine.Engi
 			return nil, err
 		}
 		e, err = redisengine.Open(ctx, s.redis.url(), &redisengine.Options{Namespace: name, Logger: logger})
-	case onPostgres:
+	case onPostgres, onAsyncPostgres:
 		if err := s.needsPostgres(); err != nil {
 			return nil, err
 		}
-		e, err = pgengine.Open(ctx, s.postgres.url, &pgengine.Options{Schema: name, Logger: logger})
+		url := s.postgres.url
+		if where == onAsyncPostgres {
+			url += "&synchronous_commit=off"
+		}
+		e, err = pgengine.Open(ctx, url, &pgengine.Options{Schema: name, Logger: logger})
 	}
 	if err != nil {
 		return nil, err
@@ -83,6 +92,24 @@ func (s *stage) needsPostgres() (err error) {
 	}
 	s.onClose(s.postgres.End)
 	return nil
+}
+
+// pool returns connections to the database of the row, for what is no engine.
+func (s *stage) pool(ctx context.Context, connections int32) (*pgxpool.Pool, error) {
+	if err := s.needsPostgres(); err != nil {
+		return nil, err
+	}
+	config, err := pgxpool.ParseConfig(s.postgres.url)
+	if err != nil {
+		return nil, err
+	}
+	config.MaxConns = connections
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	s.onClose(func() error { pool.Close(); return nil })
+	return pool, nil
 }
 
 // serverCPU is the processor time that the store's server has used, if it has one.

@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-var columns = []string{"row", "events/s", "× raw", "from – to", "CPU µs", "Redis µs", "allocs", "RSS MB", "p50 ms", "p99 ms", "compared"}
+var columns = []string{"row", "events/s", "× raw", "from – to", "CPU µs", "server µs", "allocs", "RSS MB", "p50 ms", "p99 ms", "compared"}
 
 // cells are the texts of a row; figures that don't apply are empty.
 func (r *result) cells() []string {

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/watermarkchurch/toot-go"
+	"github.com/watermarkchurch/toot-go/engine"
+)
+
+// stuckJobs is how many jobs are stuck in two lanes.
+const stuckJobs = 100_000
+
+// besideStuck is the full life in batches beside two endpoints that nobody can
+// connect to, for each of which half of the stuck jobs wait.
+func besideStuck(ctx context.Context, b *bench, s *stage) (sample, error) {
+	p, flow, err := s.newLife(ctx, onPostgres, batches, 0)
+	if err != nil {
+		return sample{}, err
+	}
+	l, err := listen()
+	if err != nil {
+		return sample{}, err
+	}
+	closed := "http://" + l.Addr().String()
+	if err := l.Close(); err != nil {
+		return sample{}, err
+	}
+	for i := range 2 {
+		if _, err := p.publisher.engine.AddSubscriber(ctx, prefix+"stuck", fmt.Sprintf("%s/%d", closed, i), 0); err != nil {
+			return sample{}, err
+		}
+	}
+	messages := make([]toot.Message, 100)
+	for i := range messages {
+		messages[i] = toot.Message{Channel: "stuck", Payload: payload(i, 0)}
+	}
+	for range stuckJobs / 2 / len(messages) {
+		if _, err := p.publisher.app.PublishAll(ctx, messages...); err != nil {
+			return sample{}, err
+		}
+	}
+	flow.settled = func(ctx context.Context) (bool, error) {
+		stats, err := p.publisher.app.Stats(ctx)
+		if err != nil || stats.Waiting+stats.InFlight+stats.Dead > stuckJobs {
+			return false, err
+		}
+		return p.subscriber.settled(ctx)
+	}
+	return b.steady(ctx, s, flow)
+}
+
+// longRun is the full life in batches of as many events as the backlog has: enough
+// for vacuum to matter. While a snapshot is held, no vacuum can remove what was
+// deleted since.
+func longRun(snapshot bool) func(context.Context, *bench, *stage) (sample, error) {
+	return func(ctx context.Context, b *bench, s *stage) (sample, error) {
+		_, flow, err := s.newLife(ctx, onPostgres, batches, 0)
+		if err != nil {
+			return sample{}, err
+		}
+		if _, err := flow.run(ctx, b.length/5); err != nil {
+			return sample{}, err
+		}
+		if snapshot {
+			pool, err := s.pool(ctx, 1)
+			if err != nil {
+				return sample{}, err
+			}
+			tx, err := pool.Begin(ctx)
+			if err != nil {
+				return sample{}, err
+			}
+			s.onClose(func() error { return tx.Rollback(context.Background()) })
+			if _, err := tx.Exec(ctx, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"); err != nil {
+				return sample{}, err
+			}
+			if _, err := tx.Exec(ctx, "SELECT count(*) FROM pg_class"); err != nil { // takes it
+				return sample{}, err
+			}
+		}
+		return s.measure(ctx, func(ctx context.Context) (int, error) {
+			ctx, stop := flow.watched(ctx)
+			defer stop()
+			before := flow.published()
+			var calls atomic.Int64
+			most := int64(max(b.backlog/flow.batch, 1))
+			if err := flow.flood(ctx, func() bool { return calls.Add(1) <= most }); err != nil {
+				return 0, err
+			}
+			err := flow.finish(ctx)
+			return flow.published() - before, err
+		})
+	}
+}
+
+// claims is how fast jobs that wait in so many lanes are claimed and settled by
+// four callers, without the work itself.
+func claims(lanes int) func(context.Context, *bench, *stage) (sample, error) {
+	return func(ctx context.Context, b *bench, s *stage) (sample, error) {
+		e, err := s.open(ctx, onPostgres, "claims")
+		if err != nil {
+			return sample{}, err
+		}
+		const perCall = 500
+		n := max(int(20_000*b.length.Seconds())/perCall, 8) * perCall
+		jobs := make([]engine.Job, perCall)
+		for i := 0; i < n; i += perCall {
+			for j := range jobs {
+				jobs[j] = engine.Job{
+					Event: &engine.Event{ID: uuid.Must(uuid.NewV7()).String(), Channel: prefix + channel, Body: wireEvent(i+j, 0)},
+					Lane:  engine.Lane{Kind: engine.Deliver, Name: fmt.Sprintf("https://%d.example.org/", (i+j)%lanes)},
+				}
+			}
+			if _, err := e.Push(ctx, engine.PushRequest{Jobs: jobs}); err != nil {
+				return sample{}, err
+			}
+		}
+		return s.measure(ctx, func(ctx context.Context) (int, error) {
+			var settled atomic.Int64
+			group, ctx := errgroup.WithContext(ctx)
+			for range 4 {
+				group.Go(func() error {
+					for settled.Load() < int64(n) {
+						claimed, err := e.Claim(ctx, engine.ClaimRequest{Kind: engine.Deliver, Max: perCall, MaxPerLane: perCall, Lease: time.Minute})
+						if err != nil {
+							return err
+						}
+						outcomes := make([]engine.Outcome, len(claimed.Jobs))
+						for i, j := range claimed.Jobs {
+							outcomes[i] = engine.Outcome{Ticket: j.Ticket, Result: engine.Done}
+						}
+						if _, err := e.Settle(ctx, outcomes); err != nil {
+							return err
+						}
+						if settled.Add(int64(len(outcomes))) < int64(n) && len(outcomes) == 0 {
+							if err := nap(ctx); err != nil {
+								return err
+							}
+						}
+					}
+					return nil
+				})
+			}
+			return n, group.Wait()
+		})
+	}
+}
