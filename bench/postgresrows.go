@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/watermarkchurch/toot-go"
 	"github.com/watermarkchurch/toot-go/engine"
@@ -99,8 +98,8 @@ func longRun(snapshot bool) func(context.Context, *bench, *stage) (sample, error
 	}
 }
 
-// claims is how fast jobs that wait in so many lanes are claimed and settled by
-// four callers, without the work itself.
+// claims is how fast jobs that wait in so many lanes are claimed and settled,
+// without the work itself.
 func claims(lanes int) func(context.Context, *bench, *stage) (sample, error) {
 	return func(ctx context.Context, b *bench, s *stage) (sample, error) {
 		e, err := s.open(ctx, onPostgres, "claims")
@@ -122,32 +121,21 @@ func claims(lanes int) func(context.Context, *bench, *stage) (sample, error) {
 			}
 		}
 		return s.measure(ctx, func(ctx context.Context) (int, error) {
-			var settled atomic.Int64
-			group, ctx := errgroup.WithContext(ctx)
-			for range 4 {
-				group.Go(func() error {
-					for settled.Load() < int64(n) {
-						claimed, err := e.Claim(ctx, engine.ClaimRequest{Kind: engine.Deliver, Max: perCall, MaxPerLane: perCall, Lease: time.Minute})
-						if err != nil {
-							return err
-						}
-						outcomes := make([]engine.Outcome, len(claimed.Jobs))
-						for i, j := range claimed.Jobs {
-							outcomes[i] = engine.Outcome{Ticket: j.Ticket, Result: engine.Done}
-						}
-						if _, err := e.Settle(ctx, outcomes); err != nil {
-							return err
-						}
-						if settled.Add(int64(len(outcomes))) < int64(n) && len(outcomes) == 0 {
-							if err := nap(ctx); err != nil {
-								return err
-							}
-						}
-					}
-					return nil
-				})
+			outcomes := make([]engine.Outcome, 0, perCall)
+			for settled := 0; settled < n; settled += len(outcomes) {
+				claimed, err := e.Claim(ctx, engine.ClaimRequest{Kind: engine.Deliver, Max: perCall, MaxPerLane: perCall, Lease: time.Minute})
+				if err != nil {
+					return 0, err
+				}
+				outcomes = outcomes[:0]
+				for _, j := range claimed.Jobs {
+					outcomes = append(outcomes, engine.Outcome{Ticket: j.Ticket, Result: engine.Done})
+				}
+				if _, err := e.Settle(ctx, outcomes); err != nil {
+					return 0, err
+				}
 			}
-			return n, group.Wait()
+			return n, nil
 		})
 	}
 }

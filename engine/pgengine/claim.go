@@ -16,30 +16,31 @@ import (
 // time is reckoned to be. What has become due later than $10 is left alone: a second
 // round must not take what the first one has, when its lease is short.
 //
-// The lanes come first: those that may have due jobs, of which those with the
-// oldest are locked, so that nobody waits for a claim that is under way, and served,
-// each with an equal share.
+// The lanes come first: $12 of those that may have due jobs are looked at, and the
+// $11 with the oldest are locked, so that nobody waits for a claim that is under way,
+// and served, each with an equal share. A claim that does not get enough looks at more.
 const claimSQL = `WITH n AS MATERIALIZED (SELECT NOW AS t, LEAST(NOW, $10) AS till FROM toot.state WHERE id = 1),
 	lim AS MATERIALIZED (SELECT * FROM unnest($5::bytea[], $6::int[]) AS x(name, n)),
 	ready AS (
 		SELECT l.id, l.next, COALESCE(lim.n, $4) AS n FROM n, toot.lanes l LEFT JOIN lim ON lim.name = l.name
 		WHERE abs(n.t - $2) < 10000000 AND l.kind = $1 AND l.next <= n.t AND l.deferred <= n.t AND COALESCE(lim.n, $4) > 0 AND ($7::bytea[] IS NULL OR l.name = ANY($7))
-		ORDER BY l.next LIMIT 256 + $3),
+		ORDER BY l.next LIMIT $12),
 	old AS MATERIALIZED (
 		SELECT r.id, r.n, f.due FROM n, ready r,
 			LATERAL (SELECT j.due FROM toot.jobs j WHERE j.lane = r.id AND j.due >= r.next AND j.due <= n.till ORDER BY j.due, j.seq LIMIT 1) f
 		ORDER BY f.due, r.id LIMIT $3),
 	mine AS MATERIALIZED (
-		SELECT l.id, l.name, l.next, old.n, old.due FROM toot.lanes l JOIN old ON old.id = l.id ORDER BY old.due, l.id FOR NO KEY UPDATE OF l SKIP LOCKED),
-	share AS MATERIALIZED (SELECT GREATEST(1, $3 / GREATEST(count(*), 1))::int AS n FROM mine),
+		SELECT l.id, l.name, l.next, old.n, old.due FROM toot.lanes l JOIN old ON old.id = l.id ORDER BY old.due, l.id LIMIT $11 FOR NO KEY UPDATE OF l SKIP LOCKED),
+	share AS MATERIALIZED (SELECT CEIL($3::numeric / GREATEST(count(*), 1))::int AS n FROM mine),
 	picked AS MATERIALIZED (
 		SELECT j.ctid, j.due, m.id, m.name, m.due AS first FROM n, share, mine m,
-			LATERAL (SELECT ctid, due FROM toot.jobs j WHERE j.lane = m.id AND j.due >= m.next AND j.due <= n.till ORDER BY j.due, j.seq LIMIT LEAST(m.n, share.n)) j),
+			LATERAL (SELECT ctid, due FROM toot.jobs j WHERE j.lane = m.id AND j.due >= m.next AND j.due <= n.till ORDER BY j.due, j.seq LIMIT LEAST(m.n, share.n)) j
+		LIMIT $3),
 	taken AS (
 		UPDATE toot.jobs j SET due = n.t + $8, token = $9, claims = j.claims + 1 FROM n, picked p WHERE j.ctid = p.ctid
 		RETURNING j.ctid, j.lane, j.seq, j.claims, j.attempt, j.pushed, j.event, j.history, j.id, j.channel, j.replay, j.meta, j.body, p.due AS was, p.name, p.first)
 	SELECT n.t, t.ctid, t.lane, t.seq, t.claims, t.attempt, t.pushed, t.event, t.history, COALESCE(v.id, t.id), COALESCE(v.channel, t.channel),
-		COALESCE(v.replay, t.replay), COALESCE(v.meta, t.meta), COALESCE(v.body, t.body), t.was, t.name, t.first, (SELECT count(*) FROM old) > (SELECT count(*) FROM mine)
+		COALESCE(v.replay, t.replay), COALESCE(v.meta, t.meta), COALESCE(v.body, t.body), t.was, t.name, t.first, (SELECT count(*) FROM mine) < LEAST($11, (SELECT count(*) FROM old)) OR (SELECT count(*) FROM ready) = $12
 	FROM n LEFT JOIN taken t ON true LEFT JOIN toot.events v ON v.seq = t.event AND t.event <> 0`
 
 // nextSQL tells after how long a lane of the kind $1 may have a job: lanes that seem
@@ -51,6 +52,11 @@ const nextSQL = `SELECT w.now, min(CASE WHEN w.due IS NOT NULL THEN GREATEST(w.d
 			ON l.kind = $1 AND l.next < $6 AND COALESCE(lim.n, $2) > 0 AND ($5::bytea[] IS NULL OR l.name = ANY($5))) w
 	GROUP BY w.now`
 
+// narrow is from how many lanes the first round of a claim takes. To look at a lane
+// and to lock it costs as much as several of its jobs, so that a few of each are
+// taken from some lanes, and one of each from many only where they have no more.
+const narrow = 64
+
 // claim is a Claim in the making.
 type claim struct {
 	req    *engine.ClaimRequest
@@ -60,6 +66,8 @@ type claim struct {
 	total  int
 	lease  int64
 	till   int64 // when the first round was
+	width  int   // from how many lanes a round takes
+	looked int   // at how many it looks
 	token  int64
 }
 
@@ -124,6 +132,7 @@ func (c *claim) run(ctx context.Context, e *Engine) (next time.Duration, err err
 	}
 	c.till = never
 	c.lease = max(1, micros(c.req.Lease))
+	c.width, c.looked = narrow, 2*narrow
 	const rounds = 8
 	for i := 0; i < rounds; i++ {
 		missed, err := c.round(ctx, e)
@@ -133,9 +142,11 @@ func (c *claim) run(ctx context.Context, e *Engine) (next time.Duration, err err
 		if c.total == c.req.Max {
 			return 0, nil
 		}
-		if more := c.hungry(); !missed && !more {
+		more := c.hungry()
+		if !missed && !more {
 			break
 		}
+		c.widen()
 	}
 	return c.next(ctx, e)
 }
@@ -151,7 +162,7 @@ func (c *claim) limitsNow() (names [][]byte, limits []int32) {
 // round is one statement. missed says that a lane was somebody else's just now.
 func (c *claim) round(ctx context.Context, e *Engine) (missed bool, err error) {
 	names, limits := c.limitsNow()
-	rows, err := e.pool.Query(ctx, e.sql(claimSQL), e.mode, int16(c.req.Kind), e.now(), min(c.req.Max-c.total, 1<<30), min(c.req.MaxPerLane, 1<<30), names, limits, c.only, c.lease, c.token, c.till)
+	rows, err := e.pool.Query(ctx, e.sql(claimSQL), e.mode, int16(c.req.Kind), e.now(), min(c.req.Max-c.total, 1<<30), min(c.req.MaxPerLane, 1<<30), names, limits, c.only, c.lease, c.token, c.till, c.width, c.looked)
 	if err != nil {
 		return false, err
 	}
@@ -210,6 +221,25 @@ func (c *claim) hungry() (more bool) {
 		more = more || limit > l.taken
 	}
 	return more && len(c.lanes) > 1
+}
+
+// widen has the next round take from as many lanes as seem to be needed, by what
+// the lanes of this one had. Those that are empty now are still among those looked
+// at.
+func (c *claim) widen() {
+	lanes, jobs := 0, 0
+	for _, l := range c.lanes {
+		if l.taken > 0 {
+			lanes++
+			jobs += l.taken
+		}
+	}
+	if jobs == 0 {
+		c.width *= 8
+	} else {
+		c.width = max(narrow, (c.req.Max-c.total)*lanes/jobs*5/4)
+	}
+	c.looked += 2 * c.width
 }
 
 // next asks when to claim again.
