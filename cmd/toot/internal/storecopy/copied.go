@@ -80,11 +80,14 @@ func longer(from, to time.Duration) bool {
 
 // realms are the realms that are copied.
 func (m *mover) realms(ctx context.Context) ([]string, error) {
-	realms, err := m.from.Realms(ctx, m.opts.Prefix)
-	if err != nil {
-		return nil, err
+	realms := slices.Clone(m.opts.Realms)
+	if !m.opts.NamedRealms {
+		found, err := m.from.Realms(ctx, m.opts.Prefix)
+		if err != nil {
+			return nil, err
+		}
+		realms = append(realms, found...)
 	}
-	realms = append(realms, m.opts.Realms...)
 	slices.Sort(realms)
 	return slices.Compact(realms), nil
 }

@@ -25,6 +25,8 @@ type Options struct {
 	Prefix string
 	// Realms are realms that are copied besides those that the store names itself.
 	Realms []string
+	// NamedRealms says that no other realms are copied.
+	NamedRealms bool
 	// WithoutJobs leaves the jobs, dead ones included, and deferrals of lanes where
 	// they are.
 	WithoutJobs bool
