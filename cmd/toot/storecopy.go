@@ -142,6 +142,8 @@ func (c *command) runStoreCopy(ctx context.Context, o *storeCopyFlags) error {
 	switch {
 	case errors.Is(err, storecopy.ErrSame):
 		return &usageError{err}
+	case errors.As(err, new(*storecopy.MovedAwayError)):
+		return fmt.Errorf("%w, or give --without-jobs", err)
 	case err != nil && ctx.Err() != nil:
 		c.err.Say("Stopped after %s: run it again to go on", ui.Plural(counts.Moved(), "job"))
 		return errInterrupted

@@ -11,7 +11,9 @@ import (
 )
 
 const (
-	// mostJobs and mostBytes are how many jobs are moved at a time.
+	// firstJobs are moved at first, when it is not known how large they are, and
+	// then as many at a time as mostJobs and, at their size, mostBytes allow.
+	firstJobs = 16
 	mostJobs  = 250
 	mostBytes = 8 << 20
 	// horizon is how much later jobs have to be due to be moved without being

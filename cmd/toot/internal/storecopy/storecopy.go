@@ -105,7 +105,7 @@ func Copy(ctx context.Context, from, to anyengine.Store, opts Options) (Counts, 
 	if opts.Lease <= 0 {
 		opts.Lease = DefaultLease
 	}
-	m := &mover{from: from, to: to, opts: opts, size: mostJobs}
+	m := &mover{from: from, to: to, opts: opts, size: firstJobs}
 	err := m.run(ctx)
 	return m.counts, err
 }
