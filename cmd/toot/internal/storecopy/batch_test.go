@@ -1,7 +1,9 @@
 package storecopy_test
 
 import (
+	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,6 +53,43 @@ func TestWorkersOfTheFirstStore(t *testing.T) {
 			isMoved(t, want, from, to)
 			time.Sleep(time.Hour)
 			idle(t, from)
+		})
+	}
+}
+
+// TestStoppedBetweenTwoBatches: whenever the context ends, what has been begun is
+// ended, so that no job is in both stores and none is held.
+func TestStoppedBetweenTwoBatches(t *testing.T) {
+	for call, stopped := 1, true; stopped; call++ {
+		synctest.Test(t, func(t *testing.T) {
+			from, to := memengine.New(), memengine.New()
+			want := filled(t, from)
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			var calls atomic.Int64
+			script := func(faultengine.Call) faultengine.Fault {
+				if calls.Add(1) == int64(call) {
+					stop()
+				}
+				return faultengine.Fault{}
+			}
+			faultyFrom, faultyTo := faultengine.Wrap(from), faultengine.Wrap(to)
+			faultyFrom.Play(script)
+			faultyTo.Play(script)
+			first, err := storecopy.Copy(ctx, faultyFrom, faultyTo, storecopy.Options{})
+			stopped = calls.Load() >= int64(call)
+			if err != nil && !errors.Is(err, context.Canceled) {
+				t.Errorf("stopped at call %d: %v", call, err)
+			}
+			left, err := storecopy.Look(t.Context(), from, storecopy.Options{})
+			if err != nil || left.Held > 0 {
+				t.Errorf("stopped at call %d: %+v is left, %v", call, left, err)
+			}
+			second, err := storecopy.Copy(t.Context(), from, to, storecopy.Options{})
+			if err != nil || first.Moved()+second.Moved() != wanted.Moved() || second.Moved() != left.Moved() {
+				t.Errorf("stopped at call %d: %d jobs were moved before, %d were left and %d moved after, %v", call, first.Moved(), left.Moved(), second.Moved(), err)
+			}
+			isMoved(t, want, from, to)
 		})
 	}
 }

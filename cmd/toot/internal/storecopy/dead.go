@@ -54,6 +54,8 @@ func (m *mover) deadPlaces(ctx context.Context) ([]string, error) {
 
 // bury stores dead letters in the second store and removes them from the first.
 func (m *mover) bury(ctx context.Context, dead []engine.Dead) (removed int, err error) {
+	ctx, cancel := m.toTheEnd(ctx)
+	defer cancel()
 	if err := m.noteMoved(ctx); err != nil {
 		return 0, err
 	}

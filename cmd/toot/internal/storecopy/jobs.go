@@ -38,10 +38,15 @@ func (m *mover) moveDue(ctx context.Context, kind engine.Kind) (next time.Durati
 	return next, nil
 }
 
-// moveBatch moves some of what is due. It ends what it has begun even if the context
-// ends: others would have to wait for the end of the lease.
+// toTheEnd is the context of what had better not be stopped by the one that it comes
+// from: others would have to wait for the end of a lease, or jobs be in both stores.
+func (m *mover) toTheEnd(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), m.opts.Lease/2)
+}
+
+// moveBatch moves some of what is due.
 func (m *mover) moveBatch(ctx context.Context, kind engine.Kind) (more bool, next time.Duration, err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.opts.Lease/2)
+	ctx, cancel := m.toTheEnd(ctx)
 	defer cancel()
 	res, err := m.from.Claim(ctx, engine.ClaimRequest{Kind: kind, Max: m.size, MaxPerLane: m.size, Lease: m.opts.Lease})
 	if err != nil || len(res.Jobs) == 0 {
@@ -91,6 +96,8 @@ func (m *mover) move(ctx context.Context, jobs []engine.LaterJob, count *Jobs) (
 	if len(jobs) == 0 {
 		return 0, nil
 	}
+	ctx, cancel := m.toTheEnd(ctx)
+	defer cancel()
 	if err := m.noteMoved(ctx); err != nil {
 		return 0, err
 	}
