@@ -173,7 +173,7 @@ func (m *mover) copySubscriber(ctx context.Context, channel string, from, to eng
 	noted, wasCopied := m.notes[note]
 	renewed := !wasCopied || from.Age < noted.Age
 	switch {
-	case there && !(renewed && longer(from.Left, to.Left)):
+	case there && (!renewed || !longer(from.Left, to.Left)):
 		m.counts.Subscribers.Known++
 		if wasCopied {
 			return nil
