@@ -53,7 +53,7 @@ func (m *mover) moveBatch(ctx context.Context, kind engine.Kind) (more bool, nex
 		return false, res.Next, err
 	}
 	if err := m.noteBatch(ctx, res.Jobs); err != nil {
-		return false, 0, err
+		return false, 0, errors.Join(err, m.giveBack(ctx, res.Jobs))
 	}
 	jobs := make([]engine.LaterJob, len(res.Jobs))
 	for i := range res.Jobs {
@@ -61,6 +61,16 @@ func (m *mover) moveBatch(ctx context.Context, kind engine.Kind) (more bool, nex
 	}
 	_, err = m.move(ctx, jobs, &m.counts.Due)
 	return true, 0, err
+}
+
+// giveBack has jobs that were claimed wait as before.
+func (m *mover) giveBack(ctx context.Context, jobs []engine.Claimed) error {
+	outcomes := make([]engine.Outcome, len(jobs))
+	for i := range jobs {
+		outcomes[i] = engine.Outcome{Ticket: jobs[i].Ticket, Result: engine.Release}
+	}
+	_, err := m.from.Settle(ctx, outcomes)
+	return err
 }
 
 // moveLater moves what is due later in a lane.
