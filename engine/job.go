@@ -80,11 +80,29 @@ type Job struct {
 	// being read back. Delay is then ignored.
 	Lease time.Duration
 	// Past, unless nil, is what has become of a job before it came here, from
-	// another queue: a Retry or a Bury. In one step the job is stored as if it
-	// had been claimed once and had come to that outcome, whose Ticket and
-	// Follow are ignored, as are Delay and Lease. There is no ticket. A job
-	// that is already there stays as it is. In Outcome.Follow it must be nil.
+	// another queue: a Retry, a Bury or a Release. In one step the job is stored
+	// as if it had been claimed once and had come to that outcome, whose Ticket
+	// and Follow are ignored, as are Delay and Lease. After a Release it waits as
+	// after a Retry, After from now with Attempt and History, but counts as never
+	// claimed. There is no ticket. A job that is already there stays as it is. In
+	// Outcome.Follow it must be nil.
 	Past *Outcome
+	// Age is how long ago a job with a Past was pushed to where it was before,
+	// ten years at most. It counts as pushed then; the dedupe window begins
+	// now. Without a Past it says nothing.
+	Age time.Duration
+}
+
+// maxAge is the most that Job.Age says.
+const maxAge = 10 * 365 * 24 * time.Hour
+
+// PushedAgo is how long ago a job that is pushed now counts as pushed, as Age
+// says.
+func (j *Job) PushedAgo() time.Duration {
+	if j.Past == nil {
+		return 0
+	}
+	return min(max(j.Age, 0), maxAge)
 }
 
 // Ticket names one claim of one job. Only the engine that issued it

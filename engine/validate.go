@@ -48,7 +48,7 @@ func (j *Job) validate(follows bool) error {
 	case j.Past == nil:
 	case follows:
 		return invalid("a follow-up job with a past")
-	case j.Past.Result != Retry && j.Past.Result != Bury:
+	case j.Past.Result != Retry && j.Past.Result != Bury && j.Past.Result != Release:
 		return invalid("a job with a past whose result is %d", j.Past.Result)
 	case j.Past.Attempt < 0:
 		return invalid("a job with a past of %d attempts", j.Past.Attempt)
@@ -112,6 +112,14 @@ func (q *LaneQuery) Validate() error {
 		return q.After.Validate()
 	}
 	return nil
+}
+
+// ValidateLater checks what is given to Later.
+func ValidateLater(lane Lane, limit int) error {
+	if limit < 1 {
+		return invalid("at most %d jobs that are due later", limit)
+	}
+	return lane.Validate()
 }
 
 // ValidateChannel checks the name of a channel.

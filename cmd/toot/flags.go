@@ -22,7 +22,7 @@ var valueNames = map[string]string{
 	"max-rate-per-url": "N", "dead-max": "N", "max-connections": "N", "allow-host": "HOSTS", "allow-callback": "WHERE",
 	"read-timeout": "TIME", "write-timeout": "TIME", "registration-lease": "TIME", "subscription-prefixes": "LIST", "prefix": "PREFIX",
 	"request-timeout": "TIME", "drain-timeout": "TIME", "dedupe": "TIME", "dead-age": "TIME", "interval": "TIME", "since": "WHEN", "until": "WHEN",
-	"log-format": "FORMAT", "log-level": "LEVEL", "baggage-hosts": "HOSTS", "redis-namespace": "NAME",
+	"log-format": "FORMAT", "log-level": "LEVEL", "baggage-hosts": "HOSTS", "redis-namespace": "NAME", "realm": "NAME", "wait": "TIME",
 }
 
 // valueName is what help calls the value of a flag.

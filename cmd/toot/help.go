@@ -36,7 +36,7 @@ func (c *command) beautify(root *cobra.Command) {
 		switch cmd.Name() {
 		case "serve", "publish", "listen", "subscribe", "unsubscribe", "subscriptions":
 			cmd.GroupID = groupEvents
-		case "stats", "dead", "unhandled", "auth", "config", "import-sidekiq":
+		case "stats", "dead", "unhandled", "auth", "config", "store", "import-sidekiq":
 			cmd.GroupID = groupOperate
 		}
 	}

@@ -103,7 +103,7 @@ not understood; 130 stopped by a signal before it was done.`,
 	root.SetFlagErrorFunc(wrongFlag)
 	root.Flags().BoolVar(&version, "version", false, "print the version, as toot version does")
 	root.PersistentFlags().BoolVarP(&c.verbose, "verbose", "v", false, "log what is done, on standard error")
-	root.AddCommand(c.auth(), c.serve(), c.config(), c.publish(), c.listen(), c.subscribe(), c.unsubscribe(), c.subscriptions(), c.demo(), c.dead(), c.unhandled(), c.stats(), c.outbox(), c.inbox(), c.importSidekiq(), c.version())
+	root.AddCommand(c.auth(), c.serve(), c.config(), c.publish(), c.listen(), c.subscribe(), c.unsubscribe(), c.subscriptions(), c.demo(), c.dead(), c.unhandled(), c.stats(), c.outbox(), c.inbox(), c.store(), c.importSidekiq(), c.version())
 	c.beautify(root)
 	complete(root)
 	return root

@@ -30,6 +30,7 @@ type Store interface {
 	engine.Attributes
 	engine.Memory
 	engine.Retainer
+	engine.Contents
 }
 
 // Options say how to open a store. The zero value is fine.

@@ -253,6 +253,10 @@ type calls struct {
 	swapAttribute    func(ctx context.Context, group, name string, old, value []byte, keep time.Duration) (bool, error)
 	remember         func(ctx context.Context, key string, value []byte, d time.Duration) ([]byte, error)
 	retention        func(ctx context.Context) (engine.Retention, error)
+	registrations    func(ctx context.Context, channel string) ([]engine.Registration, error)
+	attributeGroups  func(ctx context.Context) ([]string, error)
+	realms           func(ctx context.Context, prefix string) ([]string, error)
+	later            func(ctx context.Context, lane engine.Lane, after time.Duration, limit int) ([]engine.LaterJob, error)
 }
 
 func callsOf(e *memengine.Engine) calls {
@@ -263,7 +267,28 @@ func callsOf(e *memengine.Engine) calls {
 		e.Credential, e.Usernames, e.PutCredential, e.RemoveCredential,
 		e.Attribute, e.Attributes, e.SwapAttribute, e.Remember,
 		e.Retention,
+		e.Registrations, e.AttributeGroups, e.Realms, e.Later,
 	}
+}
+
+func (b *broken) Registrations(ctx context.Context, channel string) ([]engine.Registration, error) {
+	defer b.lock()()
+	return b.registrations(ctx, channel)
+}
+
+func (b *broken) AttributeGroups(ctx context.Context) ([]string, error) {
+	defer b.lock()()
+	return b.attributeGroups(ctx)
+}
+
+func (b *broken) Realms(ctx context.Context, prefix string) ([]string, error) {
+	defer b.lock()()
+	return b.realms(ctx, prefix)
+}
+
+func (b *broken) Later(ctx context.Context, lane engine.Lane, after time.Duration, limit int) ([]engine.LaterJob, error) {
+	defer b.lock()()
+	return b.later(ctx, lane, after, limit)
 }
 
 func (b *broken) lock() (unlock func()) {

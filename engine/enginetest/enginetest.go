@@ -70,13 +70,15 @@ type Harness struct {
 
 	// NoDeadLetters and the others say that the engine does not implement
 	// engine.DeadLetters, engine.Inspector, engine.Credentials,
-	// engine.Attributes, engine.Memory or engine.Retainer. Otherwise it has to.
+	// engine.Attributes, engine.Memory, engine.Retainer or engine.Contents.
+	// Otherwise it has to.
 	NoDeadLetters bool
 	NoInspector   bool
 	NoCredentials bool
 	NoAttributes  bool
 	NoMemory      bool
 	NoRetainer    bool
+	NoContents    bool
 }
 
 // Opener opens an engine on one store. Each call gives another engine on the
@@ -139,6 +141,7 @@ const (
 	attributes
 	memory
 	retainer
+	contents
 )
 
 // groups are in the order in which a new engine is best made to pass them.
@@ -167,6 +170,7 @@ var groups = []group{
 	{"Attributes", attributeChecks},
 	{"Memory", memoryChecks},
 	{"Retention", retentionChecks},
+	{"Contents", contentsChecks},
 	{"Invalid", invalidChecks},
 	{"Ping", pingChecks},
 	{"Context", contextChecks},
@@ -196,6 +200,8 @@ func (h Harness) lacks(n needs) string {
 		return "the harness says that the engine has no Memory"
 	case n&retainer != 0 && h.NoRetainer:
 		return "the harness says that the engine has no Retainer"
+	case n&contents != 0 && h.NoContents:
+		return "the harness says that the engine has no Contents"
 	}
 	return ""
 }

@@ -20,7 +20,7 @@ type mutant struct {
 var mutants = slices.Concat(
 	pushMutants, pastMutants, identityMutants, audienceMutants, claimMutants, settleMutants, releaseMutants, leaseMutants, extendMutants, followMutants,
 	deferMutants, subscriberMutants, registrationMutants, watchMutants,
-	deadMutants, laneMutants, lanePageMutants, credentialMutants, attributeMutants, memoryMutants, retentionMutants, invalidMutants, pingMutants, closeMutants, clockMutants,
+	deadMutants, laneMutants, lanePageMutants, credentialMutants, attributeMutants, memoryMutants, retentionMutants, contentsMutants, invalidMutants, pingMutants, closeMutants, clockMutants,
 )
 
 // TestIntact proves that what mutants are made from breaks no promise itself.

@@ -25,6 +25,22 @@ var pastMutants = []mutant{
 		caughtBy: []string{"Past/of_a_retry_makes_the_job_wait_with_it"},
 	},
 	{
+		bug: "a release elsewhere counts as a claim",
+		with: func(b *broken) {
+			b.twistPasts(func(o *engine.Outcome) {
+				if o.Result == engine.Release {
+					o.Result = engine.Retry
+				}
+			})
+		},
+		caughtBy: []string{"Past/of_a_release_was_no_claim"},
+	},
+	{
+		bug:      "a job with a past is as young as any",
+		with:     func(b *broken) { b.twistJobs(func(j *engine.Job) { j.Age = 0 }) },
+		caughtBy: []string{"Past/counts_from_when_the_job_was_pushed_elsewhere"},
+	},
+	{
 		bug: "what is dead elsewhere is tried once more",
 		with: func(b *broken) {
 			b.twistPasts(func(o *engine.Outcome) {

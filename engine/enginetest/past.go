@@ -14,6 +14,8 @@ var pastChecks = []check{
 	{"of_a_dead_job_makes_a_dead_letter", deadLetters, pastDead},
 	{"of_a_job_that_is_there_changes_nothing", 0, pastAgain},
 	{"is_that_of_one_job_of_an_event", 0, pastShared},
+	{"of_a_release_was_no_claim", 0, pastRelease},
+	{"counts_from_when_the_job_was_pushed_elsewhere", deadLetters, pastAge},
 	{"that_can_not_be_is_refused", 0, pastInvalid},
 }
 
@@ -81,6 +83,67 @@ func pastDead(e *env) {
 	}
 }
 
+// released is what has become of a job that waited with that.
+func released(after time.Duration, attempt int, history string) *engine.Outcome {
+	return &engine.Outcome{Result: engine.Release, After: after, Attempt: attempt, History: []byte(history)}
+}
+
+func pastRelease(e *env) {
+	a, l := e.open(), deliver("lane")
+	called := time.Now()
+	a.push(
+		engine.Job{Event: event("new"), Lane: deliver("new"), Past: released(0, 0, "")},
+		engine.Job{Event: event("tried"), Lane: l, Past: released(0, 3, "\x00\xff three")},
+		engine.Job{Event: event("soon"), Lane: deliver("soon"), Past: released(brief, 0, "noted")},
+		engine.Job{Event: event("late"), Lane: l, Past: released(long, 1, "")},
+	)
+	for lane, want := range map[engine.Lane]engine.Claimed{deliver("new"): {}, l: {Attempt: 3, History: []byte("\x00\xff three")}} {
+		j := a.one("a job is due when its past says so", lane)
+		if j.Attempt != want.Attempt || string(j.History) != string(want.History) || j.Claims != 1 {
+			e.Errorf("a job whose past is a Release has its attempt and history and was never claimed: got attempt %d, history %q, claims %d", j.Attempt, j.History, j.Claims)
+		}
+		a.works("the ticket of a job with a past works", outcome(j, engine.Done))
+	}
+	if j := a.soon("a job with a past becomes due", called, brief, deliver("soon")); j.Attempt != 0 || string(j.History) != "noted" || j.Claims != 1 {
+		e.Errorf("a job whose past is a Release has its attempt and history and was never claimed: got attempt %d, history %q, claims %d", j.Attempt, j.History, j.Claims)
+	}
+	a.none("a job is not due before its past says so", l)
+}
+
+func pastAge(e *env) {
+	a, l := e.open(), deliver("lane")
+	const age = 40 * 24 * time.Hour
+	buried := &engine.Outcome{Result: engine.Bury, Attempt: 26, Reason: "dead elsewhere"}
+	a.push(
+		engine.Job{Event: event("waits"), Lane: l, Past: released(0, 0, ""), Age: age},
+		engine.Job{Event: event("tried"), Lane: l, Past: retried(0, 1, "one"), Age: age},
+		engine.Job{Event: event("dead"), Lane: l, Past: buried, Age: age},
+		engine.Job{Event: event("new"), Lane: deliver("new"), Age: age},
+		engine.Job{Event: event("younger"), Lane: deliver("new"), Past: released(0, 0, ""), Age: -age},
+	)
+	is := func(what string, got, want time.Duration) {
+		if got < want || got > want+e.patience+time.Minute {
+			e.Errorf("%s must be as old as its Age says: got %v, want %v", what, got, want)
+		}
+	}
+	jobs := a.takeN(2, l)
+	for _, j := range jobs {
+		is("a job with a past", j.Age, age)
+	}
+	for _, j := range a.takeN(2, deliver("new")) {
+		is("a job without a past, or with an Age that is negative,", j.Age, 0)
+	}
+	is("a dead letter", a.deadN(1, engine.DeadQuery{})[0].Age, age)
+	a.done(jobs...)
+	for _, past := range []*engine.Outcome{nil, released(0, 0, ""), buried} {
+		for _, id := range []string{"waits", "tried", "dead"} {
+			a.push(engine.Job{Event: event(id), Lane: l, Past: past, Age: age})
+		}
+	}
+	a.none("however old a job is that came with a past, it is known again", l)
+	a.deadN(1, engine.DeadQuery{})
+}
+
 func pastAgain(e *env) {
 	a, l := e.open(), deliver("lane")
 	buried := &engine.Outcome{Result: engine.Bury, Attempt: 26, Reason: "dead elsewhere"}
@@ -141,7 +204,6 @@ func pastInvalid(e *env) {
 	for what, past := range map[string]engine.Outcome{
 		"of no result":          {},
 		"that is Done":          {Result: engine.Done},
-		"that is Release":       {Result: engine.Release},
 		"that is Extend":        {Result: engine.Extend, After: long},
 		"of a result unknown":   {Result: 77},
 		"of negative attempts":  {Result: engine.Retry, Attempt: -1},

@@ -28,6 +28,7 @@ type job struct {
 	history []byte
 	claims  int
 	pushed  time.Time
+	stored  time.Time // when it came here: the dedupe window begins then
 
 	// due and place are where it stands in its lane. They stay as they are
 	// while it is claimed, so that Release can put it back.
@@ -36,6 +37,7 @@ type job struct {
 
 	ticket engine.Ticket // of the last claim, until that is settled
 	until  time.Time     // when the lease of that claim ends
+	later  engine.Ticket // that Later has given out, while the job waits as it did
 
 	deadID   string
 	buried   int // in the order in which jobs were buried
@@ -66,6 +68,7 @@ func (s *Store) keep(j *job, due time.Time) {
 	}
 	lane[j.id] = j
 	j.due, j.place = due, s.number()
+	s.spoil(j)
 }
 
 // finish takes a job out of its lane and remembers that it was there.
@@ -75,20 +78,28 @@ func (s *Store) finish(j *job, dedupe time.Duration) {
 	if len(lane) == 0 {
 		delete(s.lanes, j.id.lane)
 	}
-	s.over[j.id] = j.pushed
+	s.spoil(j)
+	s.over[j.id] = j.stored
 	if len(s.over) >= s.sweepAt {
 		now := time.Now()
-		maps.DeleteFunc(s.over, func(_ identity, pushed time.Time) bool { return now.Sub(pushed) >= dedupe })
+		maps.DeleteFunc(s.over, func(_ identity, stored time.Time) bool { return now.Sub(stored) >= dedupe })
 		s.sweepAt = 2*len(s.over) + 1024
 	}
 }
 
 // lease gives a job to whoever gets the ticket.
 func (s *Store) lease(j *job, d time.Duration) {
+	s.spoil(j)
 	delete(s.tickets, j.ticket)
 	j.ticket = engine.Ticket(fmt.Sprintf("claim-%d", s.number()))
 	j.until = time.Now().Add(d)
 	s.tickets[j.ticket] = j
+}
+
+// spoil makes the ticket that Later has given out for a job a stale one.
+func (s *Store) spoil(j *job) {
+	delete(s.laters, j.later)
+	j.later = ""
 }
 
 // unlease takes a job from who had it. It is where it was in its lane.

@@ -60,12 +60,16 @@ func (e *Engine) add(pushed engine.Job, ev *engine.Event, events copies) engine.
 		}
 		delete(e.s.over, id)
 	}
-	j := &job{id: id, event: events.of(ev), pushed: now}
+	j := &job{id: id, event: events.of(ev), pushed: now.Add(-pushed.PushedAgo()), stored: now}
 	switch {
 	case pushed.Past != nil:
 		e.s.keep(j, now)
+		past := *pushed.Past
 		j.claims = 1
-		e.apply(j, *pushed.Past)
+		if past.Result == engine.Release {
+			past.Result, j.claims = engine.Retry, 0
+		}
+		e.apply(j, past)
 		return ""
 	case pushed.Lease > 0:
 		e.s.keep(j, now)

@@ -20,6 +20,9 @@ func (e *Engine) Settle(ctx context.Context, outcomes []engine.Outcome) ([]engin
 	settled := make([]engine.Settled, len(outcomes))
 	for i, o := range outcomes {
 		j := e.s.tickets[o.Ticket]
+		if j == nil && o.Result == engine.Done {
+			j = e.s.laters[o.Ticket]
+		}
 		if j == nil {
 			continue
 		}

@@ -16,7 +16,8 @@ type Store struct {
 	channels map[string]map[string]registration
 	lanes    map[engine.Lane]map[identity]*job
 	tickets  map[engine.Ticket]*job
-	over     map[identity]time.Time // when a job that is over was pushed
+	laters   map[engine.Ticket]*job // by the tickets that Later has given out
+	over     map[identity]time.Time // when a job that is over was stored
 	sweepAt  int                    // how many of over are the occasion to look for old ones
 	dead     map[string]*job
 	deferred map[engine.Lane]time.Time
@@ -35,6 +36,7 @@ func NewStore() *Store {
 		channels: map[string]map[string]registration{},
 		lanes:    map[engine.Lane]map[identity]*job{},
 		tickets:  map[engine.Ticket]*job{},
+		laters:   map[engine.Ticket]*job{},
 		over:     map[identity]time.Time{},
 		dead:     map[string]*job{},
 		deferred: map[engine.Lane]time.Time{},

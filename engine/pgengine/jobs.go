@@ -26,6 +26,14 @@ type newJob struct {
 	at    pgtype.TID
 }
 
+// claims is how often the job counts as claimed when it is stored.
+func (j *newJob) claims() int64 {
+	if j.token == 0 || j.job.Past != nil && j.job.Past.Result == engine.Release {
+		return 0
+	}
+	return 1
+}
+
 // newEvent is an event of a call, or that of a settled job (event is nil).
 type newEvent struct {
 	event *engine.Event
@@ -141,6 +149,7 @@ func (n *newJobs) kinds() (k kinds) {
 // columns are jobs as the statements take them, a slice for each column.
 type columns struct {
 	lanes, waits, seqs, tokens, events []int64
+	ages, claims                       []int64 // see insert
 	keys, ids, channels, replays       [][]byte
 	metas, bodies                      [][]byte
 
@@ -158,6 +167,7 @@ type columns struct {
 func (c *columns) add(j *newJob) {
 	c.lanes, c.waits, c.seqs, c.tokens = append(c.lanes, j.lane), append(c.waits, j.wait), append(c.seqs, j.seq), append(c.tokens, j.token)
 	c.keys, c.events = append(c.keys, j.key), append(c.events, j.event.seq)
+	c.ages, c.claims = append(c.ages, micros(j.job.PushedAgo())), append(c.claims, j.claims())
 	var ev engine.Event
 	if j.event.seq == 0 {
 		ev = *j.event.event
@@ -228,11 +238,11 @@ func (c *columns) insert(ctx context.Context, e *Engine, tx pgx.Tx, now int64) (
 		return nil, nil
 	}
 	err = tx.QueryRow(ctx, e.sql(`WITH j AS (INSERT INTO toot.jobs (lane, due, seq, token, claims, attempt, pushed, event, id, channel, replay, meta, body)
-			SELECT t.lane, $1 + t.wait, t.seq, t.token, (t.token <> 0)::int, 0, $1, t.event, t.id, t.channel, t.replay, t.meta, t.body
-			FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[], $8::bytea[], $9::bytea[], $10::bytea[], $11::bytea[])
-				AS t(lane, wait, seq, token, event, id, channel, replay, meta, body) RETURNING ctid)
+			SELECT t.lane, $1 + t.wait, t.seq, t.token, t.claims, 0, $1 - t.age, t.event, t.id, t.channel, t.replay, t.meta, t.body
+			FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[], $8::bytea[], $9::bytea[], $10::bytea[], $11::bytea[], $12::bigint[], $13::bigint[])
+				AS t(lane, wait, seq, token, event, id, channel, replay, meta, body, age, claims) RETURNING ctid)
 		SELECT array_agg(ctid) FROM j`),
-		e.mode, now, c.lanes, c.waits, c.seqs, c.tokens, c.events, c.ids, c.channels, c.replays, c.metas, c.bodies).Scan(&at)
+		e.mode, now, c.lanes, c.waits, c.seqs, c.tokens, c.events, c.ids, c.channels, c.replays, c.metas, c.bodies, c.ages, c.claims).Scan(&at)
 	if err != nil {
 		return nil, err
 	}

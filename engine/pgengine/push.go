@@ -265,6 +265,9 @@ func (p *push) settlePasts(ctx context.Context, e *Engine, tx pgx.Tx) error {
 		o := *j.job.Past
 		t := j.ticket()
 		o.Ticket, o.Follow = engine.Ticket(appendTicket(nil, &t)), nil
+		if o.Result == engine.Release {
+			o.Result = engine.Retry // of a job that was stored with no claim
+		}
 		outcomes = append(outcomes, o)
 	}
 	if len(outcomes) == 0 {

@@ -66,6 +66,7 @@ type batchJob struct {
 	lane, class int
 	at          int // place in the results
 	past        *engine.Outcome
+	age         time.Duration // with a past
 }
 
 // laneTable numbers the lanes of a script call.
@@ -110,7 +111,7 @@ func (b *batch) class(j *engine.Job) int {
 	var c class
 	switch {
 	case j.Past != nil:
-		if j.Past.Result == engine.Retry {
+		if j.Past.Result != engine.Bury {
 			c.delay = max(bounded(j.Past.After).Truncate(time.Microsecond), 0)
 		}
 	case j.Lease > 0:
@@ -146,7 +147,7 @@ func (b *batch) add(ev batchEvent, jobs []engine.Job, at []int) {
 		if lanes != nil {
 			lanes[lane] = true
 		}
-		b.jobs = append(b.jobs, batchJob{lane, b.class(&jobs[i]), at[i], jobs[i].Past})
+		b.jobs = append(b.jobs, batchJob{lane, b.class(&jobs[i]), at[i], jobs[i].Past, jobs[i].PushedAgo()})
 		if past := jobs[i].Past; past != nil {
 			b.bytes += len(past.History) + len(past.Reason)
 		}
@@ -282,6 +283,7 @@ type run struct {
 type runJob struct {
 	event, at int
 	past      *engine.Outcome
+	age       time.Duration // with a past
 }
 
 func (b *batch) makeRuns() {
@@ -303,7 +305,7 @@ func (b *batch) makeRuns() {
 				}
 				last, lastPlace = n, p
 			}
-			b.runs[last].jobs = append(b.runs[last].jobs, runJob{i, j.at, j.past})
+			b.runs[last].jobs = append(b.runs[last].jobs, runJob{i, j.at, j.past, j.age})
 		}
 	}
 }

@@ -38,7 +38,7 @@ func (e *Engine) Channels(ctx context.Context, prefix string) (map[string][]stri
 		}
 	}
 	channels := make(map[string][]string)
-	err = e.scanSets(ctx, pattern, func(ctx context.Context, keys []string) error {
+	err = e.scanKeys(ctx, "set", pattern, func(ctx context.Context, keys []string) error {
 		var names []string
 		for _, key := range keys {
 			if channel, ok := name(key); ok {
@@ -53,9 +53,9 @@ func (e *Engine) Channels(ctx context.Context, prefix string) (map[string][]stri
 	return channels, nil
 }
 
-// scanSets calls do with the keys of sets that match a pattern, a part at a
+// scanKeys calls do with the keys of a type that match a pattern, a part at a
 // time, some perhaps twice.
-func (e *Engine) scanSets(ctx context.Context, pattern string, do func(ctx context.Context, keys []string) error) error {
+func (e *Engine) scanKeys(ctx context.Context, kind, pattern string, do func(ctx context.Context, keys []string) error) error {
 	var nodes []rueidis.Client
 	err := e.try(ctx, func(ctx context.Context) (err error) {
 		nodes, err = e.masters(ctx)
@@ -68,7 +68,7 @@ func (e *Engine) scanSets(ctx context.Context, pattern string, do func(ctx conte
 		for cursor := uint64(0); ; {
 			var page rueidis.ScanEntry
 			err := e.try(ctx, func(ctx context.Context) (err error) {
-				page, err = node.Do(ctx, node.B().Scan().Cursor(cursor).Match(pattern).Count(scanCount).Type("set").Build()).AsScanEntry()
+				page, err = node.Do(ctx, node.B().Scan().Cursor(cursor).Match(pattern).Count(scanCount).Type(kind).Build()).AsScanEntry()
 				return err
 			})
 			if err != nil {

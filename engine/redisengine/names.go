@@ -162,7 +162,7 @@ func (e *Engine) setOnce(ctx context.Context, key, value string) (now string, er
 // sharedChannel returns the name of a set with a URL in it among the keys that
 // are shared with all, or nothing if there is none.
 func (e *Engine) sharedChannel(ctx context.Context) (name string, err error) {
-	err = e.scanSets(ctx, escapeGlob(e.shared)+"*", func(ctx context.Context, keys []string) error {
+	err = e.scanKeys(ctx, "set", escapeGlob(e.shared)+"*", func(ctx context.Context, keys []string) error {
 		for _, key := range keys {
 			if name != "" || e.checkName(strings.TrimPrefix(key, e.shared)) != nil {
 				continue

@@ -39,7 +39,7 @@ func (b *batch) appendPast(args []string) []string {
 			ev, lane := &b.events[j.event], b.lanes.lanes[r.lane]
 			args = append(args,
 				strconv.Itoa(place), strconv.Itoa(r.lane), laneCode(lane), ev.key, variantKey(ev.key, ev.content),
-				strconv.Itoa(j.past.Attempt), string(j.past.History), b.letter(ev, lane, j.past))
+				flag(j.past.Result != engine.Release), strconv.Itoa(j.past.Attempt), micros(j.age), string(j.past.History), b.letter(ev, lane, &j))
 		}
 	}
 	args[count] = strconv.Itoa(n)
@@ -48,12 +48,13 @@ func (b *batch) appendPast(args []string) []string {
 
 // letter is the record of a dead letter behind its event key; empty for a job
 // that is to be tried again.
-func (b *batch) letter(ev *batchEvent, lane engine.Lane, past *engine.Outcome) string {
+func (b *batch) letter(ev *batchEvent, lane engine.Lane, j *runJob) string {
+	past := j.past
 	if past.Result != engine.Bury {
 		return ""
 	}
 	d := deadRecord{
-		key: ev.key, lane: lane, channel: ev.event.Channel, stamp: b.stamp,
+		key: ev.key, lane: lane, channel: ev.event.Channel, stamp: b.stamp - j.age.Microseconds(),
 		attempt: past.Attempt, reason: past.Reason, history: string(past.History),
 	}
 	return d.pack()[1:] // behind the length of an event key that is empty

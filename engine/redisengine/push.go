@@ -158,7 +158,7 @@ type wakeups [4]bool
 func (w *wakeups) add(j *engine.Job) {
 	switch {
 	case j.Past != nil:
-		w[j.Lane.Kind] = w[j.Lane.Kind] || j.Past.Result == engine.Retry && j.Past.After <= 0
+		w[j.Lane.Kind] = w[j.Lane.Kind] || j.Past.Result != engine.Bury && j.Past.After <= 0
 	case j.Lease <= 0 && j.Delay <= 0:
 		w[j.Lane.Kind] = true
 	}

@@ -243,7 +243,10 @@ func (w *writer) insertJobs(b *jobBatch) error {
 		}
 		w.dueAt(j.lane, due, token == 0)
 		w.counts.add(j.lane.id, 1)
-		row := jobRow{lane: j.lane.id, due: due, token: token, claims: min(token, 1), shared: e.shared, pushed: w.now}
+		row := jobRow{lane: j.lane.id, due: due, token: token, claims: min(token, 1), shared: e.shared, pushed: w.now - micros(j.job.PushedAgo())}
+		if past := j.job.Past; past != nil && past.Result == engine.Release {
+			row.claims = 0
+		}
 		r := j.lane.run
 		switch {
 		case r == nil:

@@ -64,6 +64,9 @@ func (w *writer) settlePasts(b *jobBatch, jobs []engine.Job) error {
 		}
 		o := *jobs[i].Past
 		o.Ticket, o.Follow = tickets[i], nil
+		if o.Result == engine.Release {
+			o.Result = engine.Retry // of a job that was stored with no claim
+		}
 		outcomes = append(outcomes, o)
 	}
 	if len(outcomes) == 0 {
