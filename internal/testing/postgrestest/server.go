@@ -278,7 +278,13 @@ func (s *Server) exec(database, statement string) error {
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
 	s.Stop()
-	if err := s.launch(); err != nil {
+	err := s.launch()
+	// Processes of a server that was killed may be on their way out.
+	for end := time.Now().Add(patience); err != nil && strings.Contains(err.Error(), "is still in use") && time.Now().Before(end); {
+		time.Sleep(50 * time.Millisecond)
+		err = s.launch()
+	}
+	if err != nil {
 		t.Fatalf("can't restart the PostgreSQL server: %v", err)
 	}
 }
