@@ -5,6 +5,8 @@ package exactlyonce_test
 import (
 	"flag"
 	"fmt"
+	"io"
+	"log"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -12,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/go-sql-driver/mysql"
 
 	"github.com/watermarkchurch/toot-go/internal/testing/exactlyonce"
 	"github.com/watermarkchurch/toot-go/internal/testing/mariadbtest"
@@ -35,6 +39,7 @@ var total struct {
 }
 
 func TestMain(m *testing.M) {
+	_ = mysql.SetLogger(log.New(io.Discard, "", 0)) // of connections that are lost
 	exactlyonce.Main()
 	code := m.Run()
 	if total.runs > 0 {
@@ -83,7 +88,7 @@ func TestMoneyArrivesExactlyOnce(t *testing.T) {
 			if t.Failed() {
 				t.Log(strings.Join(report.Timeline, "\n"))
 			}
-			if report.Transfers == 0 || report.Kills == 0 || report.Duplicates == 0 {
+			if report.Transfers == 0 || report.Kills == 0 || report.Duplicates == 0 || report.Stopped == 0 {
 				t.Errorf("nothing happened: %v", report)
 			}
 		}
