@@ -97,7 +97,7 @@ func (p part) play(ctx context.Context) error {
 		MaxRetries:     10_000,
 		RetryDelay:     func(int) time.Duration { return 50 * time.Millisecond },
 		ProbeInterval:  300 * time.Millisecond,
-		Observer:       p.doom(),
+		Observer:       pushes{p},
 		Logger:         quiet,
 	}
 	app, err := toot.New(store, options)

@@ -16,6 +16,7 @@ type moment string
 const (
 	beforeDebit  moment = "before the commit of a debit"
 	afterDebit   moment = "after the commit of a debit"
+	beforePush   moment = "before publishing from the outbox"
 	afterPush    moment = "between publishing and deleting from the outbox"
 	beforeCredit moment = "before the commit of a credit"
 	afterCredit  moment = "between the commit of a credit and its success"
@@ -26,7 +27,7 @@ func (m moment) by() role {
 	switch m {
 	case beforeDebit, afterDebit:
 		return publisher
-	case afterPush:
+	case beforePush, afterPush:
 		return relay
 	}
 	return subscriber
@@ -51,21 +52,20 @@ func (p part) dieIfDoomed(m moment) {
 	select {} // until the signal is there
 }
 
-// doom returns an observer that dies after a push if this process is doomed to
-// that.
-func (p part) doom() toot.Observer { return dooming{p} }
-
-type dooming struct{ part }
+// pushes is an observer that dies before or after a push if its process is doomed
+// to that.
+type pushes struct{ part }
 
 // Begin looks at events that are published: by the relay, as whoever puts them
 // into the outbox only prepares them.
-func (d dooming) Begin(ctx context.Context, s *toot.Step) (context.Context, func(toot.StepResult)) {
+func (p pushes) Begin(ctx context.Context, s *toot.Step) (context.Context, func(toot.StepResult)) {
 	if s.Name != toot.StepPublish {
 		return ctx, nil
 	}
+	p.dieIfDoomed(beforePush)
 	return ctx, func(r toot.StepResult) {
 		if r.Outcome == toot.OutcomeOK {
-			d.dieIfDoomed(afterPush)
+			p.dieIfDoomed(afterPush)
 		}
 	}
 }

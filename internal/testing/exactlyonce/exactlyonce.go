@@ -26,11 +26,14 @@ type Config struct {
 	Banks    [2]Bank
 	Servers  []Server          // of databases and engines, which are killed
 	Networks []*netfault.Proxy // between the banks and their servers
-	Rounds   int               // in each of which something goes wrong; 0 for each fault once
-	// Seed is that of all that is random here and in the transfers. What the
-	// processes do at which moment is not.
-	Seed  uint64
-	Pause time.Duration // between two transactions of a teller; a bank has two
+	Rounds   int               // in each of which something goes wrong
+	// Seed is that of all that is random here and in the transfers, and Number
+	// tells runs of one seed apart. What the processes do at which moment is not
+	// repeated.
+	Seed, Number uint64
+	// Pause is how long each of the two that make a bank's transfers waits
+	// between two transactions, on average.
+	Pause time.Duration
 	Log   io.Writer
 }
 
@@ -65,25 +68,17 @@ type run struct {
 // Main first thing in its main function, as it is started again with a part to
 // play.
 func Run(ctx context.Context, c Config) (Report, error) {
-	r := &run{Config: c, random: rand.New(rand.NewPCG(c.Seed, 1)), happened: map[string]int{}}
+	r := &run{Config: c, random: rand.New(rand.NewPCG(c.Seed, c.Number)), happened: map[string]int{}}
 	defer r.end()
-	report := func(err error) (Report, error) { return r.report(), err }
 	if err := r.begin(ctx); err != nil {
-		return report(err)
+		return r.report(), err
 	}
 	if err := r.suffer(ctx); err != nil {
-		return report(err)
+		return r.report(), err
 	}
-	if err := r.drain(ctx); err != nil {
-		return report(err)
-	}
-	full := r.report()
-	var err error
-	full.Stopped, err = tallied(r.Dir)
-	if err == nil {
-		err = full.reckon(ctx, r.Banks)
-	}
-	return full, err
+	err := r.drain(ctx)
+	report := r.report()
+	return report, errors.Join(err, report.reckon(ctx, &c))
 }
 
 // begin starts the processes. In one of the banks each has a role of its own, in
@@ -149,12 +144,9 @@ func subscribe(ctx context.Context, store, channel, url string) error {
 	return errors.Join(err, s.Close())
 }
 
-// suffer goes through the faults.
+// suffer goes through the faults, in another order each time.
 func (r *run) suffer(ctx context.Context) error {
 	deck := r.deck()
-	if r.Rounds == 0 {
-		r.Rounds = len(deck)
-	}
 	var order []int
 	for range r.Rounds {
 		if err := ctx.Err(); err != nil {

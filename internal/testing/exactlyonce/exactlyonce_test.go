@@ -27,7 +27,7 @@ import (
 )
 
 var (
-	rounds = flag.Int("rounds", 0, "how often something goes wrong, for each pair of a database and an engine; 0 for each fault once")
+	rounds = flag.Int("rounds", 10, "how often something goes wrong, for each pair of a database and an engine")
 	seed   = flag.Uint64("seed", 0, "repeats the choices of a run; 0 for new ones")
 	pause  = flag.Duration("pause", 300*time.Millisecond, "between two transactions of one of the four that make transfers, on average")
 )
@@ -58,7 +58,7 @@ func TestMoneyArrivesExactlyOnce(t *testing.T) {
 	}
 	var all sync.WaitGroup // not t.Parallel, as they mostly wait
 	defer all.Wait()
-	for _, pair := range []struct {
+	for number, pair := range []struct {
 		name    string
 		prepare func(*testing.T, *exactlyonce.Config)
 	}{
@@ -68,7 +68,7 @@ func TestMoneyArrivesExactlyOnce(t *testing.T) {
 		{"sqlite and sqliteengine", onSQLiteAlone},
 	} {
 		run := func(t *testing.T) {
-			c := exactlyonce.Config{Dir: t.TempDir(), Rounds: *rounds, Seed: *seed, Pause: *pause, Log: os.Stderr}
+			c := exactlyonce.Config{Dir: t.TempDir(), Rounds: *rounds, Seed: *seed, Number: uint64(number), Pause: *pause, Log: os.Stderr}
 			pair.prepare(t, &c)
 			report, err := exactlyonce.Run(t.Context(), c)
 			fmt.Printf("%s: %v\n", pair.name, report) // in one piece

@@ -14,22 +14,25 @@ type fault struct {
 	do   func() error
 }
 
-// deck is all faults there are. A run goes through them in random order, so that
-// each happens in a short run, too.
+// deck is all faults there are.
 func (r *run) deck() []fault {
 	var deck []fault
 	add := func(name string, do func() error) { deck = append(deck, fault{name, do}) }
 	add("process killed", func() error { return r.killAndStart(r.anyProcess()) })
 	add("two processes killed", func() error { return r.killAndStart(r.twoProcesses()...) })
 	add("all processes killed", func() error { return r.killAndStart(r.processes...) })
-	for _, m := range []moment{beforeDebit, afterDebit, beforeCredit, afterCredit} {
+	for _, m := range []moment{beforeDebit, afterDebit, beforePush, beforeCredit, afterCredit} {
 		add("killed "+string(m), func() error { return r.killDoomed(m, r.shortly()) })
 	}
 	add("relay killed "+string(afterPush)+", and down for longer than the dedupe window", func() error {
 		return r.killDoomed(afterPush, forgotten)
 	})
 	add("process stopped", func() error {
-		return r.suspend(r.anyProcess(), r.upTo(leaseSpan+time.Second))
+		d := r.upTo(time.Second)
+		if r.random.IntN(2) == 0 { // until another has taken over its jobs
+			d += leaseSpan
+		}
+		return r.suspend(r.anyProcess(), d)
 	})
 	for _, s := range r.Servers {
 		add(s.Name+" killed", func() error {

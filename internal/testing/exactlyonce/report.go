@@ -33,10 +33,13 @@ func (r *run) report() Report {
 	return rep
 }
 
-// reckon reads the ledgers of the banks, and notes what is wrong.
-func (r *Report) reckon(ctx context.Context, banks [2]Bank) (err error) {
+// reckon reads what the banks have written, and notes what is wrong.
+func (r *Report) reckon(ctx context.Context, c *Config) (err error) {
+	if r.Stopped, err = tallied(c.Dir); err != nil {
+		return err
+	}
 	var ledgers [2]ledger
-	for i, b := range banks {
+	for i, b := range c.Banks {
 		if ledgers[i], err = readLedger(ctx, b); err != nil {
 			return err
 		}
