@@ -14,10 +14,13 @@ import (
 	"github.com/watermarkchurch/toot-go/internal/testing/subprocess"
 )
 
+// patience is how long anything may take that is waited for.
+const patience = 3 * time.Minute
+
 // process plays a part: one life after the other.
 type process struct {
 	name string
-	bank int
+	bank int // its number
 	part
 	cmd  *exec.Cmd
 	gone chan struct{} // closed when the present life is over

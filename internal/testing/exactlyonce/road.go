@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"time"
 
 	"github.com/watermarkchurch/toot-go/internal/testing/netfault"
 )
@@ -144,6 +143,3 @@ func (r *Road) close() {
 	r.twice.Wait()
 	r.client.CloseIdleConnections()
 }
-
-// patience is how long anything may take that is waited for.
-const patience = 3 * time.Minute
