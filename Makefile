@@ -3,6 +3,7 @@
 # make lint   gofmt, go vet and golangci-lint
 # make platforms   go build and go vet, of the tests too, for the other systems
 # make crash  kills processes for ROUNDS rounds on each kind of store, with bad networks and clocks, counts what is lost
+# make exactly-once  transfers money from database to database while everything is killed, for ROUNDS rounds on each pair, counts what is wrong
 # make long   the tests on Redis at full length: 200,000 events, a million jobs, 30 s outages
 # make bench  how fast it is, beside the raw net/http limit; BENCH adds flags
 # make bench-quick   the same in under a minute, less exactly
@@ -30,7 +31,7 @@ EVENTS ?= 1000
 ROUNDS ?= 200
 SEED ?= 0
 
-.PHONY: demo test bench bench-quick bench-postgres bench-against long crash isolation setup lint fmt fuzz vuln build clean
+.PHONY: demo test bench bench-quick bench-postgres bench-against long crash exactly-once isolation setup lint fmt fuzz vuln build clean
 
 demo:
 	go run ./cmd/toot demo --events $(EVENTS)
@@ -57,6 +58,11 @@ crash: setup
 	@mkdir -p $(TOOLS)
 	@go test -c -o $(TOOLS)/crashtest ./internal/testing/crashtest
 	@$(TOOLS)/crashtest -test.timeout 2h -rounds $(ROUNDS) -seed $(SEED)
+
+exactly-once: setup
+	@mkdir -p $(TOOLS)
+	@go test -c -o $(TOOLS)/exactlyonce ./internal/testing/exactlyonce
+	@$(TOOLS)/exactlyonce -test.timeout 6h -test.run TestMoneyArrivesExactlyOnce -rounds $(ROUNDS) -seed $(SEED) -pause 50ms
 
 isolation:
 	@mkdir -p $(TOOLS)

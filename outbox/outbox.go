@@ -94,6 +94,10 @@ type Tx interface {
 // published once that has committed, and never if it is rolled back. The channel
 // is named without the app's prefix; see toot.Message for what a payload may be.
 //
+// If a statement of the transaction has failed, end it: in a deadlock MySQL and
+// MariaDB roll back by themselves, and what is published in tx after that is
+// committed at once.
+//
 // It takes one INSERT. Its errors are those of toot.App.Prepare, with which
 // nothing has been sent to the database, and the database's, after which the
 // transaction had better be rolled back.

@@ -199,7 +199,6 @@ func (e *Engine) perform(ctx context.Context, d *duty) {
 	}
 	some, err := d.do(ctx)
 	if err != nil && ctx.Err() == nil {
-		println(err.Error())
 		e.log.Debug("pgengine: "+d.name+" did not work; it is tried again", "error", err)
 	}
 	d.pause = min(max(2*d.pause, d.every), d.most)

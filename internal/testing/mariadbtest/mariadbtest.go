@@ -72,7 +72,6 @@ func Start(t testing.TB, settings ...string) *Server {
 			t.Logf("the MariaDB server on port %d said:\n%s", s.port, s.log())
 		}
 		s.Kill()
-		_ = s.keeper.Close()
 		_ = os.RemoveAll(s.dir)
 	})
 	return s
@@ -112,8 +111,9 @@ func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 func (s *Server) socket() string { return filepath.Join(s.dir, "socket") }
 
 // keeper ends a server when the pipe ends that its standard input is, and removes
-// its directory. The test binary holds the other end.
-const keeper = `read -r over
+// its directory, unless the server was ended before (then there is a line in the
+// pipe). The test binary holds the other end.
+const keeper = `read -r over && exit 0
 kill -CONT "$2" 2>/dev/null; kill -KILL "$2" 2>/dev/null
 n=0
 while kill -0 "$2" 2>/dev/null && [ $n -lt 50 ]; do sleep 0.1; n=$((n+1)); done
@@ -154,6 +154,7 @@ func (s *Server) launch() error {
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		select {
 		case <-s.gone:
+			s.Kill() // its keeper
 			return fmt.Errorf("mariadbd ended: %s", s.log())
 		default:
 		}
@@ -260,6 +261,16 @@ func (s *Server) exec(statement string) error {
 	return err
 }
 
+// Restart starts the server again, on its port and with its files, after ending
+// it in an orderly way if it is running.
+func (s *Server) Restart(t testing.TB) {
+	t.Helper()
+	s.Stop()
+	if err := s.launch(); err != nil {
+		t.Fatalf("can't restart the MariaDB server: %v", err)
+	}
+}
+
 // Kill ends the server as a crash would.
 func (s *Server) Kill() { s.end(syscall.SIGKILL) }
 
@@ -273,6 +284,11 @@ func (s *Server) end(sig syscall.Signal) {
 	case <-time.After(patience):
 		_ = s.cmd.Process.Kill()
 		<-s.gone
+	}
+	if s.keeper != nil { // there is nothing left to end
+		_, _ = s.keeper.WriteString("over\n")
+		_ = s.keeper.Close()
+		s.keeper = nil
 	}
 }
 

@@ -278,7 +278,13 @@ func (s *Server) exec(database, statement string) error {
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
 	s.Stop()
-	if err := s.launch(); err != nil {
+	err := s.launch()
+	// Processes of a server that was killed may be on their way out.
+	for end := time.Now().Add(patience); err != nil && strings.Contains(err.Error(), "is still in use") && time.Now().Before(end); {
+		time.Sleep(50 * time.Millisecond)
+		err = s.launch()
+	}
+	if err != nil {
 		t.Fatalf("can't restart the PostgreSQL server: %v", err)
 	}
 }
@@ -286,9 +292,17 @@ func (s *Server) Restart(t testing.TB) {
 // Stop ends the server as an administrator would who does not wait for clients.
 func (s *Server) Stop() { s.process.end(syscall.SIGINT) }
 
-// Kill ends the server's processes as a crash would: nothing that it holds in
-// memory is written, and the next start recovers from the log.
-func (s *Server) Kill() { s.process.end(syscall.SIGQUIT) }
+// Kill ends all of the server's processes with SIGKILL, at one moment: nothing
+// that they hold in memory is written, no client is told, and the next start
+// recovers from the log.
+func (s *Server) Kill() {
+	if s.process.ended {
+		return
+	}
+	_ = syscall.Kill(s.process.pid(), syscall.SIGSTOP) // it begins no more of them
+	s.signal(syscall.SIGKILL)
+	s.process.end(syscall.SIGKILL)
+}
 
 // Pause stops the server's processes where they stand; Resume lets them go on.
 func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
