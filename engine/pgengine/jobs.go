@@ -230,7 +230,8 @@ func (c *columns) insert(ctx context.Context, e *Engine, tx pgx.Tx, now int64) (
 	err = tx.QueryRow(ctx, e.sql(`WITH j AS (INSERT INTO toot.jobs (lane, due, seq, token, claims, attempt, pushed, event, id, channel, replay, meta, body)
 			SELECT t.lane, $1 + t.wait, t.seq, t.token, (t.token <> 0)::int, 0, $1, t.event, t.id, t.channel, t.replay, t.meta, t.body
 			FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[], $8::bytea[], $9::bytea[], $10::bytea[], $11::bytea[])
-				AS t(lane, wait, seq, token, event, id, channel, replay, meta, body) RETURNING ctid)
+				AS t(lane, wait, seq, token, event, id, channel, replay, meta, body) RETURNING ctid, lane),
+			n AS (`+noteCounts("j", "+")+`)
 		SELECT array_agg(ctid) FROM j`),
 		e.mode, now, c.lanes, c.waits, c.seqs, c.tokens, c.events, c.ids, c.channels, c.replays, c.metas, c.bodies).Scan(&at)
 	if err != nil {

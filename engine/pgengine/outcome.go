@@ -218,10 +218,12 @@ func (s *settlement) copyOwn(ctx context.Context, e *Engine, tx pgx.Tx) error {
 	if len(stored) == 0 {
 		return nil
 	}
-	rows, err := tx.Query(ctx, e.sql(`INSERT INTO toot.jobs (lane, due, seq, token, claims, attempt, pushed, event, id, channel, replay, meta, body)
+	rows, err := tx.Query(ctx, e.sql(`WITH c AS (INSERT INTO toot.jobs (lane, due, seq, token, claims, attempt, pushed, event, id, channel, replay, meta, body)
 		SELECT t.lane, $1 + t.wait, t.seq, t.token, (t.token <> 0)::int, 0, $1, 0, j.id, j.channel, j.replay, j.meta, j.body
 		FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[]) AS t(lane, wait, seq, token, slane, sdue, sseq)
-		JOIN toot.jobs j ON j.lane = t.slane AND j.due = t.sdue AND j.seq = t.sseq RETURNING seq, ctid`),
+		JOIN toot.jobs j ON j.lane = t.slane AND j.due = t.sdue AND j.seq = t.sseq RETURNING seq, ctid, lane),
+			n AS (`+noteCounts("c", "+")+`)
+		SELECT seq, ctid FROM c`),
 		e.mode, s.now, c.lanes, c.waits, c.seqs, c.tokens, k.lanes, k.dues, k.seqs)
 	if err != nil {
 		return err
@@ -316,7 +318,8 @@ func (s *settlement) remove(ctx context.Context, e *Engine, tx pgx.Tx) error {
 	}
 	var events []int64
 	err := tx.QueryRow(ctx, e.sql(`WITH d AS (DELETE FROM toot.jobs j USING unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS t(lane, due, seq)
-			WHERE j.lane = t.lane AND j.due = t.due AND j.seq = t.seq RETURNING j.event)
+			WHERE j.lane = t.lane AND j.due = t.due AND j.seq = t.seq RETURNING j.event, j.lane),
+			n AS (`+noteCounts("d", "-")+`)
 		SELECT COALESCE(array_agg(DISTINCT event) FILTER (WHERE event <> 0), '{}') FROM d`), e.mode, k.lanes, k.dues, k.seqs).Scan(&events)
 	if err != nil || len(events) == 0 {
 		return err

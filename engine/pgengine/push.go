@@ -107,7 +107,8 @@ var pushStatements = func() (s [2][2]string) {
 					SELECT t.lane, g.now + t.wait, t.seq, t.token, (t.token <> 0)::int, 0, g.now, ` + number + `, t.id, t.channel, t.replay, t.meta, t.body
 					FROM g, unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $8::bytea[], $9::bytea[], $10::bytea[], $11::bytea[], $12::bytea[]` + array + `)
 						AS t(lane, wait, seq, token, id, channel, replay, meta, body` + column + `) WHERE g.ok
-					RETURNING ctid)
+					RETURNING ctid, lane),
+				n AS (` + noteCounts("j", "+") + `)
 				SELECT g.ok, g.gen, g.subscribers, g.now, (SELECT array_agg(ctid) FROM j) FROM g`
 		}
 	}

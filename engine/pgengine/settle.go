@@ -144,7 +144,8 @@ func (s *settlement) finish(ctx context.Context, e *Engine, q querier) error {
 	var n int
 	var done []int64 // nil: all, or none
 	err := q.QueryRow(ctx, e.sql(`WITH d AS (DELETE FROM toot.jobs j USING unnest($1::tid[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS t(place, seq, token, i)
-			WHERE j.ctid = t.place AND j.seq = t.seq AND j.token = t.token RETURNING t.i)
+			WHERE j.ctid = t.place AND j.seq = t.seq AND j.token = t.token RETURNING t.i, j.lane),
+			n AS (`+noteCounts("d", "-")+`)
 		SELECT count(*), CASE WHEN count(*) < $4 THEN array_agg(i) END FROM d`), e.mode, places, seqs, tokens, len(asked)).Scan(&n, &done)
 	if err != nil {
 		return err
@@ -194,7 +195,8 @@ func (s *settlement) finishByKey(ctx context.Context, e *Engine, q querier, aske
 	}
 	var done []int64
 	err := q.QueryRow(ctx, e.sql(`WITH d AS (DELETE FROM toot.jobs j USING unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) WITH ORDINALITY AS t(lane, due, seq, token, i)
-			WHERE j.lane = t.lane AND j.due = t.due AND j.seq = t.seq AND j.token = t.token RETURNING t.i)
+			WHERE j.lane = t.lane AND j.due = t.due AND j.seq = t.seq AND j.token = t.token RETURNING t.i, j.lane),
+			n AS (`+noteCounts("d", "-")+`)
 		SELECT COALESCE(array_agg(i), '{}') FROM d`), e.mode, k.lanes, k.dues, k.seqs, k.tokens).Scan(&done)
 	for _, n := range done {
 		s.ok[left[n-1]] = true
