@@ -9,15 +9,10 @@ import (
 	"github.com/watermarkchurch/toot-go/engine"
 )
 
-// changes are the outcomes after which jobs stay: with new due times and claims.
-type changes struct {
-	tickets map[int]ticket // of Extend, by outcome
-}
-
 // run carries the outcomes out in a transaction.
 func (s *settlement) run(ctx context.Context, e *Engine, tx pgx.Tx) error {
 	clear(s.ok)
-	s.kinds, s.change = 0, changes{tickets: map[int]ticket{}}
+	s.kinds, s.changed = 0, map[int]ticket{}
 	if err := s.finish(ctx, e, tx); err != nil {
 		return err
 	}
@@ -270,7 +265,7 @@ func (s *settlement) move(ctx context.Context, e *Engine, tx pgx.Tx) error {
 		released, retried = append(released, o.Result == engine.Release), append(retried, o.Result == engine.Retry)
 		noted = append(noted, o.Result == engine.Retry || o.Result == engine.Extend && o.History != nil)
 		attempts, histories = append(attempts, int32(o.Attempt)), append(histories, orNil(o.History)) //nolint:gosec // a small number
-		s.change.tickets[i] = ticket{lane: t.lane, due: due, seq: t.seq, token: claim, was: t.was, shared: t.shared}
+		s.changed[i] = ticket{lane: t.lane, due: due, seq: t.seq, token: claim, was: t.was, shared: t.shared}
 	})
 	if len(moved) == 0 {
 		return nil
@@ -289,9 +284,9 @@ func (s *settlement) move(ctx context.Context, e *Engine, tx pgx.Tx) error {
 	var kind int16
 	_, err = pgx.ForEachRow(rows, []any{&n, &at, &kind}, func() error {
 		i := moved[n-1]
-		t := s.change.tickets[i]
+		t := s.changed[i]
 		t.at = at
-		s.change.tickets[i] = t
+		s.changed[i] = t
 		if t.token == 0 && t.due <= now {
 			s.kinds |= kindOf(engine.Kind(kind)) //nolint:gosec // written as one
 		}

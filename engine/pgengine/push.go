@@ -276,34 +276,6 @@ func (p *push) settlePasts(ctx context.Context, e *Engine, tx pgx.Tx) error {
 	return s.run(ctx, e, tx)
 }
 
-// recognize finds the jobs of this call that an earlier try of it had stored,
-// although its answer was lost. They are known by their numbers.
-func (p *push) recognize(ctx context.Context, e *Engine) error {
-	var c columns
-	var asked []*newJob
-	for i := range p.jobs.jobs {
-		if j := &p.jobs.jobs[i]; !j.fresh && j.job.Past == nil {
-			c.lanes, c.seqs, c.tokens = append(c.lanes, j.lane), append(c.seqs, j.seq), append(c.tokens, j.token)
-			asked = append(asked, j)
-		}
-	}
-	if len(asked) == 0 {
-		return nil
-	}
-	rows, err := e.pool.Query(ctx, e.sql(`SELECT t.i, j.ctid, j.due FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS t(lane, seq, token, i)
-		JOIN toot.jobs j ON j.lane = t.lane AND j.seq = t.seq AND j.token = t.token`), e.mode, c.lanes, c.seqs, c.tokens)
-	if err != nil {
-		return err
-	}
-	var i, due int64
-	var at pgtype.TID
-	_, err = pgx.ForEachRow(rows, []any{&i, &at, &due}, func() error {
-		asked[i-1].fresh, asked[i-1].at, asked[i-1].due = true, at, due
-		return nil
-	})
-	return err
-}
-
 func (j *newJob) ticket() ticket {
 	return ticket{lane: j.lane, due: j.due, seq: j.seq, token: j.token, was: j.due - micros(j.job.Lease), at: j.at, shared: j.event.seq != 0}
 }
