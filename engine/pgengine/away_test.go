@@ -228,9 +228,13 @@ func TestACommitThatIsCutOffIsMadeOnce(t *testing.T) {
 				}
 				claims = append(claims, ticket)
 			}
-			proxy.When("commit", func() {
-				fault(proxy)
-				time.AfterFunc(50*time.Millisecond, func() { proxy.Cut(); proxy.Mend() })
+			cut := make(chan struct{})
+			// The transaction is known by a statement that only follow-ups take.
+			proxy.When("slane", func() {
+				proxy.When("commit", func() {
+					fault(proxy)
+					time.AfterFunc(50*time.Millisecond, func() { proxy.Cut(); proxy.Mend(); close(cut) })
+				})
 			})
 			leased := job("own", "leased")
 			leased.Lease = time.Hour
@@ -245,6 +249,11 @@ func TestACommitThatIsCutOffIsMadeOnce(t *testing.T) {
 			})
 			if err != nil {
 				t.Fatal(err)
+			}
+			select {
+			case <-cut:
+			default:
+				t.Error("nothing was cut off")
 			}
 			for i, s := range settled {
 				if s.OK != (i != 3) {
