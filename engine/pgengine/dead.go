@@ -170,7 +170,7 @@ func (e *Engine) readGraves(ctx context.Context, seqs []int64) (n *newJobs, dead
 
 // revive stores the jobs of dead letters, those that nobody else has revived or
 // discarded meanwhile.
-func (n *newJobs) revive(ctx context.Context, e *Engine, tx pgx.Tx, dead []int64) (found int, err error) {
+func (n *newJobs) revive(ctx context.Context, e *Engine, tx querier, dead []int64) (found int, err error) {
 	now, err := n.findFresh(ctx, e, tx, nil)
 	if err != nil {
 		return 0, err

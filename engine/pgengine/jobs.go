@@ -4,7 +4,6 @@ import (
 	"context"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/watermarkchurch/toot-go/engine"
@@ -215,7 +214,7 @@ func lowerFloors(lanes, waits, time, from string) string {
 var lowerAlone = lowerFloors("$1", "$2", "$3::bigint", "")
 
 // insert stores jobs in a transaction, and the events that they share.
-func (c *columns) insert(ctx context.Context, e *Engine, tx pgx.Tx, now int64) (at []pgtype.TID, err error) {
+func (c *columns) insert(ctx context.Context, e *Engine, tx querier, now int64) (at []pgtype.TID, err error) {
 	if o := &c.own; len(o.seqs) > 0 {
 		_, err := tx.Exec(ctx, e.sql(`INSERT INTO toot.events (seq, id, channel, replay, meta, body)
 			SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bytea[], $6::bytea[])`),
@@ -240,7 +239,7 @@ func (c *columns) insert(ctx context.Context, e *Engine, tx pgx.Tx, now int64) (
 	return at, c.lowerIn(ctx, e, tx, now)
 }
 
-func (c *columns) lowerIn(ctx context.Context, e *Engine, tx pgx.Tx, after int64) error {
+func (c *columns) lowerIn(ctx context.Context, e *Engine, tx querier, after int64) error {
 	if len(c.low) == 0 {
 		return nil
 	}

@@ -57,17 +57,19 @@ type Engine struct {
 	audiences audiences
 	watch     watcher
 	house     house
-	retained  atomic.Bool // what is wanted has been written
+	retained  atomic.Bool              // what is wanted has been written
+	reached   atomic.Pointer[pgx.Conn] // a caller's connection that leads here, see pushin.go
 }
 
 var (
-	_ engine.Engine      = (*Engine)(nil)
-	_ engine.DeadLetters = (*Engine)(nil)
-	_ engine.Inspector   = (*Engine)(nil)
-	_ engine.Credentials = (*Engine)(nil)
-	_ engine.Attributes  = (*Engine)(nil)
-	_ engine.Memory      = (*Engine)(nil)
-	_ engine.Retainer    = (*Engine)(nil)
+	_ engine.Engine        = (*Engine)(nil)
+	_ engine.DeadLetters   = (*Engine)(nil)
+	_ engine.Inspector     = (*Engine)(nil)
+	_ engine.Credentials   = (*Engine)(nil)
+	_ engine.Attributes    = (*Engine)(nil)
+	_ engine.Memory        = (*Engine)(nil)
+	_ engine.Retainer      = (*Engine)(nil)
+	_ engine.Transactional = (*Engine)(nil)
 )
 
 // Open connects to the database that a URL names, such as

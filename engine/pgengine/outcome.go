@@ -10,7 +10,7 @@ import (
 )
 
 // run carries the outcomes out in a transaction.
-func (s *settlement) run(ctx context.Context, e *Engine, tx pgx.Tx) error {
+func (s *settlement) run(ctx context.Context, e *Engine, tx querier) error {
 	clear(s.ok)
 	s.kinds, s.changed = 0, map[int]ticket{}
 	if err := s.finish(ctx, e, tx); err != nil {
@@ -45,7 +45,7 @@ func (s *settlement) each(f func(i int, o *engine.Outcome, t *ticket)) {
 }
 
 // lock keeps the rows of the jobs as they are, and finds out which tickets are good.
-func (s *settlement) lock(ctx context.Context, e *Engine, tx pgx.Tx) error {
+func (s *settlement) lock(ctx context.Context, e *Engine, tx querier) error {
 	var k keys
 	var asked []int
 	for i := range s.outcomes {
@@ -75,7 +75,7 @@ func (s *settlement) lock(ctx context.Context, e *Engine, tx pgx.Tx) error {
 
 // bury copies jobs to the dead letters. Each has its own copy of the event, so that
 // it depends on nothing and is deleted as one row.
-func (s *settlement) bury(ctx context.Context, e *Engine, tx pgx.Tx) error {
+func (s *settlement) bury(ctx context.Context, e *Engine, tx querier) error {
 	var k keys
 	var attempts []int32
 	var reasons, histories [][]byte
@@ -106,7 +106,7 @@ func (s *settlement) bury(ctx context.Context, e *Engine, tx pgx.Tx) error {
 }
 
 // followUp stores the follow-ups of the outcomes that take effect.
-func (s *settlement) followUp(ctx context.Context, e *Engine, tx pgx.Tx) error {
+func (s *settlement) followUp(ctx context.Context, e *Engine, tx querier) error {
 	if len(s.follow.jobs) == 0 {
 		return nil
 	}
@@ -138,7 +138,7 @@ func (s *settlement) own() map[int][]*newJob {
 }
 
 // identifyOwn reads what the identities of the settled jobs' events are made of.
-func (s *settlement) identifyOwn(ctx context.Context, e *Engine, tx pgx.Tx) error {
+func (s *settlement) identifyOwn(ctx context.Context, e *Engine, tx querier) error {
 	var k keys
 	var asked [][]*newJob
 	for i, jobs := range s.own() {
@@ -166,7 +166,7 @@ func (s *settlement) identifyOwn(ctx context.Context, e *Engine, tx pgx.Tx) erro
 
 // shareOwn gives the event of a settled job a row of its own if several new jobs
 // are about it, or one does beside the settled one.
-func (s *settlement) shareOwn(ctx context.Context, e *Engine, tx pgx.Tx) error {
+func (s *settlement) shareOwn(ctx context.Context, e *Engine, tx querier) error {
 	var k keys
 	var events []int64
 	for i, jobs := range s.own() {
@@ -195,7 +195,7 @@ func (s *settlement) shareOwn(ctx context.Context, e *Engine, tx pgx.Tx) error {
 
 // copyOwn stores the follow-ups that are the only new jobs about the settled job's
 // event, which is copied from row to row.
-func (s *settlement) copyOwn(ctx context.Context, e *Engine, tx pgx.Tx) error {
+func (s *settlement) copyOwn(ctx context.Context, e *Engine, tx querier) error {
 	var k keys // of the settled jobs
 	var c columns
 	var stored []*newJob
@@ -236,7 +236,7 @@ func (s *settlement) copyOwn(ctx context.Context, e *Engine, tx pgx.Tx) error {
 }
 
 // move gives jobs that stay their new due times, and what else changes.
-func (s *settlement) move(ctx context.Context, e *Engine, tx pgx.Tx) error {
+func (s *settlement) move(ctx context.Context, e *Engine, tx querier) error {
 	token := s.numbers + int64(len(s.outcomes))
 	var k keys
 	var c columns
@@ -301,7 +301,7 @@ func (s *settlement) move(ctx context.Context, e *Engine, tx pgx.Tx) error {
 // remove deletes the rows of jobs that are done or dead, and events that nobody
 // needs any more. An event whose last two jobs are removed at once, each of which
 // sees the other's row, is deleted by the keeper, later.
-func (s *settlement) remove(ctx context.Context, e *Engine, tx pgx.Tx) error {
+func (s *settlement) remove(ctx context.Context, e *Engine, tx querier) error {
 	var k keys
 	s.each(func(_ int, o *engine.Outcome, t *ticket) {
 		if o.Result == engine.Done || o.Result == engine.Bury {

@@ -44,25 +44,8 @@ func (p *push) try(ctx context.Context, e *Engine) error {
 	if len(p.req.Jobs) == 0 {
 		return p.hearAudiences(ctx, e, moment{})
 	}
-	if p.jobs.jobs == nil {
-		p.jobs.jobs = make([]newJob, 0, len(p.req.Jobs))
-		for i := range p.req.Jobs {
-			j := &p.req.Jobs[i]
-			p.careful = p.careful || j.Past != nil
-			p.jobs.add(j, p.jobs.addEvent(e, j.Event))
-		}
-		if err := p.jobs.prepare(ctx, e); err != nil {
-			return errBefore{err}
-		}
-		if err := p.jobs.share(ctx, e); err != nil {
-			return errBefore{err}
-		}
-		if p.careful {
-			var err error
-			if p.numbers, err = e.take(ctx, len(p.req.Jobs)+1); err != nil {
-				return errBefore{err}
-			}
-		}
+	if err := p.prepare(ctx, e); err != nil {
+		return errBefore{err}
 	}
 	if err := p.jobs.place(ctx, e); err != nil {
 		return errBefore{err}
@@ -81,6 +64,33 @@ func (p *push) try(ctx context.Context, e *Engine) error {
 		return err
 	}
 	return p.hearAudiences(ctx, e, at)
+}
+
+// prepare takes up the jobs, once, and gives them their numbers.
+func (p *push) prepare(ctx context.Context, e *Engine) (err error) {
+	if p.jobs.jobs != nil {
+		return nil
+	}
+	var n newJobs
+	n.jobs = make([]newJob, 0, len(p.req.Jobs))
+	for i := range p.req.Jobs {
+		j := &p.req.Jobs[i]
+		p.careful = p.careful || j.Past != nil
+		n.add(j, n.addEvent(e, j.Event))
+	}
+	if err := n.prepare(ctx, e); err != nil {
+		return err
+	}
+	if err := n.share(ctx, e); err != nil {
+		return err
+	}
+	if p.careful {
+		if p.numbers, err = e.take(ctx, len(p.req.Jobs)+1); err != nil {
+			return err
+		}
+	}
+	p.jobs = n
+	return nil
 }
 
 // errKnown says that there are jobs among those pushed that were there before.
@@ -188,7 +198,7 @@ func (p *push) storeCarefully(ctx context.Context, e *Engine) error {
 
 // findFresh records the jobs in seen and finds out which of them are new. wanted,
 // unless nil, leaves some out. It returns the time at which they are stored.
-func (n *newJobs) findFresh(ctx context.Context, e *Engine, tx pgx.Tx, wanted func(i int) bool) (now int64, err error) {
+func (n *newJobs) findFresh(ctx context.Context, e *Engine, tx querier, wanted func(i int) bool) (now int64, err error) {
 	if _, err := tx.Exec(ctx, e.sql("LOCK TABLE toot.seen0, toot.seen1 IN ROW EXCLUSIVE MODE")); err != nil {
 		return 0, err
 	}
@@ -228,7 +238,7 @@ func (n *newJobs) findFresh(ctx context.Context, e *Engine, tx pgx.Tx, wanted fu
 }
 
 // storeFresh stores the jobs that are new and whose events came with the call.
-func (n *newJobs) storeFresh(ctx context.Context, e *Engine, tx pgx.Tx, now int64) error {
+func (n *newJobs) storeFresh(ctx context.Context, e *Engine, tx querier, now int64) error {
 	var c columns
 	var stored []*newJob
 	own := map[int64]bool{}
@@ -256,7 +266,7 @@ func (n *newJobs) storeFresh(ctx context.Context, e *Engine, tx pgx.Tx, now int6
 
 // settlePasts brings the new jobs that have a past to its outcome. They were stored
 // under a lease.
-func (p *push) settlePasts(ctx context.Context, e *Engine, tx pgx.Tx) error {
+func (p *push) settlePasts(ctx context.Context, e *Engine, tx querier) error {
 	var outcomes []engine.Outcome
 	for i := range p.jobs.jobs {
 		j := &p.jobs.jobs[i]
