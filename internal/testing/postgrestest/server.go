@@ -36,7 +36,9 @@ type Server struct {
 	port     int
 	settings []string
 	env      []string // besides the test's
-	process  *process
+	// fileBlocks is how large files may grow, in blocks of 512 bytes; 0: as they like.
+	fileBlocks int
+	process    *process
 }
 
 var (
@@ -198,6 +200,10 @@ func (s *Server) launch() error {
 		name, value, _ := strings.Cut(setting, "=")
 		args = append(args, "-c", strings.TrimSpace(name)+"="+strings.Trim(strings.TrimSpace(value), "'"))
 	}
+	if s.fileBlocks > 0 {
+		args = append([]string{"-c", `ulimit -f "$0"; exec "$@"`, strconv.Itoa(s.fileBlocks), program}, args...)
+		program = "/bin/sh"
+	}
 	if s.process, err = launch(s.dir, "QUIT", s.env, program, args...); err != nil {
 		return err
 	}
@@ -212,7 +218,7 @@ func (s *Server) isReady() bool {
 		return false
 	}
 	lines := strings.Split(string(text), "\n")
-	return len(lines) > 7 && strings.TrimSpace(lines[7]) == "ready"
+	return len(lines) > 7 && (strings.TrimSpace(lines[7]) == "ready" || strings.TrimSpace(lines[7]) == "standby")
 }
 
 // Addr is host and port.
