@@ -151,7 +151,7 @@ func start(env func(dir string) []string, settings []string) (*Server, error) {
 		"listen_addresses = '127.0.0.1'", "unix_socket_directories = '" + dir + "'", "fsync = off",
 		"shared_buffers = 64MB", "log_line_prefix = '%m [%p] '", "timezone = 'Asia/Kolkata'",
 	}, settings...)}
-	if err := s.initdb(); err != nil {
+	if err := s.copyCluster(); err != nil {
 		_ = os.RemoveAll(dir)
 		return nil, err
 	}
@@ -171,22 +171,6 @@ func start(env func(dir string) []string, settings []string) (*Server, error) {
 }
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
-
-// initdb makes the database cluster. Its texts sort as people sort them, not by
-// their bytes, so that a query which takes the one for the other shows.
-func (s *Server) initdb() error {
-	program, err := find("initdb")
-	if err != nil {
-		return err
-	}
-	cmd := command(program, "--pgdata", s.data(), "--username", user, "--auth", "trust", "--encoding", "UTF8", "--no-sync",
-		"--locale", "C.UTF-8", "--locale-provider", "icu", "--icu-locale", "en")
-	cmd.Dir = s.dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("initdb: %w\n%s", err, out)
-	}
-	return nil
-}
 
 func (s *Server) launch() error {
 	program, err := find("postgres")
