@@ -113,7 +113,7 @@ func TestADiskThatIsFullIsSaid(t *testing.T) {
 	random := rand.NewChaCha8([32]byte{})
 	var tickets []engine.Ticket
 	push := func(n int) error {
-		jobs := make([]engine.Job, 500)
+		jobs := make([]engine.Job, 100)
 		for i := range jobs {
 			jobs[i] = job(fmt.Sprint(n, " ", i), "lane")
 			jobs[i].Lease = time.Hour
@@ -128,14 +128,14 @@ func TestADiskThatIsFullIsSaid(t *testing.T) {
 	}
 	var err error
 	n := 0
-	for ; err == nil && n < 200; n++ {
+	for ; err == nil && n < 1000; n++ {
 		err = push(n)
 	}
 	if err == nil || errors.Is(err, engine.ErrUncertain) || !strings.Contains(err.Error(), "its disk is full") {
 		t.Fatalf("after %d calls: %v", n, err)
 	}
 	for len(tickets) > 0 {
-		outcomes := make([]engine.Outcome, min(500, len(tickets)))
+		outcomes := make([]engine.Outcome, min(100, len(tickets)))
 		for i := range outcomes {
 			outcomes[i] = engine.Outcome{Ticket: tickets[i], Result: engine.Done}
 		}
@@ -161,7 +161,7 @@ func TestADiskThatIsFullIsSaid(t *testing.T) {
 // made again.
 func TestATransactionThatIsEndedWhileItIdlesIsMadeAgain(t *testing.T) {
 	t.Parallel()
-	s := postgrestest.Start(t, "idle_in_transaction_session_timeout = 100")
+	s := postgrestest.Start(t, "idle_in_transaction_session_timeout = 2s")
 	proxy, err := netfault.New(s.Addr())
 	if err != nil {
 		t.Fatal(err)
