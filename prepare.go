@@ -1,13 +1,16 @@
 package toot
 
 import (
+	"cmp"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/internal/lanes"
 	"github.com/watermarkchurch/toot-go/internal/wire"
 )
 
@@ -67,15 +70,101 @@ func (a *App) PublishPrepared(ctx context.Context, prepared ...Prepared) error {
 	if len(prepared) == 0 {
 		return nil
 	}
-	item := newPublication(len(prepared))
-	for i, p := range prepared {
-		e, err := a.publisher.read(p)
-		if err != nil {
-			return err
-		}
-		item.add(i, e, min(p.After, maxDelay))
+	item, err := a.publisher.readAll(prepared)
+	if err != nil {
+		return err
 	}
 	return a.publisher.store(ctx, item, nil)
+}
+
+// PublishPreparedIn is PublishPrepared as a part of a transaction that the caller has
+// begun on conn, at READ COMMITTED: the events are published once it has committed,
+// and never if it is rolled back. That needs an engine in the same database, see
+// engine.Transactional; otherwise the error is engine.ErrElsewhere, and the
+// transaction can go on, as it can after an error that is about an event. After any
+// other it must be rolled back.
+//
+// The caller ends the transaction soon, since leases count from here, and then calls
+// ended once, whose argument says whether it is known to have committed.
+func (a *App) PublishPreparedIn(ctx context.Context, conn *sql.Conn, prepared ...Prepared) (ended func(committed bool), err error) {
+	if err := a.calls.enter(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			a.calls.leave()
+		}
+	}()
+	store, ok := a.engine.(engine.Transactional)
+	if !ok {
+		return nil, engine.ErrElsewhere
+	}
+	if ok, err = store.Reaches(ctx, conn); err != nil || !ok {
+		return nil, cmp.Or(err, engine.ErrElsewhere)
+	}
+	item, err := a.publisher.readAll(prepared)
+	if err != nil {
+		return nil, err
+	}
+	end, err := a.publisher.storeIn(ctx, item, func(ctx context.Context, req engine.PushRequest) (engine.PushResult, func(), error) {
+		return store.PushIn(ctx, conn, req)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return func(committed bool) {
+		end(committed)
+		a.calls.leave()
+	}, nil
+}
+
+// errNotCommitted is why events were not published whose transaction was rolled back.
+var errNotCommitted = errors.New("the transaction did not commit, as far as is known")
+
+// storeIn stores the events of a publication by a function that pushes in a
+// transaction. end is called when that is over.
+func (p *publisher) storeIn(ctx context.Context, item *publication, push func(context.Context, engine.PushRequest) (engine.PushResult, func(), error)) (end func(committed bool), err error) {
+	noteEnd := p.beginAll(ctx, StepPublish, item.events, item.delays)
+	var ends []func(bool)
+	endAll := func(committed bool) {
+		for _, end := range ends {
+			end(committed)
+		}
+	}
+	failed := p.storeAll(ctx, []*publication{item}, func(ctx context.Context, jobs *lanes.Push, channels []string) ([]engine.Audience, error) {
+		audiences, ended, err := jobs.StoreIn(ctx, push, channels, inlineFanOut)
+		if err == nil {
+			ends = append(ends, ended)
+		}
+		return audiences, err
+	})
+	if err := failed.of(item); err != nil {
+		endAll(false)
+		noteEnd(err, nil)
+		return nil, err
+	}
+	return func(committed bool) {
+		endAll(committed)
+		if !committed {
+			noteEnd(errNotCommitted, nil)
+			return
+		}
+		noteEnd(nil, item.subscribers)
+		p.noteSubscribers(ctx, item, nil)
+	}, nil
+}
+
+// readAll makes a publication of events that were kept elsewhere.
+func (p *publisher) readAll(prepared []Prepared) (*publication, error) {
+	item := newPublication(len(prepared))
+	for i, kept := range prepared {
+		e, err := p.read(kept)
+		if err != nil {
+			return nil, err
+		}
+		item.add(i, e, min(kept.After, maxDelay))
+	}
+	return item, nil
 }
 
 // read checks an event that was kept elsewhere, perhaps by an app with other

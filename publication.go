@@ -60,11 +60,11 @@ func (p *publication) bytes() int { return bytesOf(p.events) }
 func (p *publisher) flushPublications(items []*publication) {
 	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
-	failed := p.storeAll(ctx, items)
+	failed := p.storeAll(ctx, items, p.storeJobs)
 	for _, item := range items {
 		err := failed.of(item)
 		if len(items) > 1 && errors.Is(err, engine.ErrInvalid) { // perhaps because of another
-			err = p.storeAll(ctx, []*publication{item}).of(item)
+			err = p.storeAll(ctx, []*publication{item}, p.storeJobs).of(item)
 		}
 		item.Finish(p.trouble.note(err))
 	}
@@ -87,11 +87,19 @@ func (f failures) of(item *publication) error {
 	return nil
 }
 
+// storeFunc stores jobs, and returns the audiences of channels.
+type storeFunc func(ctx context.Context, push *lanes.Push, channels []string) ([]engine.Audience, error)
+
+// storeJobs is the storeFunc of what is stored by itself.
+func (p *publisher) storeJobs(ctx context.Context, push *lanes.Push, channels []string) ([]engine.Audience, error) {
+	return push.Store(ctx, p.engine, channels, inlineFanOut)
+}
+
 // storeAll stores each event with its deliveries, or with a fan-out job. To
 // whom they go is what was known a moment ago; the store answers with who it is
 // now, and those who were missing get theirs before anybody is told of success.
 // What is to be sent later is stored as a fan-out job that is due then.
-func (p *publisher) storeAll(ctx context.Context, items []*publication) failures {
+func (p *publisher) storeAll(ctx context.Context, items []*publication, store storeFunc) failures {
 	failed := failures{}
 	known := map[string]engine.Audience{}
 	var unsure []string // channels of which the store has to say whether what is known is still right
@@ -115,7 +123,7 @@ func (p *publisher) storeAll(ctx context.Context, items []*publication) failures
 	var push lanes.Push
 	p.addLater(&push, items, failed)
 	some := p.addAll(&push, items, known, failed)
-	now, err := push.Store(ctx, p.engine, unsure, inlineFanOut)
+	now, err := store(ctx, &push, unsure)
 	if err != nil {
 		return allFailed(known, err)
 	}
@@ -149,7 +157,7 @@ func (p *publisher) storeAll(ctx context.Context, items []*publication) failures
 	}
 	var rest lanes.Push
 	p.addAll(&rest, items, missed, failed)
-	if _, err := rest.Store(ctx, p.engine, nil, 0); err != nil {
+	if _, err := store(ctx, &rest, nil); err != nil {
 		for channel := range missed {
 			if failed[channel] = err; some {
 				failed[channel] = uncertain(err)

@@ -3,12 +3,10 @@ package outbox
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
 	toot "github.com/watermarkchurch/toot-go"
-	"github.com/watermarkchurch/toot-go/engine"
 )
 
 const (
@@ -33,35 +31,40 @@ type row struct {
 // read how long reading took.
 //
 // On a database that locks row by row all of it is one transaction, in which
-// other relays pass over these rows. On SQLite that would keep everybody from
-// writing while the engine works: there rows are read, and deleted afterwards.
-// Two relays may publish the same event then, which arrives once all the same,
-// as it does if the process dies between publishing and deleting.
+// other relays pass over these rows. If the engine keeps its jobs in the same
+// database, the events are published in that transaction, too. Otherwise two relays
+// may publish the same event if the one dies between publishing and deleting, which
+// arrives once all the same.
+//
+// On SQLite a transaction would keep everybody from writing while the engine
+// works: there rows are read, and deleted afterwards.
 func (o *Outbox) move(ctx context.Context, after int64, most int) (m moved, err error) {
-	var tx *sql.Tx
-	var source querier = o.db
-	if o.dialect.Locks() {
-		if tx, err = o.beginMove(ctx); err != nil {
-			return m, err
-		}
-		defer func() { _ = tx.Rollback() }()
-		source = tx
+	if !o.dialect.Locks() {
+		return o.moveUnlocked(ctx, after, most)
 	}
-	began := time.Now()
-	rows, bytes, err := o.read(ctx, source, after, most)
-	m.read = time.Since(began)
-	if err != nil || len(rows) == 0 {
-		return m, err
-	}
-	refused, err := o.push(ctx, rows)
+	conn, err := o.db.Conn(ctx)
 	if err != nil {
 		return m, err
 	}
-	if tx == nil {
-		if tx, err = o.db.BeginTx(ctx, nil); err != nil {
-			return m, err
-		}
-		defer func() { _ = tx.Rollback() }()
+	defer func() { _ = conn.Close() }()
+	// Whatever the default is: at REPEATABLE READ, MariaDB would also lock the gap
+	// behind the last row, where everybody inserts, and PostgreSQL at SERIALIZABLE
+	// would have callers fail.
+	tx, err := conn.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	if err != nil {
+		return m, err
+	}
+	defer func() { _ = tx.Rollback() }()
+	m, rows, err := o.find(ctx, tx, after, most)
+	if err != nil || len(rows) == 0 {
+		return m, err
+	}
+	p := publishing{Outbox: o, conn: conn, tx: tx}
+	committed := false
+	defer func() { p.end(committed) }()
+	refused, err := p.push(ctx, rows)
+	if err != nil {
+		return m, err
 	}
 	if err := o.remove(ctx, tx, rows, refused); err != nil {
 		return m, err
@@ -69,12 +72,51 @@ func (o *Outbox) move(ctx context.Context, after int64, most int) (m moved, err 
 	if err := tx.Commit(); err != nil {
 		return m, err
 	}
+	committed = true
+	return o.done(m, rows, refused), nil
+}
+
+// moveUnlocked is move where the whole database would be locked.
+func (o *Outbox) moveUnlocked(ctx context.Context, after int64, most int) (m moved, err error) {
+	m, rows, err := o.find(ctx, o.db, after, most)
+	if err != nil || len(rows) == 0 {
+		return m, err
+	}
+	p := publishing{Outbox: o}
+	refused, err := p.push(ctx, rows)
+	if err != nil {
+		return m, err
+	}
+	tx, err := o.db.BeginTx(ctx, nil)
+	if err != nil {
+		return m, err
+	}
+	defer func() { _ = tx.Rollback() }()
+	if err := o.remove(ctx, tx, rows, refused); err != nil {
+		return m, err
+	}
+	if err := tx.Commit(); err != nil {
+		return m, err
+	}
+	return o.done(m, rows, refused), nil
+}
+
+// find reads rows, and notes how long that took.
+func (o *Outbox) find(ctx context.Context, source querier, after int64, most int) (m moved, rows []row, err error) {
+	began := time.Now()
+	rows, m.bytes, err = o.read(ctx, source, after, most)
+	m.read = time.Since(began)
+	return m, rows, err
+}
+
+// done tells what came of rows whose transaction has committed.
+func (o *Outbox) done(m moved, rows []row, refused []refusal) moved {
 	for _, r := range refused {
 		o.opts.Logger.Warn("outbox: an event can't be published and is set aside", "event", string(r.id), "channel", string(r.channel),
 			"table", o.opts.Table+asideSuffix, "error", r.reason)
 	}
-	m.events, m.bytes, m.last = len(rows), bytes, rows[len(rows)-1].n
-	return m, nil
+	m.events, m.last = len(rows), rows[len(rows)-1].n
+	return m
 }
 
 // moved is what came of moving events.
@@ -87,26 +129,6 @@ type moved struct {
 // querier is a *sql.DB or a *sql.Tx.
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-}
-
-// beginMove begins a transaction in which rows are locked. It is READ COMMITTED
-// whatever the default is: at REPEATABLE READ, MariaDB would also lock the gap
-// behind the last row, where everybody inserts, and PostgreSQL at SERIALIZABLE
-// would have callers fail.
-//
-// That it has committed need not survive a crash of PostgreSQL: it would be
-// made again.
-func (o *Outbox) beginMove(ctx context.Context) (*sql.Tx, error) {
-	tx, err := o.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
-	if err != nil {
-		return nil, err
-	}
-	if o.dialect == Postgres {
-		if _, err := tx.ExecContext(ctx, "SET LOCAL synchronous_commit = off"); err != nil {
-			return nil, errors.Join(err, tx.Rollback())
-		}
-	}
-	return tx, nil
 }
 
 // read reads rows, and locks them where that is possible.
@@ -135,48 +157,6 @@ func (o *Outbox) read(ctx context.Context, from querier, after int64, most int) 
 		return nil, 0, err
 	}
 	return found, bytes, rows.Close()
-}
-
-// refusal is a row that is set aside.
-type refusal struct {
-	row
-	reason error
-}
-
-// push publishes the events of rows. Those that can't be published are returned;
-// any other error is about all of them.
-func (o *Outbox) push(ctx context.Context, rows []row) (refused []refusal, err error) {
-	events := make([]toot.Prepared, len(rows))
-	for i, r := range rows {
-		events[i] = r.event
-	}
-	err = o.app.PublishPrepared(ctx, events...)
-	switch {
-	case err == nil:
-		return nil, nil
-	case !isAboutTheEvent(err):
-		return nil, err
-	case len(rows) == 1:
-		return []refusal{{rows[0], err}}, nil
-	}
-	for _, half := range [][]row{rows[:len(rows)/2], rows[len(rows)/2:]} {
-		some, err := o.push(ctx, half)
-		if err != nil {
-			return nil, err
-		}
-		refused = append(refused, some...)
-	}
-	return refused, nil
-}
-
-// isAboutTheEvent reports an error that trying again does not mend.
-func isAboutTheEvent(err error) bool {
-	for _, about := range []error{toot.ErrInvalidChannel, toot.ErrInvalidID, toot.ErrInvalidPayload, toot.ErrTooLarge, engine.ErrInvalid} {
-		if errors.Is(err, about) {
-			return true
-		}
-	}
-	return false
 }
 
 // remove deletes rows that were published, and sets aside those that can't be.

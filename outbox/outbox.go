@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	toot "github.com/watermarkchurch/toot-go"
@@ -45,11 +46,12 @@ type Options struct {
 // Outbox is a table of events that are published once the transactions in which
 // they were written have committed. Its methods may be called concurrently.
 type Outbox struct {
-	app       *toot.App
-	db        *sql.DB
-	dialect   Dialect
-	opts      Options
-	published chan struct{} // has something in it since this process has put events into the outbox
+	app        *toot.App
+	db         *sql.DB
+	dialect    Dialect
+	opts       Options
+	apartUntil atomic.Int64  // until when the engine is taken to be in another database, in nanoseconds since 1970
+	published  chan struct{} // has something in it since this process has put events into the outbox
 }
 
 // New returns the outbox of an app in a database of its owner's, which stays

@@ -31,6 +31,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	playRelay()
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/watermarkchurch/toot-go/internal/testing/mariadbtest.(*Server).launch.func2"),
 		goleak.IgnoreAnyFunction("github.com/watermarkchurch/toot-go/internal/testing/mariadbtest.(*Server).keep.func2"))
 }

@@ -12,7 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// composition is what deploy/compose.yaml says.
+// composition is what a file such as deploy/compose.yaml says.
 type composition struct {
 	Services map[string]struct {
 		Image       string
@@ -24,23 +24,26 @@ type composition struct {
 	Secrets map[string]struct{ File string }
 }
 
-func readComposition(t *testing.T) composition {
+func readComposition(t *testing.T, file string) composition {
 	t.Helper()
 	var c composition
-	if err := yaml.Unmarshal([]byte(readFile(t, "../../deploy/compose.yaml")), &c); err != nil {
+	if err := yaml.Unmarshal([]byte(readFile(t, "../../deploy/"+file)), &c); err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
 
-// TestDeployNamesExactImages: what is built and run today is so tomorrow.
+// TestDeployNamesExactImages: what is built and run today is so tomorrow. Of
+// PostgreSQL the file says how to pin more than the version.
 func TestDeployNamesExactImages(t *testing.T) {
 	var images []string
-	for name, service := range readComposition(t).Services {
-		if service.Image != "" {
-			images = append(images, service.Image)
-		} else if name != "toot" {
-			t.Errorf("%s has no image", name)
+	for _, file := range []string{"compose.yaml", "compose.postgres.yaml"} {
+		for name, service := range readComposition(t, file).Services {
+			if service.Image != "" {
+				images = append(images, service.Image)
+			} else if name != "toot" {
+				t.Errorf("%s has no image", name)
+			}
 		}
 	}
 	for _, m := range regexp.MustCompile(`(?m)^FROM (\S+)`).FindAllStringSubmatch(readFile(t, "../../deploy/Dockerfile"), -1) {
@@ -48,10 +51,10 @@ func TestDeployNamesExactImages(t *testing.T) {
 			images = append(images, m[1])
 		}
 	}
-	if len(images) < 2 {
+	if len(images) < 3 {
 		t.Errorf("only %q were found", images)
 	}
-	exact := regexp.MustCompile(`:\d+\.\d+\.\d+(-[a-z0-9.]+)?@sha256:[0-9a-f]{64}$`)
+	exact := regexp.MustCompile(`:\d+\.\d+\.\d+(-[a-z0-9.]+)?@sha256:[0-9a-f]{64}$|^postgres:\d+\.\d+-[a-z]+(@sha256:[0-9a-f]{64})?$`)
 	for _, image := range images {
 		if !exact.MatchString(image) {
 			t.Errorf("the image %s does not name an exact version and a digest", image)
@@ -69,7 +72,7 @@ func TestComposedRedisAsksForItsPassword(t *testing.T) {
 			t.Skip(program + " is not installed")
 		}
 	}
-	c := readComposition(t)
+	c := readComposition(t, "compose.yaml")
 	const secret = "/run/secrets/redis-password"
 	dir := t.TempDir()
 	file := filepath.Join(dir, "password")

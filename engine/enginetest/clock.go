@@ -75,14 +75,16 @@ func clockBackWaits(e *env) {
 	a.works("outcomes take effect", r, l)
 	e.jump(-jump, a, b)
 	b.one("a job that was due before wall time was set back is due", waiting)
-	res := a.claim(engine.ClaimRequest{})
-	if res.Next < 0 || res.Next > 2*brief+clockGrain {
+	var res engine.ClaimResult
+	e.asks(func() { res = a.claim(engine.ClaimRequest{}) })
+	got := len(res.Jobs)
+	// On a slow machine all are due by now, and what is next is the end of their leases.
+	if got < 3 && (res.Next < 0 || res.Next > 2*brief+e.grain()) {
 		e.Errorf("Next must not be late when wall time was set back: got %v, want up to %v", res.Next, 2*brief)
 	}
-	if len(res.Jobs) > 0 && time.Since(called) < 2*brief-clockGrain {
+	if got > 0 && time.Since(called) < 2*brief-e.grain() {
 		e.Errorf("nothing must be due too early when wall time was set back: claimed %s", list(res.Jobs))
 	}
-	got := len(res.Jobs)
 	e.eventually("what waits is due in time when wall time was set back", func() bool {
 		got += len(b.take(delayed, retried, released))
 		return got == 3
@@ -174,7 +176,7 @@ func clockBackAttributes(e *env) {
 	e.jump(-jump, a.client)
 	a.vanishes("an attribute is gone in time when wall time was set back", called, 2*brief, "group", "name")
 	for way, got := range a.both("group", "stays") {
-		if low, high := 2*brief-2*clockGrain, time.Since(called)+clockGrain; got.Age < low || got.Age > high {
+		if low, high := 2*brief-clockGrain-e.grain(), time.Since(called)+e.grain(); got.Age < low || got.Age > high {
 			e.Errorf("the age of an attribute must be right when wall time was set back: %s tells %v, want %v to %v", way, got.Age, low, high)
 		}
 	}

@@ -170,7 +170,7 @@ func (e *Engine) readGraves(ctx context.Context, seqs []int64) (n *newJobs, dead
 
 // revive stores the jobs of dead letters, those that nobody else has revived or
 // discarded meanwhile.
-func (n *newJobs) revive(ctx context.Context, e *Engine, tx pgx.Tx, dead []int64) (found int, err error) {
+func (n *newJobs) revive(ctx context.Context, e *Engine, tx querier, dead []int64) (found int, err error) {
 	now, err := n.findFresh(ctx, e, tx, nil)
 	if err != nil {
 		return 0, err
@@ -186,14 +186,16 @@ func (n *newJobs) revive(ctx context.Context, e *Engine, tx pgx.Tx, dead []int64
 	if _, err := tx.Exec(ctx, e.sql("INSERT INTO "+table(n.lanes.gen)+" SELECT DISTINCT k FROM unnest($1::bytea[]) k ON CONFLICT DO NOTHING"), e.mode, keys); err != nil {
 		return 0, err
 	}
-	tag, err := tx.Exec(ctx, e.sql(`WITH d AS (DELETE FROM toot.dead WHERE seq = ANY($4) RETURNING *)
-		INSERT INTO toot.jobs (lane, due, seq, token, claims, attempt, pushed, event, history, id, channel, replay, meta, body)
+	err = tx.QueryRow(ctx, e.sql(`WITH d AS (DELETE FROM toot.dead WHERE seq = ANY($4) RETURNING *),
+			j AS (INSERT INTO toot.jobs (lane, due, seq, token, claims, attempt, pushed, event, history, id, channel, replay, meta, body)
 		SELECT t.lane, $1, t.seq, 0, 0, 0, d.pushed, 0, d.history, d.id, d.channel, d.replay, d.meta, d.body
-		FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) AS t(lane, seq, dead) JOIN d ON d.seq = t.dead ORDER BY d.seq`), e.mode, now, c.lanes, c.seqs, dead)
+		FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) AS t(lane, seq, dead) JOIN d ON d.seq = t.dead ORDER BY d.seq RETURNING lane),
+			n AS (`+noteCounts("j", "+")+`)
+		SELECT count(*) FROM j`), e.mode, now, c.lanes, c.seqs, dead).Scan(&found)
 	if err != nil {
 		return 0, err
 	}
-	return int(tag.RowsAffected()), c.lowerIn(ctx, e, tx, now)
+	return found, c.lowerIn(ctx, e, tx, now)
 }
 
 // Discard implements engine.DeadLetters.

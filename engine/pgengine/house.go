@@ -40,6 +40,7 @@ type house struct {
 	gen, genStart atomic.Int64
 	dedupe        atomic.Int64 // the window in microseconds
 	lowFloors     atomic.Bool  // there are lanes whose next may be too low
+	uncounted     atomic.Bool  // there is something in counts
 }
 
 // pulse asks again and again until ctx ends.
@@ -73,13 +74,13 @@ func (e *Engine) beat(ctx context.Context) error {
 	found, due, others, needs := seen{sent: monotonic()}, []int16{}, 0, 0
 	var gen, genStart int64
 	var dedupe *int64
-	var low bool
+	var low, uncounted bool
 	err := e.pool.QueryRow(ctx, e.sql(`SELECT CLOCK, s.clock_offset, s.clock_noted, s.needs, s.gen, s.gen_start, s.dedupe,
-			EXISTS (SELECT 1 FROM toot.lanes WHERE next < $2::bigint - 1000000),
+			EXISTS (SELECT 1 FROM toot.lanes WHERE next < $2::bigint - 1000000), EXISTS (SELECT 1 FROM toot.counts),
 			(SELECT count(*) FROM toot.processes WHERE id <> $1),
 			ARRAY(SELECT DISTINCT l.kind FROM toot.lanes l WHERE l.next <= $2 AND l.deferred <= $2
 				AND EXISTS (SELECT 1 FROM toot.jobs j WHERE j.lane = l.id AND j.due >= l.next AND j.due <= $2))
-		FROM toot.state s WHERE s.id = 1`), e.mode, e.id, e.now()).Scan(&found.server, &found.offset, &found.noted, &needs, &gen, &genStart, &dedupe, &low, &others, &due)
+		FROM toot.state s WHERE s.id = 1`), e.mode, e.id, e.now()).Scan(&found.server, &found.offset, &found.noted, &needs, &gen, &genStart, &dedupe, &low, &uncounted, &others, &due)
 	if err != nil {
 		return err
 	}
@@ -98,6 +99,7 @@ func (e *Engine) beat(ctx context.Context) error {
 	h.gen.Store(gen)
 	h.genStart.Store(genStart)
 	h.lowFloors.Store(low)
+	h.uncounted.Store(uncounted)
 	h.dedupe.Store(window(dedupe))
 	k := kinds(0)
 	for _, kind := range due {
@@ -163,6 +165,7 @@ func (e *Engine) leave() {
 func (e *Engine) keepHouse(ctx context.Context) {
 	duties := []*duty{
 		{name: "raising floors", every: time.Second, most: 8 * time.Second, do: e.raiseFloors},
+		{name: "counting jobs", every: time.Second, most: time.Second, do: e.sumCounts},
 		{name: "rotating what is remembered", every: time.Second, most: 30 * time.Second, do: e.rotate},
 		{name: "vacuuming", every: 5 * time.Second, most: time.Minute, do: e.vacuum},
 		{name: "tidying", every: time.Minute, most: time.Minute, do: e.tidy, next: time.Now().Add(time.Minute)},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/watermarkchurch/toot-go/engine"
@@ -225,7 +224,7 @@ func lowerFloors(lanes, waits, time, from string) string {
 var lowerAlone = lowerFloors("$1", "$2", "$3::bigint", "")
 
 // insert stores jobs in a transaction, and the events that they share.
-func (c *columns) insert(ctx context.Context, e *Engine, tx pgx.Tx, now int64) (at []pgtype.TID, err error) {
+func (c *columns) insert(ctx context.Context, e *Engine, tx querier, now int64) (at []pgtype.TID, err error) {
 	if o := &c.own; len(o.seqs) > 0 {
 		_, err := tx.Exec(ctx, e.sql(`INSERT INTO toot.events (seq, id, channel, replay, meta, body)
 			SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bytea[], $6::bytea[])`),
@@ -240,7 +239,8 @@ func (c *columns) insert(ctx context.Context, e *Engine, tx pgx.Tx, now int64) (
 	err = tx.QueryRow(ctx, e.sql(`WITH j AS (INSERT INTO toot.jobs (lane, due, seq, token, claims, attempt, pushed, event, id, channel, replay, meta, body)
 			SELECT t.lane, $1 + t.wait, t.seq, t.token, t.claims, 0, $1 - t.age, t.event, t.id, t.channel, t.replay, t.meta, t.body
 			FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[], $8::bytea[], $9::bytea[], $10::bytea[], $11::bytea[], $12::bigint[], $13::bigint[])
-				AS t(lane, wait, seq, token, event, id, channel, replay, meta, body, age, claims) RETURNING ctid)
+				AS t(lane, wait, seq, token, event, id, channel, replay, meta, body, age, claims) RETURNING ctid, lane),
+			n AS (`+noteCounts("j", "+")+`)
 		SELECT array_agg(ctid) FROM j`),
 		e.mode, now, c.lanes, c.waits, c.seqs, c.tokens, c.events, c.ids, c.channels, c.replays, c.metas, c.bodies, c.ages, c.claims).Scan(&at)
 	if err != nil {
@@ -249,7 +249,7 @@ func (c *columns) insert(ctx context.Context, e *Engine, tx pgx.Tx, now int64) (
 	return at, c.lowerIn(ctx, e, tx, now)
 }
 
-func (c *columns) lowerIn(ctx context.Context, e *Engine, tx pgx.Tx, after int64) error {
+func (c *columns) lowerIn(ctx context.Context, e *Engine, tx querier, after int64) error {
 	if len(c.low) == 0 {
 		return nil
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/watermarkchurch/toot-go/internal/testing/postgrestest"
 )
 
-// TestNothingIsMissedWhileHouseIsKept has the keeper raise floors and change
-// generations without a pause, far more often than it ever does, while several
+// TestNothingIsMissedWhileHouseIsKept has the keeper raise floors, add up counts and
+// change generations without a pause, far more often than it ever does, while several
 // engines push, claim, release, retry and settle: no job may end up below its lane's
 // floor, in a lane that is gone, or be forgotten and stored twice.
 func TestNothingIsMissedWhileHouseIsKept(t *testing.T) {
@@ -89,6 +89,11 @@ func TestNothingIsMissedWhileHouseIsKept(t *testing.T) {
 	if n := count(t, keeper); n != 0 {
 		t.Errorf("%d jobs are left", n)
 	}
+	var wrong int
+	if err := keeper.pool.QueryRow(t.Context(), keeper.sql(`SELECT count(*) FROM toot.lanes l
+		WHERE jobs + COALESCE((SELECT sum(t.n) FROM toot.counts c, unnest(c.lanes, c.jobs) AS t(lane, n) WHERE t.lane = l.id), 0) <> 0`)).Scan(&wrong); err != nil || wrong != 0 {
+		t.Errorf("%d lanes without jobs are said to have some (%v)", wrong, err)
+	}
 	if raised.Load() < 3 || rotated.Load() < 3 {
 		t.Errorf("floors were raised %d times and generations changed %d times: too seldom to show anything", raised.Load(), rotated.Load())
 	}
@@ -105,6 +110,10 @@ func keepHouseOnce(t *testing.T, keeper *Engine, raised, rotated *atomic.Int64) 
 	}
 	if some {
 		raised.Add(1)
+	}
+	keeper.house.uncounted.Store(true)
+	if _, err := keeper.sumCounts(t.Context()); err != nil {
+		t.Error(err)
 	}
 	var gen int64
 	if err := keeper.pool.QueryRow(t.Context(), keeper.sql("UPDATE toot.state SET gen_start = 1 RETURNING gen"), keeper.mode).Scan(&gen); err != nil {

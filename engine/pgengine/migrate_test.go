@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,23 +18,23 @@ import (
 // is to the programs that know no more.
 const next = `ALTER TABLE toot.jobs ADD COLUMN extra bigint; CREATE TABLE toot.more (id bigint PRIMARY KEY);`
 
-// work pushes, claims and settles until stop is closed, and returns how often.
-func work(t *testing.T, e *Engine, name string, stop chan struct{}) (done int) {
+// work pushes, claims and settles until stop is closed, and counts how often.
+func work(t *testing.T, e *Engine, name string, stop chan struct{}, done *atomic.Int64) {
 	t.Helper()
 	for i := 0; ; i++ {
 		select {
 		case <-stop:
-			return done
+			return
 		default:
 		}
 		if _, err := e.Push(t.Context(), engine.PushRequest{Jobs: []engine.Job{job(fmt.Sprint(name, i), name)}}); err != nil {
 			t.Errorf("push: %v", err)
-			return done
+			return
 		}
 		res, err := e.Claim(t.Context(), engine.ClaimRequest{Kind: engine.Deliver, Max: 10, MaxPerLane: 10, Lease: time.Minute})
 		if err != nil {
 			t.Errorf("claim: %v", err)
-			return done
+			return
 		}
 		var outcomes []engine.Outcome
 		for _, j := range res.Jobs {
@@ -42,13 +43,13 @@ func work(t *testing.T, e *Engine, name string, stop chan struct{}) (done int) {
 		settled, err := e.Settle(t.Context(), outcomes)
 		if err != nil {
 			t.Errorf("settle: %v", err)
-			return done
+			return
 		}
 		for _, s := range settled {
 			if !s.OK {
 				t.Error("a ticket is stale")
 			}
-			done++
+			done.Add(1)
 		}
 	}
 }
@@ -59,16 +60,21 @@ func TestANextMigrationIsAppliedBesideRunningProcesses(t *testing.T) {
 	engines := []*Engine{open(t, url, nil), open(t, url, nil)}
 	stop := make(chan struct{})
 	var running sync.WaitGroup
+	done := make([]atomic.Int64, len(engines))
 	for i, e := range engines {
-		running.Go(func() {
-			if work(t, e, fmt.Sprint("lane", i), stop) == 0 {
-				t.Error("nothing was done")
-			}
-		})
+		running.Go(func() { work(t, e, fmt.Sprint("lane", i), stop, &done[i]) })
 	}
-	time.Sleep(200 * time.Millisecond)
+	// goOn waits until each of the engines has done something more.
+	goOn := func() {
+		t.Helper()
+		for i := range done {
+			before := done[i].Load()
+			eventually(t, "every engine works", func() bool { return done[i].Load() > before+1 || t.Failed() })
+		}
+	}
+	goOn()
 	newer := open(t, url, &Options{migrations: append(slices.Clone(migrations), next)})
-	time.Sleep(200 * time.Millisecond)
+	goOn()
 	if _, err := newer.pool.Exec(t.Context(), newer.sql("SELECT extra FROM toot.jobs, toot.more"), newer.mode); err != nil {
 		t.Error(err)
 	}
@@ -134,8 +140,10 @@ func TestTheSchemaCanBeMadeByOthers(t *testing.T) {
 	exec(`GRANT USAGE ON SCHEMA "odd ""name" TO least; GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON ALL TABLES IN SCHEMA "odd ""name" TO least; GRANT USAGE ON ALL SEQUENCES IN SCHEMA "odd ""name" TO least`)
 	e := open(t, least, &Options{Schema: name})
 	stop := make(chan struct{})
-	time.AfterFunc(200*time.Millisecond, func() { close(stop) })
-	if work(t, e, "lane", stop) == 0 {
-		t.Error("nothing was done")
-	}
+	var done atomic.Int64
+	var running sync.WaitGroup
+	running.Go(func() { work(t, e, "lane", stop, &done) })
+	eventually(t, "something is done", func() bool { return done.Load() > 2 || t.Failed() })
+	close(stop)
+	running.Wait()
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -39,7 +38,6 @@ type Options struct {
 // be called concurrently.
 type Engine struct {
 	pool       *pgxpool.Pool
-	ownPool    bool
 	schema     string
 	mode       pgx.QueryExecMode
 	pooled     bool // there is a pooler before the server that shares connections
@@ -59,17 +57,19 @@ type Engine struct {
 	audiences audiences
 	watch     watcher
 	house     house
-	retained  atomic.Bool // what is wanted has been written
+	retained  atomic.Bool              // what is wanted has been written
+	reached   atomic.Pointer[pgx.Conn] // a caller's connection that leads here, see pushin.go
 }
 
 var (
-	_ engine.Engine      = (*Engine)(nil)
-	_ engine.DeadLetters = (*Engine)(nil)
-	_ engine.Inspector   = (*Engine)(nil)
-	_ engine.Credentials = (*Engine)(nil)
-	_ engine.Attributes  = (*Engine)(nil)
-	_ engine.Memory      = (*Engine)(nil)
-	_ engine.Retainer    = (*Engine)(nil)
+	_ engine.Engine        = (*Engine)(nil)
+	_ engine.DeadLetters   = (*Engine)(nil)
+	_ engine.Inspector     = (*Engine)(nil)
+	_ engine.Credentials   = (*Engine)(nil)
+	_ engine.Attributes    = (*Engine)(nil)
+	_ engine.Memory        = (*Engine)(nil)
+	_ engine.Retainer      = (*Engine)(nil)
+	_ engine.Transactional = (*Engine)(nil)
 )
 
 // Open connects to the database that a URL names, such as
@@ -85,39 +85,26 @@ func Open(ctx context.Context, url string, opts *Options) (*Engine, error) {
 	if !strings.Contains(url, "pool_max_conns") {
 		config.MaxConns = ownConnections
 	}
-	if config.ConnConfig.RuntimeParams["application_name"] == "" {
-		config.ConnConfig.RuntimeParams["application_name"] = "toot"
-	}
-	config.AfterConnect = prepareConnection
-	config.ShouldPing = func(_ context.Context, p pgxpool.ShouldPingParams) bool { return p.IdleDuration > pingAfter }
-	pool, err := pgxpool.NewWithConfig(ctx, config)
-	if err != nil {
-		return nil, fmt.Errorf("pgengine: %w", err)
-	}
-	e, err := New(ctx, pool, opts)
-	if err != nil {
-		pool.Close()
-		return nil, err
-	}
-	e.ownPool = true
-	return e, nil
+	return openWith(ctx, config, opts)
 }
 
-// ownConnections is how many connections a pool of the engine's own has: more gain
-// nothing, since calls are gathered before they come here.
-const ownConnections = 4
-
-// pingAfter is how long a connection may be idle before it is tried out: more than the
-// pulse leaves it.
-const pingAfter = 5 * time.Second
-
-// New is Open for a pool of the caller's, which stays open when the engine is
-// closed. Its connections must be at READ COMMITTED, as they are by default. The
-// engine needs up to four of them at a time, and makes one of its own besides to
-// listen for hints.
+// New is Open for a database to which the caller has a pool. It takes how to connect
+// from the pool, its hooks BeforeConnect and AfterConnect included, and makes up to
+// four connections of its own, fewer if the pool has no more, and one to listen for
+// hints: the pool's are neither used nor changed. opts may be nil.
 func New(ctx context.Context, pool *pgxpool.Pool, opts *Options) (*Engine, error) {
+	config := pool.Config()
+	config.MaxConns = min(config.MaxConns, ownConnections)
+	return openWith(ctx, config, opts)
+}
+
+func openWith(ctx context.Context, config *pgxpool.Config, opts *Options) (*Engine, error) {
 	if opts == nil {
 		opts = &Options{}
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, own(config))
+	if err != nil {
+		return nil, fmt.Errorf("pgengine: %w", err)
 	}
 	e := &Engine{
 		pool: pool, schema: opts.Schema, wanted: opts.Retention, log: opts.Logger, migrations: opts.migrations,
@@ -141,6 +128,7 @@ func New(ctx context.Context, pool *pgxpool.Pool, opts *Options) (*Engine, error
 	e.calls.init()
 	e.startWatch()
 	if err := e.tryFor(ctx, "open", whole, e.open); err != nil {
+		pool.Close()
 		return nil, err
 	}
 	return e, nil
@@ -161,19 +149,6 @@ func (e *Engine) open(ctx context.Context) error {
 		return plain("the salt in the schema %q has %d bytes instead of %d", e.schema, len(salt), identity.SaltSize)
 	}
 	return e.startClock(ctx)
-}
-
-// prepareConnection has a connection of the engine's own plan statements once, and
-// for tables that grow: what is planned while a table is nearly empty would read all
-// of it ever after. Behind a pooler there is no connection of one's own, and each
-// statement is planned when it comes.
-func prepareConnection(ctx context.Context, c *pgx.Conn) error {
-	pooled, err := isPooled(ctx, c)
-	if err != nil || pooled {
-		return err
-	}
-	_, err = c.Exec(ctx, "SET jit = off; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET default_transaction_isolation = 'read committed'")
-	return err
 }
 
 // isPooled tells whether there is a pooler before the server that shares
@@ -217,9 +192,7 @@ func (e *Engine) Close() error {
 	e.calls.close(func() {
 		e.stopWatch()
 		e.leave()
-		if e.ownPool {
-			e.pool.Close()
-		}
+		e.pool.Close()
 	})
 	return nil
 }

@@ -9,15 +9,10 @@ import (
 	"github.com/watermarkchurch/toot-go/engine"
 )
 
-// changes are the outcomes after which jobs stay: with new due times and claims.
-type changes struct {
-	tickets map[int]ticket // of Extend, by outcome
-}
-
 // run carries the outcomes out in a transaction.
-func (s *settlement) run(ctx context.Context, e *Engine, tx pgx.Tx) error {
+func (s *settlement) run(ctx context.Context, e *Engine, tx querier) error {
 	clear(s.ok)
-	s.kinds, s.change = 0, changes{tickets: map[int]ticket{}}
+	s.kinds, s.changed = 0, map[int]ticket{}
 	if err := s.finish(ctx, e, tx); err != nil {
 		return err
 	}
@@ -50,7 +45,7 @@ func (s *settlement) each(f func(i int, o *engine.Outcome, t *ticket)) {
 }
 
 // lock keeps the rows of the jobs as they are, and finds out which tickets are good.
-func (s *settlement) lock(ctx context.Context, e *Engine, tx pgx.Tx) error {
+func (s *settlement) lock(ctx context.Context, e *Engine, tx querier) error {
 	var k keys
 	var asked []int
 	for i := range s.outcomes {
@@ -80,7 +75,7 @@ func (s *settlement) lock(ctx context.Context, e *Engine, tx pgx.Tx) error {
 
 // bury copies jobs to the dead letters. Each has its own copy of the event, so that
 // it depends on nothing and is deleted as one row.
-func (s *settlement) bury(ctx context.Context, e *Engine, tx pgx.Tx) error {
+func (s *settlement) bury(ctx context.Context, e *Engine, tx querier) error {
 	var k keys
 	var attempts []int32
 	var reasons, histories [][]byte
@@ -111,7 +106,7 @@ func (s *settlement) bury(ctx context.Context, e *Engine, tx pgx.Tx) error {
 }
 
 // followUp stores the follow-ups of the outcomes that take effect.
-func (s *settlement) followUp(ctx context.Context, e *Engine, tx pgx.Tx) error {
+func (s *settlement) followUp(ctx context.Context, e *Engine, tx querier) error {
 	if len(s.follow.jobs) == 0 {
 		return nil
 	}
@@ -143,7 +138,7 @@ func (s *settlement) own() map[int][]*newJob {
 }
 
 // identifyOwn reads what the identities of the settled jobs' events are made of.
-func (s *settlement) identifyOwn(ctx context.Context, e *Engine, tx pgx.Tx) error {
+func (s *settlement) identifyOwn(ctx context.Context, e *Engine, tx querier) error {
 	var k keys
 	var asked [][]*newJob
 	for i, jobs := range s.own() {
@@ -171,7 +166,7 @@ func (s *settlement) identifyOwn(ctx context.Context, e *Engine, tx pgx.Tx) erro
 
 // shareOwn gives the event of a settled job a row of its own if several new jobs
 // are about it, or one does beside the settled one.
-func (s *settlement) shareOwn(ctx context.Context, e *Engine, tx pgx.Tx) error {
+func (s *settlement) shareOwn(ctx context.Context, e *Engine, tx querier) error {
 	var k keys
 	var events []int64
 	for i, jobs := range s.own() {
@@ -200,7 +195,7 @@ func (s *settlement) shareOwn(ctx context.Context, e *Engine, tx pgx.Tx) error {
 
 // copyOwn stores the follow-ups that are the only new jobs about the settled job's
 // event, which is copied from row to row.
-func (s *settlement) copyOwn(ctx context.Context, e *Engine, tx pgx.Tx) error {
+func (s *settlement) copyOwn(ctx context.Context, e *Engine, tx querier) error {
 	var k keys // of the settled jobs
 	var c columns
 	var stored []*newJob
@@ -218,10 +213,12 @@ func (s *settlement) copyOwn(ctx context.Context, e *Engine, tx pgx.Tx) error {
 	if len(stored) == 0 {
 		return nil
 	}
-	rows, err := tx.Query(ctx, e.sql(`INSERT INTO toot.jobs (lane, due, seq, token, claims, attempt, pushed, event, id, channel, replay, meta, body)
+	rows, err := tx.Query(ctx, e.sql(`WITH c AS (INSERT INTO toot.jobs (lane, due, seq, token, claims, attempt, pushed, event, id, channel, replay, meta, body)
 		SELECT t.lane, $1 + t.wait, t.seq, t.token, (t.token <> 0)::int, 0, $1, 0, j.id, j.channel, j.replay, j.meta, j.body
 		FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[]) AS t(lane, wait, seq, token, slane, sdue, sseq)
-		JOIN toot.jobs j ON j.lane = t.slane AND j.due = t.sdue AND j.seq = t.sseq RETURNING seq, ctid`),
+		JOIN toot.jobs j ON j.lane = t.slane AND j.due = t.sdue AND j.seq = t.sseq RETURNING seq, ctid, lane),
+			n AS (`+noteCounts("c", "+")+`)
+		SELECT seq, ctid FROM c`),
 		e.mode, s.now, c.lanes, c.waits, c.seqs, c.tokens, k.lanes, k.dues, k.seqs)
 	if err != nil {
 		return err
@@ -239,7 +236,7 @@ func (s *settlement) copyOwn(ctx context.Context, e *Engine, tx pgx.Tx) error {
 }
 
 // move gives jobs that stay their new due times, and what else changes.
-func (s *settlement) move(ctx context.Context, e *Engine, tx pgx.Tx) error {
+func (s *settlement) move(ctx context.Context, e *Engine, tx querier) error {
 	token := s.numbers + int64(len(s.outcomes))
 	var k keys
 	var c columns
@@ -268,7 +265,7 @@ func (s *settlement) move(ctx context.Context, e *Engine, tx pgx.Tx) error {
 		released, retried = append(released, o.Result == engine.Release), append(retried, o.Result == engine.Retry)
 		noted = append(noted, o.Result == engine.Retry || o.Result == engine.Extend && o.History != nil)
 		attempts, histories = append(attempts, int32(o.Attempt)), append(histories, orNil(o.History)) //nolint:gosec // a small number
-		s.change.tickets[i] = ticket{lane: t.lane, due: due, seq: t.seq, token: claim, was: t.was, shared: t.shared}
+		s.changed[i] = ticket{lane: t.lane, due: due, seq: t.seq, token: claim, was: t.was, shared: t.shared}
 	})
 	if len(moved) == 0 {
 		return nil
@@ -287,9 +284,9 @@ func (s *settlement) move(ctx context.Context, e *Engine, tx pgx.Tx) error {
 	var kind int16
 	_, err = pgx.ForEachRow(rows, []any{&n, &at, &kind}, func() error {
 		i := moved[n-1]
-		t := s.change.tickets[i]
+		t := s.changed[i]
 		t.at = at
-		s.change.tickets[i] = t
+		s.changed[i] = t
 		if t.token == 0 && t.due <= now {
 			s.kinds |= kindOf(engine.Kind(kind)) //nolint:gosec // written as one
 		}
@@ -304,7 +301,7 @@ func (s *settlement) move(ctx context.Context, e *Engine, tx pgx.Tx) error {
 // remove deletes the rows of jobs that are done or dead, and events that nobody
 // needs any more. An event whose last two jobs are removed at once, each of which
 // sees the other's row, is deleted by the keeper, later.
-func (s *settlement) remove(ctx context.Context, e *Engine, tx pgx.Tx) error {
+func (s *settlement) remove(ctx context.Context, e *Engine, tx querier) error {
 	var k keys
 	s.each(func(_ int, o *engine.Outcome, t *ticket) {
 		if o.Result == engine.Done || o.Result == engine.Bury {
@@ -316,7 +313,8 @@ func (s *settlement) remove(ctx context.Context, e *Engine, tx pgx.Tx) error {
 	}
 	var events []int64
 	err := tx.QueryRow(ctx, e.sql(`WITH d AS (DELETE FROM toot.jobs j USING unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS t(lane, due, seq)
-			WHERE j.lane = t.lane AND j.due = t.due AND j.seq = t.seq RETURNING j.event)
+			WHERE j.lane = t.lane AND j.due = t.due AND j.seq = t.seq RETURNING j.event, j.lane),
+			n AS (`+noteCounts("d", "-")+`)
 		SELECT COALESCE(array_agg(DISTINCT event) FILTER (WHERE event <> 0), '{}') FROM d`), e.mode, k.lanes, k.dues, k.seqs).Scan(&events)
 	if err != nil || len(events) == 0 {
 		return err

@@ -44,25 +44,8 @@ func (p *push) try(ctx context.Context, e *Engine) error {
 	if len(p.req.Jobs) == 0 {
 		return p.hearAudiences(ctx, e, moment{})
 	}
-	if p.jobs.jobs == nil {
-		p.jobs.jobs = make([]newJob, 0, len(p.req.Jobs))
-		for i := range p.req.Jobs {
-			j := &p.req.Jobs[i]
-			p.careful = p.careful || j.Past != nil
-			p.jobs.add(j, p.jobs.addEvent(e, j.Event))
-		}
-		if err := p.jobs.prepare(ctx, e); err != nil {
-			return errBefore{err}
-		}
-		if err := p.jobs.share(ctx, e); err != nil {
-			return errBefore{err}
-		}
-		if p.careful {
-			var err error
-			if p.numbers, err = e.take(ctx, len(p.req.Jobs)+1); err != nil {
-				return errBefore{err}
-			}
-		}
+	if err := p.prepare(ctx, e); err != nil {
+		return errBefore{err}
 	}
 	if err := p.jobs.place(ctx, e); err != nil {
 		return errBefore{err}
@@ -81,6 +64,33 @@ func (p *push) try(ctx context.Context, e *Engine) error {
 		return err
 	}
 	return p.hearAudiences(ctx, e, at)
+}
+
+// prepare takes up the jobs, once, and gives them their numbers.
+func (p *push) prepare(ctx context.Context, e *Engine) (err error) {
+	if p.jobs.jobs != nil {
+		return nil
+	}
+	var n newJobs
+	n.jobs = make([]newJob, 0, len(p.req.Jobs))
+	for i := range p.req.Jobs {
+		j := &p.req.Jobs[i]
+		p.careful = p.careful || j.Past != nil
+		n.add(j, n.addEvent(e, j.Event))
+	}
+	if err := n.prepare(ctx, e); err != nil {
+		return err
+	}
+	if err := n.share(ctx, e); err != nil {
+		return err
+	}
+	if p.careful {
+		if p.numbers, err = e.take(ctx, len(p.req.Jobs)+1); err != nil {
+			return err
+		}
+	}
+	p.jobs = n
+	return nil
 }
 
 // errKnown says that there are jobs among those pushed that were there before.
@@ -107,7 +117,8 @@ var pushStatements = func() (s [2][2]string) {
 					SELECT t.lane, g.now + t.wait, t.seq, t.token, (t.token <> 0)::int, 0, g.now, ` + number + `, t.id, t.channel, t.replay, t.meta, t.body
 					FROM g, unnest($3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $8::bytea[], $9::bytea[], $10::bytea[], $11::bytea[], $12::bytea[]` + array + `)
 						AS t(lane, wait, seq, token, id, channel, replay, meta, body` + column + `) WHERE g.ok
-					RETURNING ctid)
+					RETURNING ctid, lane),
+				n AS (` + noteCounts("j", "+") + `)
 				SELECT g.ok, g.gen, g.subscribers, g.now, (SELECT array_agg(ctid) FROM j) FROM g`
 		}
 	}
@@ -187,7 +198,7 @@ func (p *push) storeCarefully(ctx context.Context, e *Engine) error {
 
 // findFresh records the jobs in seen and finds out which of them are new. wanted,
 // unless nil, leaves some out. It returns the time at which they are stored.
-func (n *newJobs) findFresh(ctx context.Context, e *Engine, tx pgx.Tx, wanted func(i int) bool) (now int64, err error) {
+func (n *newJobs) findFresh(ctx context.Context, e *Engine, tx querier, wanted func(i int) bool) (now int64, err error) {
 	if _, err := tx.Exec(ctx, e.sql("LOCK TABLE toot.seen0, toot.seen1 IN ROW EXCLUSIVE MODE")); err != nil {
 		return 0, err
 	}
@@ -227,7 +238,7 @@ func (n *newJobs) findFresh(ctx context.Context, e *Engine, tx pgx.Tx, wanted fu
 }
 
 // storeFresh stores the jobs that are new and whose events came with the call.
-func (n *newJobs) storeFresh(ctx context.Context, e *Engine, tx pgx.Tx, now int64) error {
+func (n *newJobs) storeFresh(ctx context.Context, e *Engine, tx querier, now int64) error {
 	var c columns
 	var stored []*newJob
 	own := map[int64]bool{}
@@ -255,7 +266,7 @@ func (n *newJobs) storeFresh(ctx context.Context, e *Engine, tx pgx.Tx, now int6
 
 // settlePasts brings the new jobs that have a past to its outcome. They were stored
 // under a lease.
-func (p *push) settlePasts(ctx context.Context, e *Engine, tx pgx.Tx) error {
+func (p *push) settlePasts(ctx context.Context, e *Engine, tx querier) error {
 	var outcomes []engine.Outcome
 	for i := range p.jobs.jobs {
 		j := &p.jobs.jobs[i]
@@ -276,34 +287,6 @@ func (p *push) settlePasts(ctx context.Context, e *Engine, tx pgx.Tx) error {
 	s := newSettlement(e, outcomes)
 	s.numbers = p.numbers
 	return s.run(ctx, e, tx)
-}
-
-// recognize finds the jobs of this call that an earlier try of it had stored,
-// although its answer was lost. They are known by their numbers.
-func (p *push) recognize(ctx context.Context, e *Engine) error {
-	var c columns
-	var asked []*newJob
-	for i := range p.jobs.jobs {
-		if j := &p.jobs.jobs[i]; !j.fresh && j.job.Past == nil {
-			c.lanes, c.seqs, c.tokens = append(c.lanes, j.lane), append(c.seqs, j.seq), append(c.tokens, j.token)
-			asked = append(asked, j)
-		}
-	}
-	if len(asked) == 0 {
-		return nil
-	}
-	rows, err := e.pool.Query(ctx, e.sql(`SELECT t.i, j.ctid, j.due FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS t(lane, seq, token, i)
-		JOIN toot.jobs j ON j.lane = t.lane AND j.seq = t.seq AND j.token = t.token`), e.mode, c.lanes, c.seqs, c.tokens)
-	if err != nil {
-		return err
-	}
-	var i, due int64
-	var at pgtype.TID
-	_, err = pgx.ForEachRow(rows, []any{&i, &at, &due}, func() error {
-		asked[i-1].fresh, asked[i-1].at, asked[i-1].due = true, at, due
-		return nil
-	})
-	return err
 }
 
 func (j *newJob) ticket() ticket {

@@ -26,6 +26,7 @@ const never = int64(1) << 62
 //   - lanes.next is at most the earliest due time in the lane, and where a claim
 //     begins to read. Whoever stores a job that is due earlier lowers it; it is
 //     raised by the keeper alone, see floor.go.
+//   - lanes.jobs is written by the keeper alone, too, see counts.go.
 //   - seen remembers jobs for the dedupe window, see seen.go.
 //
 // migrations[v-1] makes a schema of version v-1 one of version v. In their text
@@ -55,6 +56,7 @@ CREATE TABLE toot.lanes (
 	next bigint NOT NULL,     -- no job is due earlier
 	deferred bigint NOT NULL, -- nobody claims before
 	idle bigint NOT NULL,     -- when it was last found without jobs, or made
+	jobs bigint NOT NULL DEFAULT 0, -- how many it has, but for what is in counts
 	UNIQUE (kind, name)
 ) WITH (fillfactor = 30, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 CREATE TABLE toot.jobs (
@@ -71,6 +73,7 @@ CREATE TABLE toot.jobs (
 ) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
 CREATE UNIQUE INDEX jobs_lane ON toot.jobs (lane, due, seq);
 CREATE INDEX jobs_event ON toot.jobs (event) WHERE event <> 0;
+CREATE TABLE toot.counts (lanes bigint[] NOT NULL, jobs bigint[] NOT NULL); -- how many more jobs lanes have, see counts.go
 CREATE TABLE toot.events (seq bigint PRIMARY KEY, id bytea, channel bytea, replay bytea, meta bytea, body bytea);
 CREATE TABLE toot.seen0 (key bytea PRIMARY KEY) WITH (autovacuum_vacuum_scale_factor = 0.5);
 CREATE TABLE toot.seen1 (key bytea PRIMARY KEY) WITH (autovacuum_vacuum_scale_factor = 0.5);

@@ -99,13 +99,14 @@ func (e *Engine) carry(ctx context.Context, gen, start int64) error {
 // vacuum vacuums the tables that change most while they do: autovacuum looks once
 // a minute, in which time they would grow by as much as is written.
 func (e *Engine) vacuum(ctx context.Context) (some bool, err error) {
-	var jobs, lanes int64
-	err = e.pool.QueryRow(ctx, e.sql("SELECT pg_stat_get_dead_tuples($1::regclass), pg_stat_get_dead_tuples($2::regclass)"), e.mode, e.sql("toot.jobs"), e.sql("toot.lanes")).Scan(&jobs, &lanes)
+	var jobs, lanes, counts int64
+	err = e.pool.QueryRow(ctx, e.sql("SELECT pg_stat_get_dead_tuples($1::regclass), pg_stat_get_dead_tuples($2::regclass), pg_stat_get_dead_tuples($3::regclass)"), e.mode,
+		e.sql("toot.jobs"), e.sql("toot.lanes"), e.sql("toot.counts")).Scan(&jobs, &lanes, &counts)
 	if err != nil {
 		return false, err
 	}
 	const enough = 5000
-	for name, dead := range map[string]int64{"toot.jobs": jobs, "toot.lanes": 10 * lanes} {
+	for name, dead := range map[string]int64{"toot.jobs": jobs, "toot.lanes": 10 * lanes, "toot.counts": 10 * counts} {
 		if dead < enough {
 			continue
 		}

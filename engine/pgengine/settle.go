@@ -21,10 +21,10 @@ type settlement struct {
 	unclear  bool  // a try may have taken effect whose answer was lost
 	numbers  int64 // the first of those for the events of outcomes, and one for claims
 
-	now    int64 // the store's time when they are carried out
-	ok     []bool
-	change changes
-	kinds  kinds // of jobs that anybody may claim now
+	now     int64 // the store's time when they are carried out
+	ok      []bool
+	changed map[int]ticket // of outcomes after which jobs stay
+	kinds   kinds          // of jobs that anybody may claim now
 }
 
 // Settle implements engine.Engine.
@@ -35,13 +35,15 @@ func (e *Engine) Settle(ctx context.Context, outcomes []engine.Outcome) ([]engin
 	s := newSettlement(e, outcomes)
 	err := e.try(ctx, "settle", again, func(ctx context.Context) error {
 		err := s.try(ctx, e)
+		if err == nil && s.unclear {
+			err = s.recognize(ctx, e)
+		}
 		s.unclear = s.unclear || uncertain(err)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.recognize(e)
 	e.hint(s.kinds | s.follow.kinds())
 	return s.results(), nil
 }
@@ -144,7 +146,8 @@ func (s *settlement) finish(ctx context.Context, e *Engine, q querier) error {
 	var n int
 	var done []int64 // nil: all, or none
 	err := q.QueryRow(ctx, e.sql(`WITH d AS (DELETE FROM toot.jobs j USING unnest($1::tid[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS t(place, seq, token, i)
-			WHERE j.ctid = t.place AND j.seq = t.seq AND j.token = t.token RETURNING t.i)
+			WHERE j.ctid = t.place AND j.seq = t.seq AND j.token = t.token RETURNING t.i, j.lane),
+			n AS (`+noteCounts("d", "-")+`)
 		SELECT count(*), CASE WHEN count(*) < $4 THEN array_agg(i) END FROM d`), e.mode, places, seqs, tokens, len(asked)).Scan(&n, &done)
 	if err != nil {
 		return err
@@ -194,7 +197,8 @@ func (s *settlement) finishByKey(ctx context.Context, e *Engine, q querier, aske
 	}
 	var done []int64
 	err := q.QueryRow(ctx, e.sql(`WITH d AS (DELETE FROM toot.jobs j USING unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) WITH ORDINALITY AS t(lane, due, seq, token, i)
-			WHERE j.lane = t.lane AND j.due = t.due AND j.seq = t.seq AND j.token = t.token RETURNING t.i)
+			WHERE j.lane = t.lane AND j.due = t.due AND j.seq = t.seq AND j.token = t.token RETURNING t.i, j.lane),
+			n AS (`+noteCounts("d", "-")+`)
 		SELECT COALESCE(array_agg(i), '{}') FROM d`), e.mode, k.lanes, k.dues, k.seqs, k.tokens).Scan(&done)
 	for _, n := range done {
 		s.ok[left[n-1]] = true
@@ -209,27 +213,12 @@ func (k *keys) add(t *ticket) {
 	k.lanes, k.dues, k.seqs, k.tokens = append(k.lanes, t.lane), append(k.dues, t.due), append(k.seqs, t.seq), append(k.tokens, t.token)
 }
 
-// recognize says of outcomes that an earlier try of this call has carried out,
-// although its answer was lost, that they took effect. Only that try can have: while
-// the lease lasts nobody else gets the job.
-func (s *settlement) recognize(e *Engine) {
-	if !s.unclear {
-		return
-	}
-	now := e.now()
-	for i := range s.ok {
-		if s.valid[i] && !s.ok[i] && now < s.tickets[i].due {
-			s.ok[i] = true
-		}
-	}
-}
-
 func (s *settlement) results() []engine.Settled {
 	out := make([]engine.Settled, len(s.outcomes))
 	for i := range out {
 		out[i].OK = s.ok[i]
 		if s.ok[i] && s.outcomes[i].Result == engine.Extend {
-			t := s.change.tickets[i]
+			t := s.changed[i]
 			out[i].Ticket = engine.Ticket(appendTicket(nil, &t))
 		}
 		if n := len(s.outcomes[i].Follow); n > 0 {
@@ -238,7 +227,7 @@ func (s *settlement) results() []engine.Settled {
 	}
 	for k := range s.follow.jobs {
 		var given engine.Ticket
-		if j := &s.follow.jobs[k]; j.fresh && j.token != 0 {
+		if j := &s.follow.jobs[k]; j.fresh && j.token != 0 && s.ok[s.of[k]] {
 			t := j.ticket()
 			given = engine.Ticket(appendTicket(nil, &t))
 		}

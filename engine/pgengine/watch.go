@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/watermarkchurch/toot-go/engine"
 )
 
@@ -221,7 +219,7 @@ func (e *Engine) listen(ctx context.Context) {
 }
 
 func (e *Engine) listenOnce(ctx context.Context, heard func()) error {
-	conn, err := pgx.ConnectConfig(ctx, e.pool.Config().ConnConfig)
+	conn, err := e.connect(ctx)
 	if err != nil {
 		return err
 	}

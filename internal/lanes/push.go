@@ -67,6 +67,29 @@ func (h *Push) Store(ctx context.Context, eng engine.Engine, channels []string, 
 	return res.Audiences, nil
 }
 
+// StoreIn is Store in a transaction that somebody else ends, by a function that
+// pushes in it. Jobs are handed on when ended is told that it has committed; if
+// it has not, or nobody knows, the room that was reserved is given back.
+func (h *Push) StoreIn(ctx context.Context, push func(context.Context, engine.PushRequest) (engine.PushResult, func(), error), channels []string, most int) (audiences []engine.Audience, ended func(committed bool), err error) {
+	if len(h.jobs) == 0 && len(channels) == 0 {
+		return nil, func(bool) {}, nil
+	}
+	began := time.Now()
+	res, committed, err := push(ctx, engine.PushRequest{Jobs: h.jobs, Channels: channels, MaxSubscribers: most})
+	if err != nil {
+		h.Cancel()
+		return nil, nil, err
+	}
+	return res.Audiences, func(yes bool) {
+		if !yes {
+			h.Cancel()
+			return
+		}
+		committed()
+		h.stored(res.Tickets, nil, began)
+	}, nil
+}
+
 // stored is called once the jobs are durable. event stands for nil events;
 // began is a time before the call that stored them, since when leases count.
 func (h *Push) stored(tickets []engine.Ticket, event *engine.Event, began time.Time) {

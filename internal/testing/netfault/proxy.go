@@ -3,6 +3,7 @@
 package netfault
 
 import (
+	"bytes"
 	"errors"
 	"net"
 	"sync"
@@ -21,6 +22,8 @@ type Proxy struct {
 	changed chan struct{} // closed when fault is another one
 	links   map[*link]bool
 	closed  bool
+	text    []byte // what a client is expected to send; nil: nothing is
+	then    func()
 }
 
 // fault is what a Proxy does to what comes.
@@ -65,6 +68,27 @@ func (p *Proxy) LoseAnswers() { p.set(deaf) }
 func (p *Proxy) Down() {
 	p.set(down)
 	p.Cut()
+}
+
+// When calls then once, before something is passed on to the server that contains a
+// text, such as "commit": it may be LoseAnswers or Down, for example.
+func (p *Proxy) When(text string, then func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.text, p.then = []byte(text), then
+}
+
+// notice looks whether what a client sends is what is expected.
+func (p *Proxy) notice(sent []byte) {
+	p.mu.Lock()
+	then := p.then
+	if then == nil || !bytes.Contains(sent, p.text) {
+		p.mu.Unlock()
+		return
+	}
+	p.text, p.then = nil, nil
+	p.mu.Unlock()
+	then()
 }
 
 // Mend lets everything pass again. What was stalled arrives late; connections
@@ -165,6 +189,9 @@ func (p *Proxy) carry(l *link, to, from net.Conn, answers bool) {
 		n, err := from.Read(buffer)
 		if err != nil {
 			return
+		}
+		if !answers {
+			p.notice(buffer[:n])
 		}
 		if !p.passes(l, answers) {
 			continue

@@ -108,4 +108,19 @@ func TestProxy(t *testing.T) {
 	dial()
 	send("back")
 	expect("back")
+
+	p.When("commit", p.LoseAnswers)
+	send("begin")
+	expect("begin")
+	send("commit")
+	if got := <-heard; got != "commit" {
+		t.Errorf("the server heard %q", got)
+	}
+	if got, err := answer(100 * time.Millisecond); err == nil {
+		t.Errorf("answered %q, which was to be lost", got)
+	}
+	p.Mend()
+	dial()
+	send("commit")
+	expect("commit")
 }

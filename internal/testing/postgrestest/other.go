@@ -29,6 +29,9 @@ func Version(context.Context) (string, error) { return "", errSystem }
 // Start fails the test.
 func Start(t testing.TB, _ ...string) *Server { t.Fatal(errSystem); return nil }
 
+// StartOnSmallDisk fails the test.
+func StartOnSmallDisk(t testing.TB, _ ...string) *Server { return Start(t) }
+
 // Shared fails the test.
 func Shared(t testing.TB) *Server { return Start(t) }
 
@@ -51,6 +54,9 @@ func (*Server) CreateDatabase(string) (string, error)  { panic(errSystem) }
 func (*Server) Exec(testing.TB, string, ...string)     { panic(errSystem) }
 func (*Server) Bouncer(testing.TB, ...string) *Bouncer { panic(errSystem) }
 func (*Server) Processes() []int                       { panic(errSystem) }
+func (*Server) Standby(testing.TB) *Server             { panic(errSystem) }
+func (*Server) Promote(testing.TB)                     { panic(errSystem) }
+func (*Server) Either(*Server, string) string          { panic(errSystem) }
 func (*Server) Restart(testing.TB)                     { panic(errSystem) }
 func (*Server) Kill()                                  { panic(errSystem) }
 func (*Server) Pause()                                 { panic(errSystem) }

@@ -36,7 +36,9 @@ type Server struct {
 	port     int
 	settings []string
 	env      []string // besides the test's
-	process  *process
+	// fileBlocks is how large files may grow, in blocks of 512 bytes; 0: as they like.
+	fileBlocks int
+	process    *process
 }
 
 var (
@@ -149,7 +151,7 @@ func start(env func(dir string) []string, settings []string) (*Server, error) {
 		"listen_addresses = '127.0.0.1'", "unix_socket_directories = '" + dir + "'", "fsync = off",
 		"shared_buffers = 64MB", "log_line_prefix = '%m [%p] '", "timezone = 'Asia/Kolkata'",
 	}, settings...)}
-	if err := s.initdb(); err != nil {
+	if err := s.copyCluster(); err != nil {
 		_ = os.RemoveAll(dir)
 		return nil, err
 	}
@@ -170,22 +172,6 @@ func start(env func(dir string) []string, settings []string) (*Server, error) {
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
-// initdb makes the database cluster. Its texts sort as people sort them, not by
-// their bytes, so that a query which takes the one for the other shows.
-func (s *Server) initdb() error {
-	program, err := find("initdb")
-	if err != nil {
-		return err
-	}
-	cmd := command(program, "--pgdata", s.data(), "--username", user, "--auth", "trust", "--encoding", "UTF8", "--no-sync",
-		"--locale", "C.UTF-8", "--locale-provider", "icu", "--icu-locale", "en")
-	cmd.Dir = s.dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("initdb: %w\n%s", err, out)
-	}
-	return nil
-}
-
 func (s *Server) launch() error {
 	program, err := find("postgres")
 	if err != nil {
@@ -197,6 +183,10 @@ func (s *Server) launch() error {
 	for _, setting := range s.settings {
 		name, value, _ := strings.Cut(setting, "=")
 		args = append(args, "-c", strings.TrimSpace(name)+"="+strings.Trim(strings.TrimSpace(value), "'"))
+	}
+	if s.fileBlocks > 0 {
+		args = append([]string{"-c", `ulimit -f "$0"; exec "$@"`, strconv.Itoa(s.fileBlocks), program}, args...)
+		program = "/bin/sh"
 	}
 	if s.process, err = launch(s.dir, "QUIT", s.env, program, args...); err != nil {
 		return err
@@ -212,7 +202,7 @@ func (s *Server) isReady() bool {
 		return false
 	}
 	lines := strings.Split(string(text), "\n")
-	return len(lines) > 7 && strings.TrimSpace(lines[7]) == "ready"
+	return len(lines) > 7 && (strings.TrimSpace(lines[7]) == "ready" || strings.TrimSpace(lines[7]) == "standby")
 }
 
 // Addr is host and port.
