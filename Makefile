@@ -3,7 +3,7 @@
 # make lint   gofmt, go vet and golangci-lint
 # make platforms   go build and go vet, of the tests too, for the other systems
 # make crash  kills processes for ROUNDS rounds on each kind of store, with bad networks and clocks, counts what is lost
-# make long   the tests on Redis at full length: 200,000 events, a million jobs, 30 s outages
+# make long   the tests on Redis at full length: 200,000 events, a million jobs, 30 s outages; more sequences of faults
 # make bench  how fast it is, beside the raw net/http limit; BENCH adds flags
 # make bench-quick   the same in under a minute, less exactly
 # make bench-against REF=COMMIT   the working tree beside another commit; BENCH adds flags
@@ -51,6 +51,7 @@ test: setup
 
 long: setup
 	TOOT_TEST_LONG=1 go test -count=1 -timeout 30m -v -run 'TestApps|TestNoCallIsSlow|TestManyProcesses' ./engine/redisengine
+	TOOT_TEST_LONG=1 go test -count=1 -timeout 30m -v -run 'TestAStoreThatFails|TestAProcessThatDies' .
 
 crash: setup
 	@mkdir -p $(TOOLS)
