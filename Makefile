@@ -4,7 +4,7 @@
 # make platforms   go build and go vet, of the tests too, for the other systems
 # make crash  kills processes for ROUNDS rounds on each kind of store, with bad networks and clocks, counts what is lost
 # make exactly-once  transfers money from database to database while everything is killed, for ROUNDS rounds on each pair, counts what is wrong
-# make long   the tests on Redis at full length: 200,000 events, a million jobs, 30 s outages
+# make long   the tests on Redis at full length: 200,000 events, a million jobs, 30 s outages; more sequences of faults
 # make bench  how fast it is, beside the raw net/http limit; BENCH adds flags
 # make bench-quick   the same in under a minute, less exactly
 # make bench-postgres   what PostgreSQL as an engine and the outbox have to stand, beside River
@@ -53,6 +53,7 @@ test: setup
 
 long: setup
 	TOOT_TEST_LONG=1 go test -count=1 -timeout 30m -v -run 'TestApps|TestNoCallIsSlow|TestManyProcesses' ./engine/redisengine
+	TOOT_TEST_LONG=1 go test -count=1 -timeout 30m -v -run 'TestAStoreThatFails|TestAProcessThatDies' .
 
 crash: setup
 	@mkdir -p $(TOOLS)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -21,6 +22,9 @@ import (
 	"github.com/watermarkchurch/toot-go/engine"
 	"github.com/watermarkchurch/toot-go/engine/sqliteengine"
 )
+
+// long makes tests as large as they can be, see the Makefile.
+var long = os.Getenv("TOOT_TEST_LONG") != ""
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -211,7 +215,7 @@ func TestManyEventsArriveOnce(t *testing.T) {
 	subscriber := newNode(t, toot.Options{}, true)
 	var got recorder
 	subscriber.subscribe(t, publisher, "a", &got)
-	const events, publishers = 4000, 16
+	const events, publishers = 1600, 16
 	want := make(chan string, events)
 	var wg sync.WaitGroup
 	for p := range publishers {
@@ -409,7 +413,7 @@ func TestAHandlerThatEndsItsGoroutineHasFailed(t *testing.T) {
 func TestAllDeadLettersThatMatchAreRedriven(t *testing.T) {
 	peer := newEndpoint(t, nil)
 	n := newNode(t, toot.Options{}, true)
-	const events = 1200 // more than a page
+	const events = 550 // more than a page
 	lane := engine.Lane{Kind: engine.Deliver, Name: peer.URL}
 	for _, channel := range []string{"a", "b"} {
 		jobs := make([]engine.Job, events)
@@ -424,18 +428,18 @@ func TestAllDeadLettersThatMatchAreRedriven(t *testing.T) {
 		must2(n.engine.Settle(t.Context(), outcomes))
 	}
 	dead := func() int { return must2(n.Stats(context.Background())).Dead }
-	if got := must2(n.DiscardAll(t.Context(), engine.DeadQuery{Channel: "b", Max: 700})); got != 700 || dead() != 2*events-700 {
+	if got := must2(n.DiscardAll(t.Context(), engine.DeadQuery{Channel: "b", Max: 510})); got != 510 || dead() != 2*events-510 {
 		t.Errorf("discarded %d, %d left", got, dead())
 	}
-	if got := must2(n.RedriveAll(t.Context(), engine.DeadQuery{Channel: "b", Reason: "GONE"})); got != events-700 || dead() != events {
-		t.Errorf("redrove %d, want %d; %d left", got, events-700, dead())
+	if got := must2(n.RedriveAll(t.Context(), engine.DeadQuery{Channel: "b", Reason: "GONE"})); got != events-510 || dead() != events {
+		t.Errorf("redrove %d, want %d; %d left", got, events-510, dead())
 	}
 	if got := must2(n.RedriveAll(t.Context(), engine.DeadQuery{})); got != events || dead() != 0 {
 		t.Errorf("redrove %d, want %d; %d left", got, events, dead())
 	}
 	n.settled(t)
-	if calls, _ := peer.count(); calls != 2*events-700 {
-		t.Errorf("%d calls, want %d", calls, 2*events-700)
+	if calls, _ := peer.count(); calls != 2*events-510 {
+		t.Errorf("%d calls, want %d", calls, 2*events-510)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/watermarkchurch/toot-go/engine/memengine"
 )
 
-// One endpoint, registered under hundreds of spellings of its URL.
+// One endpoint, registered under many spellings of its URL.
 func TestSpellingsOfAURLShareItsBounds(t *testing.T) {
 	var mu sync.Mutex
 	active, most, users := 0, 0, map[string]int{}
@@ -33,7 +33,7 @@ func TestSpellingsOfAURLShareItsBounds(t *testing.T) {
 	t.Cleanup(server.Close)
 	n := newNode(t, toot.Options{MaxDeliveriesPerURL: 2}, true)
 	urls := []string{server.URL + "/cb", strings.Replace(server.URL, "http", "HTTP", 1) + "/cb", server.URL + "/%63b"}
-	for i := range 400 {
+	for i := range 100 {
 		urls = append(urls, fmt.Sprint(server.URL, "/cb#", i), strings.Replace(server.URL, "//", fmt.Sprintf("//user%d@", i), 1)+"/cb")
 	}
 	for _, u := range urls {
@@ -47,7 +47,7 @@ func TestSpellingsOfAURLShareItsBounds(t *testing.T) {
 	if most > 2 {
 		t.Errorf("%d requests at once to one endpoint, want at most 2", most)
 	}
-	if users[""] != 403 || len(users) != 401 {
+	if users[""] != 103 || len(users) != 101 {
 		t.Errorf("%d requests without a user, and %d users", users[""], len(users)-1)
 	}
 	// Nothing is changed of what was registered.

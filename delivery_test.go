@@ -199,7 +199,7 @@ func TestADeadEndpointDoesNotSlowALiveOne(t *testing.T) {
 	for _, url := range []string{hangs.URL, hangs.URL + "/2", hangs.URL + "/3", fails.URL, refused.URL, works.URL} {
 		n.add(t, "a", url)
 	}
-	const events = 500
+	const events = 200
 	for range events {
 		_, err := n.Publish(t.Context(), "a", nil)
 		must(t, err)
@@ -224,7 +224,7 @@ func TestADeadEndpointDoesNotSlowALiveOne(t *testing.T) {
 }
 
 func TestALargeFanOutReachesEverySubscriber(t *testing.T) {
-	const subscribers, events = 2500, 2
+	const subscribers, events = 1100, 2 // a fan-out in two steps
 	var mu sync.Mutex
 	calls := map[string]int{}
 	peer := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -260,7 +260,7 @@ func TestWhatWaitsSurvivesARestart(t *testing.T) {
 	peer := newEndpoint(t, nil)
 	n := newNode(t, toot.Options{}, false) // publishes but does not work
 	n.add(t, "a", peer.URL)
-	const events = 300
+	const events = 100
 	for range events {
 		_, err := n.Publish(t.Context(), "a", nil)
 		must(t, err)
@@ -294,7 +294,7 @@ func TestStoppingUnderLoadIsClean(t *testing.T) {
 	var ids []string
 	for round := range 6 {
 		stopPublisher, stopSubscriber := start(t, publisher.App), start(t, subscriber.App)
-		for i := range 200 {
+		for i := range 60 {
 			e, err := publisher.Publish(t.Context(), "a", i)
 			must(t, err)
 			ids = append(ids, e.ID)
@@ -411,7 +411,7 @@ func TestOneAtATimeKeepsTheOrder(t *testing.T) {
 	must(t, n.AddSource("publisher", toot.Source{SubscriptionURL: n.url + "/subscriptions"}))
 	var got recorder
 	must(t, n.AddSubscription(toot.Subscription{Source: "publisher", Channel: "a", Concurrency: 1, Handler: &got}))
-	const events = 1000
+	const events = 200
 	for i := range events {
 		a := n.request(t, "POST", "/callbacks", fmt.Sprintf(`{"id":"e%d","channel":"a","payload":%d}`, i, i))
 		if a.status != 200 {

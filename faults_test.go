@@ -58,7 +58,11 @@ func (p *pair) stop() {
 }
 
 func TestAStoreThatFailsNowAndThenLosesAndDoublesNothing(t *testing.T) {
-	for seed := range uint64(20) {
+	seeds := uint64(3)
+	if long {
+		seeds = 20
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			inBubble(t, func(b *bubble) {
 				var first, second runs
@@ -109,9 +113,9 @@ func TestAStoreThatIsAwayForAWhile(t *testing.T) {
 				for range 2 {
 					p.publish(20, time.Millisecond) // some are under way when it begins
 					p.play(script)
-					time.AfterFunc(10*time.Minute, func() { p.play(nil) })
-					p.publish(100, time.Second)
-					time.Sleep(time.Until(time.Now().Add(10 * time.Minute)))
+					time.AfterFunc(4*time.Minute, func() { p.play(nil) })
+					p.publish(25, 3*time.Second)
+					time.Sleep(4 * time.Minute)
 					p.play(nil)
 					// Claims go on by themselves: what is published now is
 					// handled soon, and the rest when its leases and the rest
@@ -134,10 +138,14 @@ func TestAStoreThatIsAwayForAWhile(t *testing.T) {
 // calls it makes to its store, before and after the call has taken effect,
 // and starts it again.
 func TestAProcessThatDiesBetweenTwoSteps(t *testing.T) {
+	calls := 4
+	if long {
+		calls = 8
+	}
 	for _, who := range []string{"publisher", "subscriber"} {
 		for _, method := range []faultengine.Method{faultengine.Push, faultengine.Claim, faultengine.Settle, faultengine.Subscribers} {
 			for _, late := range []bool{false, true} {
-				for n := 1; n <= 8; n++ {
+				for n := 1; n <= calls; n++ {
 					name := fmt.Sprintf("%s/%s/late=%v/n=%d", who, method, late, n)
 					t.Run(name, func(t *testing.T) {
 						inBubble(t, func(b *bubble) { dieBetweenSteps(b, who, method, n, late) })
@@ -440,7 +448,11 @@ func TestCallsThatNeverReturnAreGivenUp(t *testing.T) {
 				store := memengine.NewStore()
 				peer := &far{}
 				var hosts []string
-				for i := range 1100 { // a fan-out in two steps
+				subscribers := 1100 // a fan-out in two steps
+				if method == faultengine.RemoveSubscriber {
+					subscribers = 10
+				}
+				for i := range subscribers {
 					hosts = append(hosts, fmt.Sprint("peer", i))
 					b.net.serve(hosts[i], peer)
 				}

@@ -82,7 +82,9 @@ func checkRoot(t *testing.T, fset *token.FileSet) map[*ast.Ident]types.Object {
 // stands on.
 func exportData(t *testing.T) func(path string) (io.ReadCloser, error) {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-export", "-deps", "-json=ImportPath,Export", ".").Output()
+	goList := exec.CommandContext(t.Context(), "go", "list", "-export", "-deps", "-json=ImportPath,Export", ".")
+	goList.Env = append(goList.Environ(), "CGO_ENABLED=0") // as make test has built the packages before
+	out, err := goList.Output()
 	must(t, err)
 	exports := map[string]string{}
 	for list := json.NewDecoder(bytes.NewReader(out)); ; {

@@ -20,18 +20,21 @@ import (
 // they are printed, each in a module of its own, and runs them, whichever is
 // started first. At SIGTERM they end in an orderly way.
 func TestTheREADMEsAppsExchangeAnEvent(t *testing.T) {
+	publisher, subscriber := pages.FreeAddress(t), pages.FreeAddress(t)
+	addresses := strings.NewReplacer("localhost:8001", publisher, "localhost:8002", subscriber)
+	built := map[string]string{}
+	for _, name := range []string{"publisher", "subscriber"} {
+		source := pages.Named(t, "README.md", name+"/main.go")
+		if lines := strings.Count(source, "\n"); lines > 50 {
+			t.Errorf("the %s has %d lines", name, lines)
+		}
+		built[name] = pages.Build(t, name, addresses.Replace(source))
+	}
 	for _, order := range [][]string{{"publisher", "subscriber"}, {"subscriber", "publisher"}} {
 		t.Run(order[0]+" first", func(t *testing.T) {
-			t.Parallel()
-			publisher, subscriber := pages.FreeAddress(t), pages.FreeAddress(t)
-			addresses := strings.NewReplacer("localhost:8001", publisher, "localhost:8002", subscriber)
 			programs := map[string]*program{}
 			for _, name := range order {
-				source := pages.Named(t, "README.md", name+"/main.go")
-				if lines := strings.Count(source, "\n"); lines > 50 {
-					t.Errorf("the %s has %d lines", name, lines)
-				}
-				programs[name] = startProgram(t, pages.Build(t, name, addresses.Replace(source)))
+				programs[name] = startProgram(t, built[name])
 				await(t, "the "+name+" listens", func() bool {
 					res, err := http.Get("http://" + map[string]string{"publisher": publisher, "subscriber": subscriber}[name])
 					if err == nil {
@@ -84,10 +87,12 @@ type program struct {
 	ended bool
 }
 
+// startProgram runs a program in a folder of its own.
 func startProgram(t *testing.T, path string) *program {
 	t.Helper()
-	p := &program{cmd: exec.Command(path), file: path + ".log"}
-	p.cmd.Dir = filepath.Dir(path)
+	dir := t.TempDir()
+	p := &program{cmd: exec.Command(path), file: filepath.Join(dir, "log")}
+	p.cmd.Dir = dir
 	said := must2(os.Create(p.file))
 	p.cmd.Stdout, p.cmd.Stderr = said, said
 	must(t, p.cmd.Start())

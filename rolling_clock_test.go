@@ -48,7 +48,7 @@ func TestASubscriptionIsRetiredADayAfterItsLastProcess(t *testing.T) {
 		logged := toot.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}
 		old := b.launch("old", store, toot.Options{}, with(b, "a", "b"))
 		b.launch("new", store, logged, with(b, "a"))
-		time.Sleep(7 * 24 * time.Hour)
+		time.Sleep(25 * time.Hour) // longer than the day
 		if got := b.callback("new", "b", "1"); got != "taken" {
 			b.Errorf("while a process has it: %s", got)
 		}

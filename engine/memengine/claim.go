@@ -32,8 +32,11 @@ func (e *Engine) Claim(ctx context.Context, req engine.ClaimRequest) (engine.Cla
 		}
 	}
 	for _, l := range lanes {
-		for _, j := range l.jobs {
-			next := max(j.claimable().Sub(now), e.s.deferred[j.id.lane].Sub(now), 0)
+		rest := e.s.deferred[l.jobs[0].id.lane].Sub(now)
+		// Those that were taken are claimable again at one time, and the first
+		// of the others before the rest of them.
+		for _, j := range [...]*job{l.jobs[0], l.jobs[min(l.taken, len(l.jobs)-1)]} {
+			next := max(j.claimable().Sub(now), rest, 0)
 			if res.Next < 0 || next < res.Next {
 				res.Next = next
 			}

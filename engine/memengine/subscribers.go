@@ -36,12 +36,13 @@ func (e *Engine) AddSubscriber(ctx context.Context, channel, callbackURL string,
 	}
 	defer end()
 	now := time.Now()
-	urls := e.s.subscribers(channel, now)
+	urls := e.s.channels[channel]
 	if urls == nil {
 		urls = map[string]registration{}
 		e.s.channels[channel] = urls
 	}
-	_, there := urls[callbackURL]
+	before, there := urls[callbackURL]
+	there = there && !before.ended(now)
 	r := registration{at: now}
 	if lease > 0 {
 		r.until = now.Add(lease)

@@ -335,6 +335,7 @@ func (p *Pool) receive(t target, c engine.Claimed, began time.Time) {
 func (p *Pool) enqueueLocked(j *Job, since int, e *effects) {
 	p.room.took(len(j.Event.Body))
 	p.jobs.push(j)
+	p.wakeKeeperLocked()
 	if since < j.lane.gaveBack {
 		p.giveBackLocked(j, e)
 		return

@@ -13,20 +13,48 @@ import (
 var ErrLeaseLost = errors.New("toot: the lease on the job was lost")
 
 // keepLeases keeps alive the leases of what is held in memory, and gives back
-// what waits for lanes that hang or are slow.
-func (p *Pool) keepLeases(ctx context.Context) {
+// what waits for lanes that hang or are slow. While nothing is held it sleeps,
+// until jobsCame has a value, and then looks when it would have looked anyway.
+func (p *Pool) keepLeases(ctx context.Context, jobsCame <-chan struct{}) {
 	often := min(p.Lease/8, time.Second)
+	began := time.Now()
 	timer := time.NewTimer(often)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-jobsCame:
+			timer.Reset(often - time.Since(began)%often)
+			continue
 		case <-timer.C:
 		}
 		p.extendLeases(ctx)
 		p.returnWaiting()
-		timer.Reset(often)
+		if !p.keeperMaySleep() {
+			timer.Reset(often)
+		}
+	}
+}
+
+// keeperMaySleep reports that nothing is held and that nothing is under way. If
+// so, the next job to come wakes the keeper.
+func (p *Pool) keeperMaySleep() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.keeperSleeps = p.jobs.n == 0 && p.workers.rounds == 0
+	return p.keeperSleeps
+}
+
+// wakeKeeperLocked makes the keeper look after what is held from now on.
+func (p *Pool) wakeKeeperLocked() {
+	if !p.keeperSleeps {
+		return
+	}
+	p.keeperSleeps = false
+	select {
+	case p.jobsCame <- struct{}{}:
+	default:
 	}
 }
 

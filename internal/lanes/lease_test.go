@@ -3,6 +3,7 @@ package lanes
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -34,6 +35,31 @@ func TestLeasesAreExtendedOnceHalfOfThemIsOver(t *testing.T) {
 		same(t, "finished", p.engine.done(engine.Done), 2)
 		w.once([]string{"1", "2"})
 	})
+}
+
+// The keeper of leases sleeps while nothing is held.
+func TestLeasesAreExtendedAfterAnHourOfRest(t *testing.T) {
+	inBubble(t, func(w *world) {
+		p, pool := w.one(w.config(replies(fine, 21*time.Second)))
+		for i := range 3 {
+			w.at(time.Duration(i+1)*time.Hour + 500*time.Millisecond)
+			same(t, "the keeper sleeps", sleeps(pool), true)
+			extended := p.engine.done(engine.Extend)
+			w.push(p, pool, "x", fmt.Sprint(i))
+			w.wait(10 * time.Second)
+			same(t, "the keeper sleeps", sleeps(pool), false)
+			w.wait(20 * time.Second)
+			same(t, "extended", p.engine.done(engine.Extend)-extended, 4)
+		}
+		w.once([]string{"0", "1", "2"})
+	})
+}
+
+// sleeps reports that a pool's keeper waits for the next job.
+func sleeps(p *Pool) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.keeperSleeps
 }
 
 func TestLeasesAreLookedAfterOftenEnough(t *testing.T) {

@@ -121,6 +121,9 @@ type Pool struct {
 
 	workers workers
 
+	jobsCame     chan struct{} // wakes the lease keeper
+	keeperSleeps bool          // the next job has to
+
 	claiming         bool          // a claim is under way
 	staleDuringClaim []*settlement // their tickets were stale, though the claim may bring new ones
 
@@ -133,14 +136,16 @@ type Pool struct {
 func (p *Pool) start() {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	claims, stopClaims := context.WithCancel(ctx)
+	jobsCame := make(chan struct{}, 1)
 	p.mu.Lock()
 	p.ctx, p.cancel, p.stopClaims = ctx, cancel, stopClaims
 	p.state = running
+	p.jobsCame, p.keeperSleeps = jobsCame, false
 	p.isQuiet = make(chan struct{})
 	p.lastClaim = time.Now()
 	p.mu.Unlock()
 	p.loops.Go(func() { p.claimLoop(claims, ctx) })
-	p.loops.Go(func() { p.keepLeases(ctx) })
+	p.loops.Go(func() { p.keepLeases(ctx, jobsCame) })
 }
 
 // Wake makes the pool look into the store.
