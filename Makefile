@@ -44,12 +44,14 @@ REVISION ?= $(shell git describe --always --exclude '*' --abbrev=40 --dirty=+dir
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)' -o bin/toot ./cmd/toot
 
+# The tests build programs without cgo, several at once, from the packages that
+# are built first. -buildmode=archive: nothing is linked.
 test: setup
-	CGO_ENABLED=0 go build ./...
+	CGO_ENABLED=0 go build -buildmode=archive ./...
 	CGO_ENABLED=1 go test $(RACE) -timeout 20m ./...
 	cd bench && CGO_ENABLED=0 go test -mod=mod ./...
 	cd examples && CGO_ENABLED=0 go test -mod=mod ./...
-	@scripts/fuzz 300x
+	@CGO_ENABLED=0 scripts/fuzz 300x
 
 long: setup
 	TOOT_TEST_LONG=1 go test -count=1 -timeout 30m -v -run 'TestApps|TestNoCallIsSlow|TestManyProcesses' ./engine/redisengine

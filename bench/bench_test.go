@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Every row is played for a moment: it must come to its end, count right and
@@ -28,7 +29,7 @@ func playAll(t *testing.T, set string, rows []row) {
 		t.Fatal(err)
 	}
 	var out strings.Builder
-	err := run(context.Background(), []string{"--set", set, "--quick", "--rounds", "2", "--time", "50ms", "--backlog", "2000", "--dir", stores, "--json", jsonFile, "--markdown", markdownFile}, &out, io.Discard)
+	err := run(context.Background(), []string{"--set", set, "--quick", "--rounds", "1", "--time", "50ms", "--backlog", "2000", "--dir", stores, "--json", jsonFile, "--markdown", markdownFile}, &out, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,6 +67,25 @@ func playAll(t *testing.T, set string, rows []row) {
 	}
 	if left, err := os.ReadDir(stores); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// A row is played in every round, but for one that is too long for it.
+func TestRowsArePlayedInRounds(t *testing.T) {
+	b := &bench{options: options{rounds: 2, length: 20 * time.Millisecond}, dir: t.TempDir(), progress: newProgress(io.Discard)}
+	played := map[string]int{}
+	count := func(name string) func(context.Context, *bench, *stage) (sample, error) {
+		return func(context.Context, *bench, *stage) (sample, error) {
+			played[name]++
+			return sample{}, nil
+		}
+	}
+	rows := []row{{name: rawName}, {name: "short", run: count("short")}, {name: "long", once: true, run: count("long")}}
+	if _, err := b.measureAll(context.Background(), rows); err != nil {
+		t.Fatal(err)
+	}
+	if played["short"] != 2 || played["long"] != 1 {
+		t.Errorf("in two rounds the rows were played %v times", played)
 	}
 }
 

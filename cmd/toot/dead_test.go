@@ -232,6 +232,7 @@ func testDead(t *testing.T, name string) {
 }
 
 func TestStoreThatIsNotThere(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	named := startIn(t, dir, exec.Command("sh", "-c", "TOOT_STORE=sqlite:toot.db exec toot stats")).wait()
 	wantContains(t, named.stderr, "there is no store at toot.db", "TOOT_STORE names it")

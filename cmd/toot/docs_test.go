@@ -184,14 +184,14 @@ COMP_LINE="` + line + `" COMP_POINT=${#COMP_LINE} COMP_TYPE=9 COMP_KEY=9
 __start_toot
 printf '%s\n' "${COMPREPLY[@]}" | sed 's/ .*//' | sort | xargs`
 		cmd := exec.CommandContext(t.Context(), "bash", "-c", script)
-		cmd.Env = append(environment(), "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"))
+		cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"))
 		out, err := cmd.CombinedOutput()
 		if got := strings.TrimSpace(string(out)); err != nil || got != want {
 			t.Errorf("%q is completed with %q, want %q (%v)", line, got, want, err)
 		}
 	}
 	for shell, head := range map[string]string{"zsh": "#compdef toot\n", "fish": "# fish completion for toot"} {
-		r := command(t, "completion", shell)
+		r := start(t, "", "completion", shell).wait()
 		wantCode(t, r, 0)
 		wantContains(t, r.stdout, head, "__complete")
 	}

@@ -9,6 +9,7 @@ import (
 
 // toot publish says who gets an event, and may have it sent later.
 func TestPublishSaysToWhomAndWhen(t *testing.T) {
+	t.Parallel()
 	store := "sqlite:" + filepath.Join(t.TempDir(), "toot.db")
 	s := serve(t, "--store", store)
 	publish := func(args ...string) string {

@@ -14,26 +14,35 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	tootcmd "github.com/watermarkchurch/toot-go/cmd/toot"
 )
 
 // patience is how long anything may take that a test waits for.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
-// binary is the command, built once.
+// binary is the command as a program. It is the test itself, which is the command
+// under this name: nothing has to be linked, and the race detector watches it.
 var binary string
 
-// What the linker is told of the version, as make build does it.
+// What the command is told of its version.
 const (
 	builtVersion  = "v1.2.3-test"
 	builtRevision = "0123456789abcdef0123456789abcdef01234567"
 )
 
 func TestMain(m *testing.M) {
-	for _, e := range os.Environ() { // what would make toot serve send traces
-		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "OTEL_") {
+	tootcmd.SetVersion(builtVersion, builtRevision+"+dirty")
+	if filepath.Base(os.Args[0]) == "toot" {
+		tootcmd.Main()
+	}
+	for _, e := range os.Environ() { // what would change the command
+		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, "OTEL_") || strings.HasPrefix(name, "TOOT_") {
 			_ = os.Unsetenv(name)
 		}
 	}
+	// The race detector has processes wait for a second before they end.
+	_ = os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	flag.Parse()
 	// The tests wait for processes more than they work.
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
@@ -47,16 +56,29 @@ func TestMain(m *testing.M) {
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
 		binary = filepath.Join(dir, "toot")
-		args := []string{"build", "-o", binary, "-ldflags", "-X main.version=" + builtVersion + " -X main.revision=" + builtRevision + "+dirty"}
-		if raceEnabled {
-			args = append(args, "-race", "-gcflags=modernc.org/sqlite/lib=-race=false") // as the Makefile says
-		}
-		if out, err := exec.Command("go", append(args, ".")...).CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+		if err := shareProgram(binary); err != nil {
+			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
 		return m.Run()
 	}())
+}
+
+// shareProgram gives the program that is running another name. No symbolic link:
+// another user may have no right to where it leads.
+func shareProgram(name string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if os.Link(self, name) == nil {
+		return nil
+	}
+	program, err := os.ReadFile(self) // it is on another file system
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(name, program, 0o755) //nolint:gosec // a program
 }
 
 // result is what came of a run of the command.
@@ -71,7 +93,9 @@ func (r result) lastLine() string {
 	return lines[len(lines)-1]
 }
 
-// command runs it to its end.
+// command runs it to its end, within the test: it does what the program does, but
+// for signals and terminals, without a process for each. What makes a store in the
+// folder that it is in wants start.
 func command(t *testing.T, args ...string) result {
 	t.Helper()
 	return commandWith(t, "", args...)
@@ -80,8 +104,17 @@ func command(t *testing.T, args ...string) result {
 // commandWith is command with something on standard input.
 func commandWith(t *testing.T, stdin string, args ...string) result {
 	t.Helper()
-	p := start(t, stdin, args...)
-	return p.wait()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var stdout, stderr buffer
+	code := tootcmd.Run(ctx, args, strings.NewReader(stdin), &stdout, &stderr)
+	if ctx.Err() != nil {
+		t.Fatalf("toot %s did not end", strings.Join(args, " "))
+	}
+	if _, err := os.Stat("toot.db"); err == nil {
+		t.Fatalf("toot %s, or a test beside it, made a store in the folder of the tests: remove toot.db", strings.Join(args, " "))
+	}
+	return result{stdout.String(), stderr.String(), code}
 }
 
 // process is the command while it runs.
@@ -106,7 +139,7 @@ func startIn(t *testing.T, dir string, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := &process{t: t, cmd: cmd, ended: make(chan struct{})}
 	p.cmd.Dir = dir
-	p.cmd.Env = append(environment(), "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"))
+	p.cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"))
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -128,17 +161,6 @@ func startIn(t *testing.T, dir string, cmd *exec.Cmd) *process {
 func tail(text string) string {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	return strings.Join(lines[max(0, len(lines)-40):], "\n")
-}
-
-// environment is that of the test without what would change the command.
-func environment() []string {
-	var env []string
-	for _, e := range os.Environ() {
-		if !strings.HasPrefix(e, "TOOT_") {
-			env = append(env, e)
-		}
-	}
-	return env
 }
 
 // signal sends a signal.

@@ -17,6 +17,7 @@ import (
 // (in an indented line, or in backticks; tests run those of fenced blocks) is one,
 // and has the flags that it is given there.
 func TestCommandsOfThePagesExist(t *testing.T) {
+	t.Parallel()
 	helps := map[string]string{} // by "dead list"
 	var look func(path ...string)
 	look = func(path ...string) {
@@ -94,6 +95,7 @@ func runLines(t *testing.T, dir, page, block string, replace ...string) {
 // TestCommandsForTrouble runs what the pages print for those who look for an
 // event, as it stands.
 func TestCommandsForTrouble(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	newGraveyard(t, "sqlite:"+filepath.Join(dir, "mailer.db"))
 	runLines(t, dir, "docs/poison-events.md", "dead letters")

@@ -281,7 +281,7 @@ func TestImportSidekiqKilled(t *testing.T) {
 	defer endpoint.Close()
 	r := newRubyInstallation(t, endpoint.URL+"/callbacks")
 	untouched := r.rest()
-	const n = 6000
+	const n = 600 // so many that a kill finds it in the midst of them
 	var commands [][]string
 	for i := range n {
 		id := fmt.Sprintf("%d", i)

@@ -36,7 +36,7 @@ func onTerminal(t *testing.T, dir string, columns int, args ...string) *terminal
 	t.Helper()
 	p := &terminal{t: t, closed: make(chan struct{})}
 	p.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), binary, args...)
-	p.cmd.Dir, p.cmd.Env = dir, append(environment(), "TERM=xterm-256color")
+	p.cmd.Dir, p.cmd.Env = dir, append(os.Environ(), "TERM=xterm-256color")
 	file, err := pty.StartWithSize(p.cmd, &pty.Winsize{Rows: 40, Cols: uint16(columns)})
 	if err != nil {
 		t.Fatal(err)
@@ -210,6 +210,7 @@ func TestNarrowTerminals(t *testing.T) {
 
 // TestLanesLookDifferent: URLs that are cut differ as before.
 func TestLanesLookDifferent(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	lanes := []string{"http://127.0.0.1:9001/toot/callbacks", "http://127.0.0.1:9002/toot/callbacks", "http://127.0.0.1:9003/toot/callbacks"}
 	for _, lane := range lanes {
@@ -229,6 +230,7 @@ func TestLanesLookDifferent(t *testing.T) {
 
 // TestDemoBreaksBetweenWords: on a narrow terminal nothing is cut by its edge.
 func TestDemoBreaksBetweenWords(t *testing.T) {
+	t.Parallel()
 	code, shown := onTerminal(t, t.TempDir(), 60, "demo", "--faults", "--events", "100").ends()
 	if code != 0 {
 		t.Errorf("exit code %d", code)
@@ -288,7 +290,7 @@ func commandIn(t *testing.T, dir string, args ...string) result {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), binary, args...)
 	var stdout, stderr buffer
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, environment(), &stdout, &stderr
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, os.Environ(), &stdout, &stderr
 	_ = cmd.Run()
 	return result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
 }

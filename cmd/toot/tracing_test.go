@@ -130,7 +130,7 @@ func TestServeWithoutCollector(t *testing.T) {
 	}
 	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "s3cret")
 	for _, endpoint := range []string{"collector:4318", "ftp://s3cret", "http://127.0.0.1:1"} {
-		r := command(t, "serve", "--otlp-endpoint", endpoint)
+		r := start(t, "", "serve", "--otlp-endpoint", endpoint).wait()
 		wantCode(t, r, 2)
 		if strings.Count(r.stderr, "\n") != 1 || strings.Contains(r.stderr, "s3cret") {
 			t.Errorf("%s: it says %q, want one line", endpoint, r.stderr)

@@ -40,6 +40,7 @@ type reader struct {
 // TestTutorial does what docs/tutorial.md says, in an empty folder: with the
 // toot of this repository, and on free ports.
 func TestTutorial(t *testing.T) {
+	t.Parallel()
 	r := &reader{T: t, dir: t.TempDir(), terminals: map[string]*process{}}
 	r.addresses = strings.NewReplacer("localhost:8001", pages.FreeAddress(t), "localhost:8002", pages.FreeAddress(t))
 	for _, s := range stepsOf(t, "../../docs/tutorial.md") {
@@ -85,7 +86,8 @@ func (r *reader) do(s step) {
 }
 
 // run runs commands. Those that get toot from the internet are left to
-// pages.Module; toot is on the PATH.
+// pages.Module; toot is on the PATH. They build without cgo, as make test has
+// built toot's packages before.
 func (r *reader) run(script string) {
 	r.Helper()
 	lines := strings.Split(script, "\n")
@@ -101,7 +103,7 @@ func (r *reader) run(script string) {
 			lines[i] = ""
 		}
 	}
-	p := startIn(r.T, r.dir, exec.Command("sh", "-eu", "-c", "export GOFLAGS=-mod=mod; "+strings.Join(lines, "\n")))
+	p := startIn(r.T, r.dir, exec.Command("sh", "-eu", "-c", "export GOFLAGS=-mod=mod CGO_ENABLED=0; "+strings.Join(lines, "\n")))
 	result := p.wait()
 	wantCode(r.T, result, 0)
 	r.last = result.stdout

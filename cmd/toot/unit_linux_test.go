@@ -11,6 +11,7 @@ import (
 // TestDeployUnitIsUnderstoodBySystemd: systemd passes over a line that it doesn't
 // understand, such as a misspelt protection, with no more than a warning.
 func TestDeployUnitIsUnderstoodBySystemd(t *testing.T) {
+	t.Parallel()
 	verify := func(text string) (said string) {
 		t.Helper()
 		file := filepath.Join(t.TempDir(), "toot.service")

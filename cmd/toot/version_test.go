@@ -1,15 +1,18 @@
 package main_test
 
 import (
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"strings"
 	"testing"
 )
 
-// TestVersion: what the linker is told is what both ways to ask print.
+// TestVersion: what it is told is what both ways to ask print.
 func TestVersion(t *testing.T) {
+	t.Parallel()
 	want := "toot " + builtVersion + " (" + builtRevision[:12] + ", modified), " + runtime.Version() + ", " + runtime.GOOS + "/" + runtime.GOARCH + "\n"
 	for _, args := range [][]string{{"version"}, {"--version"}, {"--version", "--verbose"}} {
 		r := command(t, args...)
@@ -26,11 +29,23 @@ func TestVersion(t *testing.T) {
 }
 
 // TestMakeTellsTheVersion: the linker learns it from make build, whatever Go finds
-// out by itself.
+// out by itself, and the program says it.
 func TestMakeTellsTheVersion(t *testing.T) {
+	t.Parallel()
 	out, err := exec.CommandContext(t.Context(), "make", "-C", "../..", "-n", "build", "VERSION=v9.8.7").CombinedOutput()
-	if err != nil || !regexp.MustCompile(`-X main\.version=v9\.8\.7 -X main\.revision=([0-9a-f]{40}(\+dirty)?)?'`).Match(out) {
-		t.Errorf("make build runs (%v):\n%s", err, out)
+	m := regexp.MustCompile(`-ldflags '([^']* -X main\.version=v9\.8\.7 -X main\.revision=(?:[0-9a-f]{40}(?:\+dirty)?)?)'`).FindSubmatch(out)
+	if err != nil || m == nil {
+		t.Fatalf("make build runs (%v):\n%s", err, out)
+	}
+	program := filepath.Join(t.TempDir(), "toot")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "-ldflags", string(m[1]), ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as make build does, and make test has built the packages before
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	said, err := exec.CommandContext(t.Context(), program, "version").CombinedOutput()
+	if want := "toot v9.8.7"; err != nil || !strings.HasPrefix(string(said), want) {
+		t.Errorf("the program says %q (%v), want %q…", said, err, want)
 	}
 }
 

@@ -39,19 +39,20 @@ const foreign = `{"class":"SendsMail","args":["Toot::PublishesEvent"],"jid":"x%d
 
 // install fills a server as Sidekiq would have it: with n jobs of each sort in
 // the queue, in between those of others.
-func install(s *redistest.Server, n int) (now float64) {
+func install(s *redistest.Server, n int) {
 	parts, _ := s.Try("TIME").AsStrSlice()
-	now, _ = strconv.ParseFloat(parts[0], 64)
-	s.Do("SADD", "queues", "default", "mail")
+	now, _ := strconv.ParseFloat(parts[0], 64)
 	at := func(d time.Duration) string { return strconv.FormatFloat(now+d.Seconds(), 'f', 3, 64) }
+	s.Do("SADD", "queues", "default", "mail")
+	jobs := []string{"LPUSH", "queue:default"}
 	for i := range n {
-		s.Do("LPUSH", "queue:default", published(fmt.Sprintf("p%d", i), ""), fmt.Sprintf(foreign, i), called(fmt.Sprintf("c%d", i), ""), handled(fmt.Sprintf("h%d", i)))
+		jobs = append(jobs, published(fmt.Sprintf("p%d", i), ""), fmt.Sprintf(foreign, i), called(fmt.Sprintf("c%d", i), ""), handled(fmt.Sprintf("h%d", i)))
 	}
+	s.Do(jobs...)
 	s.Do("LPUSH", "queue:mail", fmt.Sprintf(foreign, -1), `{"class":"Toot::PublishesEvent","args":[]}`, "no JSON of Toot::")
 	s.Do("ZADD", "schedule", at(time.Hour), published("scheduled", ""), at(time.Hour), fmt.Sprintf(foreign, -2))
 	s.Do("ZADD", "retry", at(30*time.Minute), called("retry", `,"retry_count":3,"error_class":"Toot::Failure","error_message":"500"`), at(-time.Minute), called("retry-now", `,"retry_count":0`))
 	s.Do("ZADD", "dead", at(-time.Hour), called("dead", `,"retry_count":25,"error_class":"Toot::Failure","error_message":"status 500"`), at(0), fmt.Sprintf(foreign, -3))
-	return now
 }
 
 var options = sidekiq.Options{Subscriptions: func(c string) []string {
@@ -64,12 +65,17 @@ var options = sidekiq.Options{Subscriptions: func(c string) []string {
 func start(t *testing.T) (*redistest.Server, *redisengine.Engine) {
 	t.Helper()
 	s := redistest.Start(t)
+	return s, open(t, s)
+}
+
+func open(t *testing.T, s *redistest.Server) *redisengine.Engine {
+	t.Helper()
 	e, err := redisengine.Open(t.Context(), s.URL(), &redisengine.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = e.Close() })
-	return s, e
+	return e
 }
 
 // claimAll claims what is due.
@@ -151,7 +157,7 @@ func check(t *testing.T, s *redistest.Server, e *redisengine.Engine, n int) {
 func TestImport(t *testing.T) {
 	t.Parallel()
 	s, e := start(t)
-	const n = 700 // more than a page
+	const n = 260 // more than two pages
 	install(s, n)
 	from := &sidekiq.Installation{Client: s.Client()}
 	dry := options
@@ -209,10 +215,12 @@ func (f *failing) Push(ctx context.Context, req engine.PushRequest) (res engine.
 // Once it is run again, everything is, and nothing twice.
 func TestImportInterruptedAnywhere(t *testing.T) {
 	t.Parallel()
+	s := redistest.Start(t)
 	for _, after := range []bool{false, true} {
 		for writes := 0; ; writes++ {
-			s, e := start(t)
-			const n = 400
+			s.Do("FLUSHALL")
+			e := open(t, s)
+			const n = 260 // three pages, so that there are six writes
 			install(s, n)
 			from := &sidekiq.Installation{Client: s.Client()}
 			_, err := from.Import(t.Context(), &failing{Engine: e, left: writes, after: after}, options)
@@ -233,7 +241,6 @@ func TestImportInterruptedAnywhere(t *testing.T) {
 			asInSidekiq(t, s, e)
 			check(t, s, e, n)
 			_ = e.Close()
-			s.Stop()
 		}
 	}
 }
