@@ -2,6 +2,8 @@ package redisengine_test
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -12,15 +14,6 @@ import (
 	"github.com/watermarkchurch/toot-go/engine/redisengine"
 	"github.com/watermarkchurch/toot-go/internal/testing/redistest"
 )
-
-// backlog is how many jobs wait in TestNoCallIsSlow: 1,000,000 with
-// TOOT_TEST_LONG set.
-func backlog() int {
-	if long {
-		return 1_000_000
-	}
-	return 100_000
-}
 
 // fill pushes n jobs: events with ten subscribers each, of which some have far
 // more waiting than others.
@@ -46,14 +39,42 @@ func fill(t testing.TB, e *redisengine.Engine, n int) {
 	}
 }
 
-// No call may keep the server from others for long, however much is waiting.
+// No call may keep the server from others for long, however much is waiting: with
+// four times as much, no step of a call does more, and the largest has a bound.
+// With TOOT_TEST_LONG set, it is timed, too.
 func TestNoCallIsSlow(t *testing.T) {
+	const few, many, most = 5_000, 20_000, 20_000
+	work := map[string][]int{} // of each call, with few and many jobs
+	for _, n := range []int{few, many} {
+		s := redistest.Start(t)
+		e := open(t, s.URL(), nil)
+		fill(t, e, n)
+		eachCall(t, e, n, func(call string, f func()) {
+			work[call] = append(work[call], greatestWork(t, s, f))
+		})
+	}
+	for _, call := range slices.Sorted(maps.Keys(work)) {
+		w := work[call]
+		t.Logf("%s: %d with %d jobs, %d with %d", call, w[0], few, w[1], many)
+		const sometimes = 50 // such as a note of the time, or a hint
+		if w[1] > w[0]+w[0]/10+sometimes || w[1] > most {
+			t.Errorf("the work of %s is %d beside %d jobs and %d beside %d, want as much, and at most %d", call, w[0], few, w[1], many, most)
+		}
+	}
+	if !long {
+		return
+	}
 	s := redistest.Start(t)
 	e := open(t, s.URL(), nil)
-	n := backlog()
+	const n = 1_000_000
 	fill(t, e, n)
-
 	s.Do("CONFIG", "SET", "slowlog-log-slower-than", "10000")
+	eachCall(t, e, n, func(call string, f func()) { neverSlow(t, s, call, f) })
+}
+
+// eachCall measures what an engine does for each call, beside n jobs of fill.
+func eachCall(t *testing.T, e *redisengine.Engine, n int, measure func(call string, f func())) {
+	t.Helper()
 	ctx := t.Context()
 	var jobs []engine.Claimed
 	claim := func(limits map[string]int) func() {
@@ -65,14 +86,14 @@ func TestNoCallIsSlow(t *testing.T) {
 			jobs = res.Jobs
 		}
 	}
-	neverSlow(t, s, "Push", func() { fill(t, e, 5000) })
+	measure("Push", func() { fill(t, e, 5000) })
 	busy := make(map[string]int)
 	for l := range 100 {
 		busy[subscriber(l).Name] = 0
 	}
-	neverSlow(t, s, "Claim beside busy lanes", claim(busy))
+	measure("Claim beside busy lanes", claim(busy))
 	for _, r := range []engine.Result{engine.Done, engine.Retry, engine.Bury, engine.Release, engine.Extend} {
-		neverSlow(t, s, fmt.Sprintf("Claim and Settle with result %d", r), func() {
+		measure(fmt.Sprintf("Claim and Settle with result %d", r), func() {
 			claim(nil)()
 			outcomes := make([]engine.Outcome, len(jobs))
 			for j := range outcomes {
@@ -83,17 +104,17 @@ func TestNoCallIsSlow(t *testing.T) {
 			}
 		})
 	}
-	neverSlow(t, s, "Defer", func() {
+	measure("Defer", func() {
 		if err := e.Defer(ctx, subscriber(0), time.Minute); err != nil {
 			t.Fatal(err)
 		}
 	})
-	neverSlow(t, s, "Dead", func() {
+	measure("Dead", func() {
 		if _, err := e.Dead(ctx, engine.DeadQuery{Reason: "nothing"}); err != nil {
 			t.Fatal(err)
 		}
 	})
-	neverSlow(t, s, "Lanes", func() {
+	measure("Lanes", func() {
 		stats, err := e.Lanes(ctx)
 		if err != nil {
 			t.Fatal(err)
@@ -111,7 +132,7 @@ func TestNoCallIsSlow(t *testing.T) {
 	for i := range follow {
 		follow[i].Lane = subscriber(100_000 + i)
 	}
-	neverSlow(t, s, "an outcome with 1000 follow-up jobs", func() {
+	measure("an outcome with 1000 follow-up jobs", func() {
 		pushed, err := e.Push(ctx, engine.PushRequest{Jobs: []engine.Job{{Event: newEvent(), Lane: engine.Lane{Kind: engine.FanOut, Name: "c"}, Lease: time.Minute}}})
 		if err != nil {
 			t.Fatal(err)
@@ -120,7 +141,7 @@ func TestNoCallIsSlow(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	neverSlow(t, s, "Claim from many lanes", claim(nil))
+	measure("Claim from many lanes", claim(nil))
 }
 
 // neverSlow fails the test if something keeps the server busy for more than 10
