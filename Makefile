@@ -50,7 +50,7 @@ test: setup
 	@scripts/fuzz 300x
 
 long: setup
-	TOOT_TEST_LONG=1 go test -count=1 -timeout 30m -v -run 'TestApps|TestNoCallIsSlow|TestManyProcesses' ./engine/redisengine
+	TOOT_TEST_LONG=1 go test -count=1 -timeout 30m -v -run 'TestApps|TestNoCallIsSlow|TestManyProcesses|TestMemory' ./engine/redisengine
 
 crash: setup
 	@mkdir -p $(TOOLS)

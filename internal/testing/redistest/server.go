@@ -256,6 +256,8 @@ func (s *Server) Client() rueidis.Client {
 func (s *Server) connect() (rueidis.Client, error) {
 	return rueidis.NewClient(rueidis.ClientOption{
 		InitAddress: []string{s.Addr()}, ForceSingleClient: true, DisableCache: true, PipelineMultiplex: -1,
+		// Small, as most connections are for a single command.
+		RingScaleEachConn: 2, ReadBufferEachConn: 4096, WriteBufferEachConn: 4096,
 	})
 }
 
