@@ -23,6 +23,7 @@ import (
 
 	"github.com/watermarkchurch/toot-go"
 	"github.com/watermarkchurch/toot-go/engine/sqliteengine"
+	"github.com/watermarkchurch/toot-go/internal/testing/memdir"
 )
 
 const envDir = "TOOT_DISKFULL_DIR"
@@ -62,7 +63,7 @@ func TestFilesThatMayNotGrow(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), envDir+"="+t.TempDir())
+	cmd.Env = append(os.Environ(), envDir+"="+memdir.New(t))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -256,7 +257,7 @@ func must(err error) {
 func TestADamagedFile(t *testing.T) {
 	for name, from := range map[string]int64{"from its first byte": 0, "behind its first page": 4096} {
 		t.Run(name, func(t *testing.T) {
-			file := filepath.Join(t.TempDir(), "toot.db")
+			file := filepath.Join(memdir.New(t), "toot.db")
 			app, stop, err := open(file, "http://127.0.0.1:1/")
 			must(err)
 			must(app.AddSource("publisher", toot.Source{SubscriptionURL: "http://127.0.0.1:1/"}))
