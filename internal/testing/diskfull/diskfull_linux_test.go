@@ -58,6 +58,7 @@ func limitFiles(string) (more func() error, err error) {
 }
 
 func TestFilesThatMayNotGrow(t *testing.T) {
+	t.Parallel()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -72,6 +73,7 @@ func TestFilesThatMayNotGrow(t *testing.T) {
 // TestADiskThatIsFull has a small disk of its own where the system lets it
 // mount one (as root, on Linux). Elsewhere the test above has to do.
 func TestADiskThatIsFull(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if err := syscall.Mount("toot", dir, "tmpfs", 0, "size=12m"); err != nil {
 		t.Logf("no disk could be mounted (%v)", err)
@@ -255,6 +257,7 @@ func must(err error) {
 }
 
 func TestADamagedFile(t *testing.T) {
+	t.Parallel()
 	for name, from := range map[string]int64{"from its first byte": 0, "behind its first page": 4096} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(memdir.New(t), "toot.db")
