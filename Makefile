@@ -54,7 +54,7 @@ test: setup
 	@CGO_ENABLED=0 scripts/fuzz 300x
 
 long: setup
-	TOOT_TEST_LONG=1 go test -count=1 -timeout 30m -v -run 'TestApps|TestNoCallIsSlow|TestManyProcesses' ./engine/redisengine
+	TOOT_TEST_LONG=1 go test -count=1 -timeout 30m -v -run 'TestApps|TestNoCallIsSlow|TestManyProcesses|TestMemory' ./engine/redisengine
 	TOOT_TEST_LONG=1 go test -count=1 -timeout 30m -v -run 'TestAStoreThatFails|TestAProcessThatDies' .
 
 crash: setup

@@ -14,6 +14,7 @@ import (
 
 	toot "github.com/watermarkchurch/toot-go"
 	"github.com/watermarkchurch/toot-go/engine/sqliteengine"
+	"github.com/watermarkchurch/toot-go/internal/testing/memdir"
 	"github.com/watermarkchurch/toot-go/internal/testing/sqltest"
 )
 
@@ -22,7 +23,7 @@ import (
 func TestAHandlerThatRunsForLongerThanALease(t *testing.T) {
 	sqltest.Each(t, func(t *testing.T, db *sqltest.DB) {
 		in := newInbox(t, db, nil)
-		path := filepath.Join(t.TempDir(), "toot.db")
+		path := filepath.Join(memdir.New(t), "toot.db")
 		var runs atomic.Int64
 		var apps []*toot.App
 		ctx, cancel := context.WithCancel(t.Context())
@@ -50,7 +51,7 @@ func TestAHandlerThatRunsForLongerThanALease(t *testing.T) {
 		}
 		server := httptest.NewServer(apps[0].HandlerService())
 		defer server.Close()
-		publisher, err := sqliteengine.Open(filepath.Join(t.TempDir(), "publisher.db"), nil)
+		publisher, err := sqliteengine.Open(filepath.Join(memdir.New(t), "publisher.db"), nil)
 		must(t, err)
 		defer func() { must(t, publisher.Close()) }()
 		_, err = publisher.AddSubscriber(t.Context(), "transfers", server.URL, 0)

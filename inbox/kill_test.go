@@ -24,6 +24,7 @@ import (
 	toot "github.com/watermarkchurch/toot-go"
 	"github.com/watermarkchurch/toot-go/engine/sqliteengine"
 	"github.com/watermarkchurch/toot-go/inbox"
+	"github.com/watermarkchurch/toot-go/internal/testing/memdir"
 	"github.com/watermarkchurch/toot-go/internal/testing/sqltest"
 	"github.com/watermarkchurch/toot-go/outbox"
 )
@@ -46,7 +47,7 @@ func TestKilledProcesses(t *testing.T) {
 	sqltest.Each(t, func(t *testing.T, db *sqltest.DB) {
 		db.Do(t, "CREATE TABLE sent (id INT PRIMARY KEY)")
 		db.Do(t, "CREATE TABLE handled (id INT NOT NULL)")
-		store := filepath.Join(t.TempDir(), "toot.db")
+		store := filepath.Join(memdir.New(t), "toot.db")
 		tables, err := outbox.Schema(db.Dialect, "")
 		must(t, err)
 		for statement := range strings.SplitSeq(strings.TrimSpace(tables), ";\n") {

@@ -26,6 +26,7 @@ import (
 	"github.com/watermarkchurch/toot-go/engine"
 	"github.com/watermarkchurch/toot-go/engine/sqliteengine"
 	"github.com/watermarkchurch/toot-go/internal/testing/faultengine"
+	"github.com/watermarkchurch/toot-go/internal/testing/memdir"
 	"github.com/watermarkchurch/toot-go/internal/testing/sqltest"
 	"github.com/watermarkchurch/toot-go/outbox"
 )
@@ -51,7 +52,7 @@ type site struct {
 func newSite(t *testing.T, db *sqltest.DB, opts *toot.Options) *site {
 	t.Helper()
 	s := &site{db: db, endpoint: newEndpoint(t), log: &logged{}}
-	store, err := sqliteengine.Open(filepath.Join(t.TempDir(), "toot.db"), nil)
+	store, err := sqliteengine.Open(filepath.Join(memdir.New(t), "toot.db"), nil)
 	must(t, err)
 	s.engine = faultengine.Wrap(store)
 	if opts == nil {

@@ -1,6 +1,8 @@
 package memengine_test
 
 import (
+	"flag"
+	"os"
 	"testing"
 	"time"
 
@@ -8,6 +10,15 @@ import (
 	"github.com/watermarkchurch/toot-go/engine/enginetest"
 	"github.com/watermarkchurch/toot-go/engine/memengine"
 )
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// The conformance suite waits more than it works.
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		_ = flag.Set("test.parallel", "16")
+	}
+	os.Exit(m.Run())
+}
 
 func TestConformance(t *testing.T) {
 	enginetest.Run(t, enginetest.Harness{

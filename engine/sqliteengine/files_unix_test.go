@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/watermarkchurch/toot-go/internal/testing/memdir"
 )
 
 // user is somebody a child process can be run as. It takes root to be somebody
@@ -36,14 +38,8 @@ func group() int {
 func runAs(t *testing.T, u user, what, file string) (cmd *exec.Cmd, out *bufio.Scanner) {
 	t.Helper()
 	dir := t.TempDir()
-	program, err := os.ReadFile(os.Args[0]) // from where everybody may run it
-	if err != nil {
-		t.Fatal(err)
-	}
-	binary := filepath.Join(dir, "child")
-	if err := os.WriteFile(binary, program, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	binary := filepath.Join(dir, "child") // from where everybody may run it
+	putProgram(t, binary)
 	for _, d := range []string{dir, filepath.Dir(dir)} {
 		if err := os.Chmod(d, 0o755); err != nil {
 			t.Fatal(err)
@@ -55,6 +51,29 @@ func runAs(t *testing.T, u user, what, file string) (cmd *exec.Cmd, out *bufio.S
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: u.uid, Gid: u.gid, Groups: []uint32{u.shared}}}
 	}
 	return cmd, runChild(t, cmd, what, file)
+}
+
+// putProgram puts this program in another place, where everybody may run it.
+func putProgram(t *testing.T, path string) {
+	t.Helper()
+	info, err := os.Stat(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm()&0o005 == 0o005 && os.Link(os.Args[0], path) == nil {
+		return
+	}
+	program, err := os.ReadFile(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A process that is started meanwhile would have the file open for writing,
+	// and nobody could run it.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	if err := os.WriteFile(path, program, 0o755); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // sharedFolder is a folder that ann and bob may write to.
@@ -110,6 +129,7 @@ func checkModes(t *testing.T, file string, mode fs.FileMode) {
 }
 
 func TestANewStoreIsItsOwnersAlone(t *testing.T) {
+	t.Parallel()
 	file := tempFile(t)
 	e := open(t, file, nil)
 	push(t, e, newJobs("a", 10, testLane, 0))
@@ -117,6 +137,7 @@ func TestANewStoreIsItsOwnersAlone(t *testing.T) {
 }
 
 func TestTheModeOfAFileIsRespected(t *testing.T) {
+	t.Parallel()
 	file := tempFile(t)
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -138,6 +159,7 @@ func TestTheModeOfAFileIsRespected(t *testing.T) {
 }
 
 func TestWhatRootOpensItsOwnerCanOpenAfterwards(t *testing.T) {
+	t.Parallel()
 	dir := sharedFolder(t)
 	file := filepath.Join(dir, "toot.db")
 	if got := opensAs(t, ann, file); got != "opened: <nil>" {
@@ -183,6 +205,7 @@ func TestWhatRootOpensItsOwnerCanOpenAfterwards(t *testing.T) {
 }
 
 func TestUsersOfOneGroupShareAFile(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(sharedFolder(t), "toot.db")
 	if got := opensAs(t, ann, file); got != "opened: <nil>" {
 		t.Fatal(got)
@@ -219,6 +242,7 @@ func TestUsersOfOneGroupShareAFile(t *testing.T) {
 }
 
 func TestALinkInTheLocksPlaceIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	file := tempFile(t)
 	e, err := Open(file, nil)
 	if err != nil {
@@ -227,7 +251,7 @@ func TestALinkInTheLocksPlaceIsLeftAlone(t *testing.T) {
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
-	other := filepath.Join(t.TempDir(), "other")
+	other := filepath.Join(memdir.New(t), "other")
 	if err := os.WriteFile(other, nil, 0o400); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/watermarkchurch/toot-go/engine"
 	"github.com/watermarkchurch/toot-go/engine/sqliteengine/internal/sqlite"
+	"github.com/watermarkchurch/toot-go/internal/testing/memdir"
 )
 
 // fakeClock is the clock of a machine under test.
@@ -41,7 +42,7 @@ func (c *fakeClock) jump(d time.Duration) {
 	c.wall = c.wall.Add(d)
 }
 
-func tempFile(t testing.TB) string { return filepath.Join(t.TempDir(), "toot.db") }
+func tempFile(t testing.TB) string { return filepath.Join(memdir.New(t), "toot.db") }
 
 // open opens an engine that is checked and closed at the end of the test.
 func open(t testing.TB, file string, opts *Options) *Engine {

@@ -12,6 +12,7 @@ import (
 )
 
 func TestEventsThatDifferAreNotTakenForEachOther(t *testing.T) {
+	t.Parallel()
 	e := open(t, tempFile(t), nil)
 	id := uuid.MustParse("12345678-9abc-def0-1234-56789abcdef0")
 	ids := []string{
@@ -42,6 +43,7 @@ func TestEventsThatDifferAreNotTakenForEachOther(t *testing.T) {
 }
 
 func TestKeysAscendWithTheTimeOfTheID(t *testing.T) {
+	t.Parallel()
 	var salt [identity.SaltSize]byte
 	var last identity.Identity
 	for i := range 100 {
@@ -58,6 +60,7 @@ func TestKeysAscendWithTheTimeOfTheID(t *testing.T) {
 }
 
 func TestAnotherFileHasAnotherSalt(t *testing.T) {
+	t.Parallel()
 	a, b := open(t, tempFile(t), nil), open(t, tempFile(t), nil)
 	if event := newJobs("a", 1, testLane, 0)[0].Event; a.identify(event) == b.identify(event) {
 		t.Error("two files have the same keys")
@@ -69,6 +72,7 @@ func TestAnotherFileHasAnotherSalt(t *testing.T) {
 }
 
 func TestAReplayMarkComesBack(t *testing.T) {
+	t.Parallel()
 	e := open(t, tempFile(t), nil)
 	job := newJobs("a", 1, testLane, 0)
 	job[0].Event.Replay = "again"

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/watermarkchurch/toot-go/engine"
+	"github.com/watermarkchurch/toot-go/internal/testing/memdir"
 )
 
 // savedLog is a log that a test reads while it is written.
@@ -34,7 +35,8 @@ func (l *savedLog) String() string {
 }
 
 func TestASymbolicLinkLeadsToTheSameStore(t *testing.T) {
-	dir := t.TempDir()
+	t.Parallel()
+	dir := memdir.New(t)
 	folder, elsewhere := filepath.Join(dir, "folder"), filepath.Join(dir, "elsewhere")
 	for _, d := range []string{folder, elsewhere} {
 		if err := os.Mkdir(d, 0o755); err != nil {
@@ -77,6 +79,7 @@ func TestASymbolicLinkLeadsToTheSameStore(t *testing.T) {
 }
 
 func TestALivingProcessKeepsItsJobsWithoutTheLockFile(t *testing.T) {
+	t.Parallel()
 	file := tempFile(t)
 	e := open(t, file, nil)
 	push(t, e, newJobs("a", 30, testLane, 0))
@@ -96,6 +99,7 @@ func TestALivingProcessKeepsItsJobsWithoutTheLockFile(t *testing.T) {
 // TestFilesThatAreGoneAreNoticed takes each of a store's files away, or puts
 // another one in its place.
 func TestFilesThatAreGoneAreNoticed(t *testing.T) {
+	t.Parallel()
 	takeAway := map[string]func(t *testing.T, file string){
 		"removed": func(*testing.T, string) {},
 		"replaced": func(t *testing.T, file string) {
@@ -187,6 +191,7 @@ func untilRefused(t *testing.T, e *Engine) error {
 // TestTheLogOfAnotherStoreIsLeftAlone closes an engine whose files were removed,
 // when another store has been made in the same place.
 func TestTheLogOfAnotherStoreIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	file := tempFile(t)
 	old, err := Open(file, nil)
 	if err != nil {
@@ -214,6 +219,7 @@ func TestTheLogOfAnotherStoreIsLeftAlone(t *testing.T) {
 // TestTheLogOfAnotherProcessIsLeftAlone closes an engine beside whose file there
 // is another log.
 func TestTheLogOfAnotherProcessIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	file := tempFile(t)
 	e, err := Open(file, nil)
 	if err != nil {
@@ -242,6 +248,7 @@ func TestTheLogOfAnotherProcessIsLeftAlone(t *testing.T) {
 // TestALogThatWasRemovedIsNotMissed removes the log, which nobody else may then
 // begin anew: closing the file saves what is in it.
 func TestALogThatWasRemovedIsNotMissed(t *testing.T) {
+	t.Parallel()
 	for _, suffix := range []string{logSuffix, indexSuffix} {
 		file := tempFile(t)
 		e, err := Open(file, nil)
@@ -269,13 +276,14 @@ func TestALogThatWasRemovedIsNotMissed(t *testing.T) {
 }
 
 func TestAStoreThatIsStillInUseIsNotMadeAnew(t *testing.T) {
+	t.Parallel()
 	file := tempFile(t)
 	e, err := Open(file, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	push(t, e, newJobs("old", 10, testLane, 0))
-	moved := filepath.Join(t.TempDir(), "moved.db")
+	moved := filepath.Join(memdir.New(t), "moved.db")
 	if err := os.Rename(file, moved); err != nil {
 		t.Fatal(err)
 	}

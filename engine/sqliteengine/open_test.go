@@ -69,6 +69,7 @@ func TestOpenTakesPathsOnly(t *testing.T) {
 }
 
 func TestOpenSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	write := func(name, content string) string {
 		file := filepath.Join(dir, name)
@@ -122,6 +123,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 }
 
 func TestADamagedPageIsReported(t *testing.T) {
+	t.Parallel()
 	file := tempFile(t)
 	e, err := Open(file, nil)
 	if err != nil {
@@ -248,6 +250,7 @@ func dieWithJobs(t *testing.T, file string, n int, meanwhile func()) {
 }
 
 func TestJobsOfADeadProcessAreDueWhenNobodyElseHasTheFile(t *testing.T) {
+	t.Parallel()
 	file := tempFile(t)
 	e, err := Open(file, nil)
 	if err != nil {
@@ -272,6 +275,7 @@ func TestJobsOfADeadProcessAreDueWhenNobodyElseHasTheFile(t *testing.T) {
 }
 
 func TestJobsOfADeadProcessWaitWhileAnotherHasTheFile(t *testing.T) {
+	t.Parallel()
 	file := tempFile(t)
 	e := open(t, file, nil)
 	push(t, e, newJobs("a", 50, testLane, 0))
@@ -284,6 +288,7 @@ func TestJobsOfADeadProcessWaitWhileAnotherHasTheFile(t *testing.T) {
 }
 
 func TestJobsOfAClosedEngineAreNotTakenForThoseOfADeadOne(t *testing.T) {
+	t.Parallel()
 	file := tempFile(t)
 	e, err := Open(file, nil)
 	if err != nil {
@@ -326,6 +331,7 @@ func childSettle(t *testing.T, e *Engine, jobs []engine.Claimed) {
 }
 
 func TestSeveralProcessesShareOneFile(t *testing.T) {
+	t.Parallel()
 	file := tempFile(t)
 	const processes = 3
 	var children []*exec.Cmd

@@ -14,6 +14,7 @@ import (
 // TestAReadOnlyFileIsReported opens a file that it may not write to. Root may
 // write to every file, so for root somebody else does it.
 func TestAReadOnlyFileIsReported(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "toot.db")
 	e, err := Open(file, nil)
@@ -31,14 +32,8 @@ func TestAReadOnlyFileIsReported(t *testing.T) {
 	if os.Getuid() == 0 {
 		const nobody = 65534
 		attr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-		program, err := os.ReadFile(binary) // from where nobody may run it
-		if err != nil {
-			t.Fatal(err)
-		}
-		binary = filepath.Join(dir, "child")
-		if err := os.WriteFile(binary, program, 0o755); err != nil {
-			t.Fatal(err)
-		}
+		binary = filepath.Join(dir, "child") // from where nobody may run it
+		putProgram(t, binary)
 		for _, d := range []string{dir, filepath.Dir(dir), file + "-lock"} {
 			if err := os.Chmod(d, 0o777); err != nil {
 				t.Fatal(err)

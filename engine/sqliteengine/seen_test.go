@@ -8,6 +8,7 @@ import (
 )
 
 func TestAJobIsRememberedForOneToTwoWindows(t *testing.T) {
+	t.Parallel()
 	clock := newFakeClock()
 	e := open(t, tempFile(t), &Options{Retention: engine.Retention{Dedupe: time.Hour}, Time: clock.read})
 	for step := range 30 {
@@ -30,6 +31,7 @@ func TestAJobIsRememberedForOneToTwoWindows(t *testing.T) {
 }
 
 func TestAJobThatWaitsIsRememberedAsLongAsItWaits(t *testing.T) {
+	t.Parallel()
 	clock := newFakeClock()
 	e := open(t, tempFile(t), &Options{Retention: engine.Retention{Dedupe: time.Hour}, Time: clock.read})
 	// More than a transaction looks at, so that the walk has several steps.
@@ -84,6 +86,7 @@ func finishWalk(t *testing.T, e *Engine) {
 }
 
 func TestWhatIsForgottenTakesNoRoom(t *testing.T) {
+	t.Parallel()
 	clock := newFakeClock()
 	e := open(t, tempFile(t), &Options{Retention: engine.Retention{Dedupe: time.Hour}, Time: clock.read})
 	settleAll(t, e, push(t, e, newJobs("job", 100, testLane, time.Minute)), engine.Outcome{Result: engine.Done})

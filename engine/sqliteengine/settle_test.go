@@ -12,8 +12,10 @@ import (
 // TestWhateverIsDoneTheFileAddsUp does what comes to mind; checkFile holds
 // the rows against each other, and the model knows how many jobs there are.
 func TestWhateverIsDoneTheFileAddsUp(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(8) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 0))
 			file := tempFile(t)
 			engines := []*Engine{open(t, file, nil), open(t, file, nil)}
@@ -155,6 +157,7 @@ func TestWhateverIsDoneTheFileAddsUp(t *testing.T) {
 }
 
 func TestExtendSpendsTheTicketEvenIfTheLeaseEndsAtTheSameTime(t *testing.T) {
+	t.Parallel()
 	clock := newFakeClock()
 	e := open(t, tempFile(t), &Options{Time: clock.read})
 	old := push(t, e, newJobs("a", 3, testLane, time.Minute))
@@ -177,6 +180,7 @@ func TestExtendSpendsTheTicketEvenIfTheLeaseEndsAtTheSameTime(t *testing.T) {
 }
 
 func TestALeaseThatEndsIsFoundInALaneWithoutOtherJobs(t *testing.T) {
+	t.Parallel()
 	clock := newFakeClock()
 	e := open(t, tempFile(t), &Options{Time: clock.read})
 	push(t, e, newJobs("a", 3, testLane, time.Minute))

@@ -1,6 +1,7 @@
 package sqliteengine_test
 
 import (
+	"flag"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -11,15 +12,24 @@ import (
 	"github.com/watermarkchurch/toot-go/engine"
 	"github.com/watermarkchurch/toot-go/engine/enginetest"
 	"github.com/watermarkchurch/toot-go/engine/sqliteengine"
+	"github.com/watermarkchurch/toot-go/internal/testing/memdir"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// Many of the tests wait more than they work.
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		_ = flag.Set("test.parallel", "8")
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	var clocks sync.Map // by file
 	enginetest.Run(t, enginetest.Harness{
 		NewStore: func(t testing.TB) enginetest.Opener {
-			file, clock := filepath.Join(t.TempDir(), "toot.db"), &sqliteengine.WallTime{}
+			file, clock := filepath.Join(memdir.New(t), "toot.db"), &sqliteengine.WallTime{}
 			clocks.Store(file, clock)
 			return func(r engine.Retention) (engine.Engine, error) {
 				opts := &sqliteengine.Options{Retention: r}

@@ -21,6 +21,7 @@ func addSubscriber(t *testing.T, e *Engine, channel, url string, lease time.Dura
 }
 
 func TestRegistrationsEndInEveryMemory(t *testing.T) {
+	t.Parallel()
 	clock, file := newFakeClock(), tempFile(t)
 	opts := &Options{Time: clock.read}
 	a, b := open(t, file, opts), open(t, file, opts)
@@ -57,6 +58,7 @@ func TestRegistrationsEndInEveryMemory(t *testing.T) {
 }
 
 func TestAudiencesOfManyAreCut(t *testing.T) {
+	t.Parallel()
 	clock, file := newFakeClock(), tempFile(t)
 	opts := &Options{Time: clock.read}
 	a, b := open(t, file, opts), open(t, file, opts)
@@ -117,6 +119,7 @@ func TestAudiencesOfManyAreCut(t *testing.T) {
 }
 
 func TestAChannelThatCannotBeReadStopsNoJob(t *testing.T) {
+	t.Parallel()
 	e := open(t, tempFile(t), nil)
 	inWriter(t, e, func(w *writer) error { return w.c.exec("DROP VIEW meta; ALTER TABLE subscribers RENAME TO gone") })
 	res, err := e.Push(t.Context(), engine.PushRequest{
@@ -140,6 +143,7 @@ func TestAChannelThatCannotBeReadStopsNoJob(t *testing.T) {
 }
 
 func TestAnAnswerToAnOlderRequestDoesNotRemove(t *testing.T) {
+	t.Parallel()
 	clock := newFakeClock()
 	e := open(t, tempFile(t), &Options{Time: clock.read})
 	remove := func(olderThan time.Duration) bool {
@@ -165,6 +169,7 @@ func TestAnAnswerToAnOlderRequestDoesNotRemove(t *testing.T) {
 
 // What has ended is deleted without anybody asking.
 func TestWhatHasEndedTakesNoRoom(t *testing.T) {
+	t.Parallel()
 	clock := newFakeClock()
 	e := open(t, tempFile(t), &Options{Time: clock.read})
 	ctx := t.Context()
@@ -199,6 +204,7 @@ func TestWhatHasEndedTakesNoRoom(t *testing.T) {
 }
 
 func TestMuchThatEndsTakesNoRoomEither(t *testing.T) {
+	t.Parallel()
 	clock := newFakeClock()
 	e := open(t, tempFile(t), &Options{Time: clock.read})
 	inWriter(t, e, func(w *writer) error {

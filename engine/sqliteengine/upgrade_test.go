@@ -29,6 +29,7 @@ func oldFile(t *testing.T) string {
 }
 
 func TestAFileOfAnOlderVersionOpens(t *testing.T) {
+	t.Parallel()
 	file := oldFile(t)
 	var wg sync.WaitGroup
 	for i := range 4 { // several at once: one of them upgrades it

@@ -78,6 +78,7 @@ func wantIDs(t *testing.T, what string, got []string, want ...string) {
 }
 
 func TestWhatWaitsInAFileOfVersion3(t *testing.T) {
+	t.Parallel()
 	e, clock := openVersion3(t)
 	now, _ := claimedIDs(t, e, engine.Deliver)
 	wantIDs(t, "due now", now, "waiting-late "+oldA, "leased-died "+oldB, oldFanOut+" "+oldB)
@@ -114,6 +115,7 @@ func TestWhatWaitsInAFileOfVersion3(t *testing.T) {
 }
 
 func TestAFanOutOfAFileOfVersion3GoesOnWhereItWas(t *testing.T) {
+	t.Parallel()
 	e, _ := openVersion3(t)
 	jobs := claimAll(t, e, engine.FanOut)
 	if len(jobs) != 1 || jobs[0].Event.ID != oldFanOut || jobs[0].Claims != 2 {
@@ -133,6 +135,7 @@ func TestAFanOutOfAFileOfVersion3GoesOnWhereItWas(t *testing.T) {
 }
 
 func TestWhatWasDoneInAFileOfVersion3IsNotDoneAgain(t *testing.T) {
+	t.Parallel()
 	e, clock := openVersion3(t)
 	known := []engine.Job{
 		oldJob("done-early", oldA), oldJob("done-late", oldA), oldJob("dead", oldB),
@@ -166,6 +169,7 @@ func TestWhatWasDoneInAFileOfVersion3IsNotDoneAgain(t *testing.T) {
 }
 
 func TestWhatElseIsInAFileOfVersion3(t *testing.T) {
+	t.Parallel()
 	e, _ := openVersion3(t)
 	ctx := t.Context()
 	channels, err := e.Channels(ctx, "")
@@ -207,6 +211,7 @@ func TestWhatElseIsInAFileOfVersion3(t *testing.T) {
 
 // A program of an older version reads meta at the beginning of a transaction.
 func TestAnOlderProgramThatHasTheFileOpenIsTold(t *testing.T) {
+	t.Parallel()
 	e, _ := openVersion3(t)
 	err := e.read(t.Context(), "test", func(c *conn) error {
 		_, err := c.queryInt("SELECT gen FROM meta")

@@ -51,6 +51,7 @@ func (l *logged) String() string {
 }
 
 func TestCommitsAreGathered(t *testing.T) {
+	t.Parallel()
 	var log logged
 	e := open(t, tempFile(t), &Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	push(t, e, bigJobs("a", 100))
@@ -62,11 +63,13 @@ func TestCommitsAreGathered(t *testing.T) {
 // A later version of the library may be one that the gathering VFS was not
 // made for.
 func TestTheLibrarysOwnVFSWillDo(t *testing.T) {
+	t.Parallel()
 	for name, vfs := range map[string]func() (*sqlite.VFS, error){
 		"the library is not as expected": func() (*sqlite.VFS, error) { return nil, errors.New("tested: sqlite3_vfs has 200 bytes") },
 		"the log is not as expected":     func() (*sqlite.VFS, error) { return nil, nil },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			var log logged
 			opts := &Options{Logger: slog.New(slog.NewTextHandler(&log, nil)), vfs: vfs}
 			file := tempFile(t)
@@ -101,6 +104,7 @@ func TestTheLibrarysOwnVFSWillDo(t *testing.T) {
 // What a transaction that fails has written to the log is overwritten by the
 // next one, which may be another process's.
 func TestWhatFailedStaysOutOfTheLog(t *testing.T) {
+	t.Parallel()
 	file := tempFile(t)
 	e, other := open(t, file, nil), open(t, file, nil)
 	inWriter(t, e, func(w *writer) error { return w.c.exec("PRAGMA cache_size = 5") }) // does not hold the transactions below

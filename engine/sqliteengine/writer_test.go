@@ -29,6 +29,7 @@ func limitPages(t *testing.T, e *Engine, more int) {
 }
 
 func TestAFullDiskIsReportedAndGotOver(t *testing.T) {
+	t.Parallel()
 	e := open(t, tempFile(t), nil)
 	ctx := context.Background()
 	leased := push(t, e, newJobs("before", 10, testLane, time.Minute))
@@ -57,6 +58,7 @@ func TestAFullDiskIsReportedAndGotOver(t *testing.T) {
 }
 
 func TestACallThatFailsDoesNotFailItsNeighbours(t *testing.T) {
+	t.Parallel()
 	file := tempFile(t)
 	e := open(t, file, nil)
 	ctx := context.Background()
@@ -113,6 +115,7 @@ func (c *queuedContext) Done() <-chan struct{} {
 }
 
 func TestACallWhoseContextEndsWhileItWaitsLeavesNothing(t *testing.T) {
+	t.Parallel()
 	file := tempFile(t)
 	e := open(t, file, nil)
 	push(t, e, newJobs("a", 1, testLane, 0))
@@ -159,6 +162,7 @@ func TestALockedFileIsReportedInTime(t *testing.T) {
 }
 
 func TestRunsWithExceptionsAreExact(t *testing.T) {
+	t.Parallel()
 	e := open(t, tempFile(t), nil)
 	ctx := context.Background()
 	known := newJobs("job", 300, testLane, 0)

@@ -23,6 +23,7 @@ import (
 
 	"github.com/watermarkchurch/toot-go"
 	"github.com/watermarkchurch/toot-go/engine/sqliteengine"
+	"github.com/watermarkchurch/toot-go/internal/testing/memdir"
 )
 
 const envDir = "TOOT_DISKFULL_DIR"
@@ -57,12 +58,13 @@ func limitFiles(string) (more func() error, err error) {
 }
 
 func TestFilesThatMayNotGrow(t *testing.T) {
+	t.Parallel()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), envDir+"="+t.TempDir())
+	cmd.Env = append(os.Environ(), envDir+"="+memdir.New(t))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -71,6 +73,7 @@ func TestFilesThatMayNotGrow(t *testing.T) {
 // TestADiskThatIsFull has a small disk of its own where the system lets it
 // mount one (as root, on Linux). Elsewhere the test above has to do.
 func TestADiskThatIsFull(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if err := syscall.Mount("toot", dir, "tmpfs", 0, "size=12m"); err != nil {
 		t.Logf("no disk could be mounted (%v)", err)
@@ -254,9 +257,10 @@ func must(err error) {
 }
 
 func TestADamagedFile(t *testing.T) {
+	t.Parallel()
 	for name, from := range map[string]int64{"from its first byte": 0, "behind its first page": 4096} {
 		t.Run(name, func(t *testing.T) {
-			file := filepath.Join(t.TempDir(), "toot.db")
+			file := filepath.Join(memdir.New(t), "toot.db")
 			app, stop, err := open(file, "http://127.0.0.1:1/")
 			must(err)
 			must(app.AddSource("publisher", toot.Source{SubscriptionURL: "http://127.0.0.1:1/"}))

@@ -3,6 +3,8 @@ package faultengine_test
 import (
 	"context"
 	"errors"
+	"flag"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +14,15 @@ import (
 	"github.com/watermarkchurch/toot-go/engine/memengine"
 	"github.com/watermarkchurch/toot-go/internal/testing/faultengine"
 )
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// The conformance suite waits more than it works.
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		_ = flag.Set("test.parallel", "16")
+	}
+	os.Exit(m.Run())
+}
 
 func TestConformance(t *testing.T) {
 	enginetest.Run(t, enginetest.Harness{NewStore: func(testing.TB) enginetest.Opener {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/watermarkchurch/toot-go/internal/testing/memdir"
 	"github.com/watermarkchurch/toot-go/internal/testing/serverclock"
 	"github.com/watermarkchurch/toot-go/internal/testing/subprocess"
 )
@@ -32,6 +33,7 @@ const patience = 30 * time.Second
 type Server struct {
 	t       testing.TB
 	dir     string
+	data    string // what it writes
 	port    int
 	busPort int // of a cluster node
 	config  []string
@@ -67,7 +69,7 @@ func newServer(t testing.TB, settings []string) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{t: t, dir: dir, program: []string{program}, config: append([]string{
+	s := &Server{t: t, dir: dir, data: memdir.New(t), program: []string{program}, config: append([]string{
 		"bind 127.0.0.1", "save \"\"", "appendonly no", "daemonize no", "loglevel warning",
 		"repl-diskless-sync-delay 0", "repl-ping-replica-period 1", "enable-debug-command yes",
 	}, settings...)}
@@ -138,7 +140,7 @@ func (s *Server) launch() error {
 	file := filepath.Join(s.dir, "redis.conf")
 	// Sentinels and cluster nodes write to it; what they wrote is kept.
 	if _, err := os.Stat(file); err != nil || s.cmd == nil {
-		text := strings.Join(append([]string{"port " + strconv.Itoa(s.port), "dir " + s.dir, "unixsocket " + s.socket()}, s.config...), "\n")
+		text := strings.Join(append([]string{"port " + strconv.Itoa(s.port), "dir " + s.data, "unixsocket " + s.socket()}, s.config...), "\n")
 		text = strings.ReplaceAll(text, "$BUSPORT", strconv.Itoa(s.busPort))
 		if err := os.WriteFile(file, []byte(text+"\n"), 0o600); err != nil {
 			return err
@@ -256,6 +258,8 @@ func (s *Server) Client() rueidis.Client {
 func (s *Server) connect() (rueidis.Client, error) {
 	return rueidis.NewClient(rueidis.ClientOption{
 		InitAddress: []string{s.Addr()}, ForceSingleClient: true, DisableCache: true, PipelineMultiplex: -1,
+		// Small, as most connections are for a single command.
+		RingScaleEachConn: 2, ReadBufferEachConn: 4096, WriteBufferEachConn: 4096,
 	})
 }
 

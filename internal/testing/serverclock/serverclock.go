@@ -5,10 +5,13 @@ package serverclock
 import (
 	_ "embed"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 )
@@ -31,21 +34,42 @@ func New(t testing.TB, dir string) *Clock {
 	if runtime.GOOS != "linux" {
 		t.Skip("the clock of a server can be set on Linux only")
 	}
-	compiler, err := exec.LookPath("cc")
-	if err != nil {
+	compiled, err := library()
+	if errors.Is(err, exec.ErrNotFound) {
 		t.Skip("there is no C compiler")
 	}
-	c := &Clock{t: t, dir: dir}
-	text := filepath.Join(dir, "clock.c")
-	if err := os.WriteFile(text, source, 0o600); err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command(compiler, "-shared", "-fPIC", "-O1", "-o", c.library(), text).CombinedOutput(); err != nil {
-		t.Fatalf("can't compile what sets the clock: %v\n%s", err, out)
+	c := &Clock{t: t, dir: dir}
+	if err := os.WriteFile(c.library(), compiled, 0o755); err != nil { //nolint:gosec // the server may run as another user
+		t.Fatal(err)
 	}
 	c.Set(0)
 	return c
 }
+
+// library compiles what sets a clock, once for the process, and returns the
+// compiled file.
+var library = sync.OnceValues(func() ([]byte, error) {
+	compiler, err := exec.LookPath("cc")
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "serverclock")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	text, compiled := filepath.Join(dir, "clock.c"), filepath.Join(dir, "clock.so")
+	if err := os.WriteFile(text, source, 0o600); err != nil {
+		return nil, err
+	}
+	if out, err := exec.Command(compiler, "-shared", "-fPIC", "-O1", "-o", compiled, text).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("can't compile what sets the clock: %w\n%s", err, out)
+	}
+	return os.ReadFile(compiled)
+})
 
 func (c *Clock) library() string { return filepath.Join(c.dir, "clock.so") }
 

@@ -27,19 +27,25 @@ type DB struct {
 	Source  string // to open it by the driver
 }
 
-// Each runs a test on each kind of database.
+// Each runs a test on each kind of database, all at the same time.
 func Each(t *testing.T, test func(t *testing.T, db *DB)) {
 	t.Helper()
 	for _, d := range []outbox.Dialect{outbox.SQLite, outbox.Postgres, outbox.MySQL} {
-		t.Run(string(d), func(t *testing.T) { test(t, New(t, d)) })
+		t.Run(string(d), func(t *testing.T) {
+			t.Parallel()
+			test(t, New(t, d))
+		})
 	}
 }
 
-// Servers runs a test on each kind that is a server.
+// Servers is Each for the kinds that are servers.
 func Servers(t *testing.T, test func(t *testing.T, db *DB)) {
 	t.Helper()
 	for _, d := range []outbox.Dialect{outbox.Postgres, outbox.MySQL} {
-		t.Run(string(d), func(t *testing.T) { test(t, New(t, d)) })
+		t.Run(string(d), func(t *testing.T) {
+			t.Parallel()
+			test(t, New(t, d))
+		})
 	}
 }
 

@@ -3,9 +3,11 @@ package sqlite
 import (
 	"path/filepath"
 	"testing"
+
+	"github.com/watermarkchurch/toot-go/internal/testing/memdir"
 )
 
-func tempFile(t *testing.T) string { return filepath.Join(t.TempDir(), "test.db") }
+func tempFile(t *testing.T) string { return filepath.Join(memdir.New(t), "test.db") }
 
 // openTest opens a connection, which is closed at the end of the test.
 func openTest(t *testing.T, file string, vfs *VFS) *Conn {
