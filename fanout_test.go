@@ -19,7 +19,7 @@ func TestAFanOutThatWasInterruptedForLongGoesOnWhereItWas(t *testing.T) {
 	for _, late := range []bool{false, true} {
 		t.Run(fmt.Sprintf("stored=%v", late), func(t *testing.T) {
 			inBubble(t, func(b *bubble) {
-				const subscribers, step = 2200, 1000
+				const subscribers, step = 3500, 1000
 				calls := map[string]int{}
 				b.net.serve("subscribers", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 					b.mu.Lock()
@@ -42,8 +42,8 @@ func TestAFanOutThatWasInterruptedForLongGoesOnWhereItWas(t *testing.T) {
 					}
 					b.mu.Lock()
 					defer b.mu.Unlock()
-					// What the step before has written is delivered meanwhile.
-					if steps++; steps < 2 {
+					// What the steps before have written is delivered meanwhile.
+					if steps++; steps < 3 {
 						return faultengine.Fault{Delay: 10 * time.Second}
 					}
 					return faultengine.Fault{Delay: 10 * time.Second, Late: late, Crash: true}
