@@ -25,13 +25,16 @@ GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 # the whole program, and one that the detector doesn't see makes it find races
 # where there are none.
 RACE := -race '-gcflags=modernc.org/sqlite/lib=-race=false'
+# make lint runs go vet, and nobody debugs these binaries: linking them is quicker
+# without what debuggers need.
+QUICK := -vet=off -ldflags=-w
 PLATFORMS := linux/arm64 darwin/arm64 windows/amd64 freebsd/amd64
 FUZZTIME ?= 30s
 EVENTS ?= 1000
 ROUNDS ?= 200
 SEED ?= 0
 
-.PHONY: demo test bench bench-quick bench-postgres bench-against long crash exactly-once isolation setup lint fmt fuzz vuln build clean
+.PHONY: demo test test-race test-apart bench bench-quick bench-postgres bench-against long crash exactly-once isolation setup lint fmt fuzz vuln build clean
 
 demo:
 	go run ./cmd/toot demo --events $(EVENTS)
@@ -48,10 +51,18 @@ build:
 # are built first. -buildmode=archive: nothing is linked.
 test: setup
 	CGO_ENABLED=0 go build -buildmode=archive ./...
-	CGO_ENABLED=1 go test $(RACE) -timeout 20m ./...
-	cd bench && CGO_ENABLED=0 go test -mod=mod ./...
+	@$(MAKE) --no-print-directory -j 2 test-race test-apart
+
+# Many tests wait for most of their time, so more packages than there are cores are
+# tested at once.
+test-race:
+	CGO_ENABLED=1 go test -p $$(($$(getconf _NPROCESSORS_ONLN) + 1)) $(RACE) $(QUICK) -timeout 20m ./...
+
+# What needs no race detector: other modules, and some inputs for each fuzz test.
+test-apart:
 	cd examples && CGO_ENABLED=0 go test -mod=mod ./...
 	@CGO_ENABLED=0 scripts/fuzz 300x
+	cd bench && CGO_ENABLED=0 go test -mod=mod ./...
 
 long: setup
 	TOOT_TEST_LONG=1 go test -count=1 -timeout 30m -v -run 'TestApps|TestNoCallIsSlow|TestManyProcesses|TestMemory' ./engine/redisengine

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
+	"strings"
 	"time"
 
 	"github.com/watermarkchurch/toot-go/internal/testing/subprocess"
@@ -86,13 +88,18 @@ func (r *run) suffer(ctx context.Context, t Trouble) error {
 
 // look has the command look at a store, as somebody would on a terminal.
 func (r *run) look(ctx context.Context) error {
-	r.troubles[looks]++
 	questions := [][]string{{"stats", "--json"}, {"dead", "list", "--json"}, {"auth", "list", "--json"}}
 	args := questions[r.rnd.IntN(len(questions))]
 	store := r.Published
 	if r.rnd.IntN(2) == 0 {
 		store = r.Received
 	}
+	if path, file := strings.CutPrefix(store, "sqlite:"); file {
+		if _, err := os.Stat(path); err != nil {
+			return nil // at the very beginning nobody may have made it yet
+		}
+	}
+	r.troubles[looks]++
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	r.note("%v of %s", args, store)
