@@ -52,17 +52,17 @@ build:
 test: setup
 	CGO_ENABLED=0 go build -buildmode=archive ./...
 	@$(MAKE) --no-print-directory -j 2 test-race test-apart
+	cd bench && CGO_ENABLED=0 go test -mod=mod ./...
 
 # Many tests wait for most of their time, so more packages than there are cores are
 # tested at once.
 test-race:
 	CGO_ENABLED=1 go test -p $$(($$(getconf _NPROCESSORS_ONLN) + 1)) $(RACE) $(QUICK) -timeout 20m ./...
 
-# What needs no race detector: other modules, and some inputs for each fuzz test.
+# What needs no race detector: the examples, and some inputs for each fuzz test.
 test-apart:
 	cd examples && CGO_ENABLED=0 go test -mod=mod ./...
 	@CGO_ENABLED=0 scripts/fuzz 300x
-	cd bench && CGO_ENABLED=0 go test -mod=mod ./...
 
 long: setup
 	TOOT_TEST_LONG=1 go test -count=1 -timeout 30m -v -run 'TestApps|TestNoCallIsSlow|TestManyProcesses|TestMemory' ./engine/redisengine

@@ -12,12 +12,13 @@ import (
 	"github.com/watermarkchurch/toot-go/engine"
 )
 
-// stuckJobs is how many jobs are stuck in two lanes.
-const stuckJobs = 100_000
+// stuckJobs is how many jobs are stuck in two lanes: a tenth of the backlog.
+func (o *options) stuckJobs() int { return o.backlog / 10 }
 
 // besideStuck is the full life in batches beside two endpoints that nobody can
 // connect to, for each of which half of the stuck jobs wait.
 func besideStuck(ctx context.Context, b *bench, s *stage) (sample, error) {
+	stuck := b.stuckJobs()
 	p, flow, err := s.newLife(ctx, onPostgres, batches, 0)
 	if err != nil {
 		return sample{}, err
@@ -39,14 +40,14 @@ func besideStuck(ctx context.Context, b *bench, s *stage) (sample, error) {
 	for i := range messages {
 		messages[i] = toot.Message{Channel: "stuck", Payload: payload(i, 0)}
 	}
-	for range stuckJobs / 2 / len(messages) {
+	for range stuck / 2 / len(messages) {
 		if _, err := p.publisher.app.PublishAll(ctx, messages...); err != nil {
 			return sample{}, err
 		}
 	}
 	flow.settled = func(ctx context.Context) (bool, error) {
 		stats, err := p.publisher.app.Stats(ctx)
-		if err != nil || stats.Waiting+stats.InFlight+stats.Dead > stuckJobs {
+		if err != nil || stats.Waiting+stats.InFlight+stats.Dead > stuck {
 			return false, err
 		}
 		return p.subscriber.settled(ctx)

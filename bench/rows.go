@@ -70,7 +70,7 @@ func postgresRows(o options) []row {
 		{name: "redis/single", about: "full life on Redis, one event per POST", run: fullLife(onRedis, singles)},
 		{name: "postgres/async", about: "full life with synchronous_commit = off, one event per POST", against: "redis/single", run: fullLife(onAsyncPostgres, singles)},
 		{name: "postgres/batch", about: "full life, PublishAll of 100, batches negotiated", run: fullLife(onPostgres, batches)},
-		{name: "stuck", about: fmt.Sprintf("the same beside %s jobs that are stuck in two other lanes", thousands(stuckJobs)), against: "postgres/batch", run: besideStuck},
+		{name: "stuck", about: fmt.Sprintf("the same beside %s jobs that are stuck in two other lanes", thousands(float64(o.stuckJobs()))), against: "postgres/batch", run: besideStuck},
 		{name: "claims/10", about: "claimed and settled by 500, without an app: jobs in 10 lanes", run: claims(10)},
 		{name: "claims/1000", about: "in 1,000 lanes", against: "claims/10", run: claims(1000)},
 		{name: "insert", about: "transactions of two INSERTs", run: transactions(plainInsert)},

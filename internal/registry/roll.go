@@ -117,22 +117,26 @@ func (r *Roster) Lately(ctx context.Context) *Roll {
 	if r.attributes == nil {
 		return &nobody
 	}
-	if last := r.last.Load(); last != nil && time.Since(last.looked) < rollAge {
+	if last := r.last.Load(); last.isRecent() {
 		return last
 	}
 	r.mu.Lock()
-	under := r.under
-	r.mu.Unlock()
-	if under != nil {
+	switch under := r.under; {
+	case under != nil:
+		r.mu.Unlock()
 		_, _ = under.wait(ctx)
-	} else {
-		_, _ = r.Now(ctx)
+	case r.last.Load().isRecent(): // by a reading that has ended since
+		r.mu.Unlock()
+	default:
+		_, _ = r.read(ctx)
 	}
 	if last := r.last.Load(); last != nil {
 		return last
 	}
 	return &nobody
 }
+
+func (r *Roll) isRecent() bool { return r != nil && time.Since(r.looked) < rollAge }
 
 // Now returns the roll as of a moment after the call began. Calls share
 // readings, of which one begins each second at the most; so this may take a
@@ -142,6 +146,11 @@ func (r *Roster) Now(ctx context.Context) (*Roll, error) {
 		return &nobody, nil
 	}
 	r.mu.Lock()
+	return r.read(ctx)
+}
+
+// read takes part in the next reading. r.mu is locked, and is not when it returns.
+func (r *Roster) read(ctx context.Context) (*Roll, error) {
 	read, wait := r.next, time.Until(r.began.Add(rollSpacing))
 	if read != nil {
 		r.mu.Unlock()
