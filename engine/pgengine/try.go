@@ -170,6 +170,8 @@ func (e *Engine) tryFor(ctx context.Context, name string, how manner, f func(con
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
+		}
+		if ctx.Err() != nil { // a try would end with that, and not tell that it sent nothing
 			return mark(reached, fmt.Errorf("pgengine: %s: %w", name, errors.Join(why, ctx.Err())))
 		}
 		pause = min(2*pause, 250*time.Millisecond)

@@ -72,6 +72,7 @@ func TestPublishWhileRedisIsGoneSaysWhy(t *testing.T) {
 		}
 		cancel()
 		s.Restart()
+		redistest.Eventually(t, "the server has loaded its data", func() bool { return e.Ping(t.Context()) == nil })
 		if err := published(t.Context(), t, app, soon); err != nil {
 			t.Error(err)
 		}

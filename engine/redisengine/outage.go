@@ -65,6 +65,8 @@ func (e *Engine) try(ctx context.Context, f func(context.Context) error) error {
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
+		}
+		if ctx.Err() != nil { // a try would end with that, and not tell that it sent nothing
 			return mark(reached, ended(ctx, why))
 		}
 		pause = min(2*pause, 250*time.Millisecond)
