@@ -17,7 +17,10 @@ import (
 // leave nothing behind.
 func TestEveryRowCountsRight(t *testing.T) {
 	for set, rows := range rowSets {
-		t.Run(set, func(t *testing.T) { playAll(t, set, rows(options{})) })
+		t.Run(set, func(t *testing.T) {
+			t.Parallel() // servers take their time to start
+			playAll(t, set, rows(options{}))
+		})
 	}
 }
 
