@@ -198,7 +198,10 @@ func TestClockJumpsBeforeAProcessBegins(t *testing.T) {
 			})
 			defer wg.Wait()
 			defer close(stop)
-			time.Sleep(200 * time.Millisecond) // it watches
+			redistest.Eventually(t, "it watches", func() bool {
+				channels, err := s.Try("PUBSUB", "CHANNELS").AsStrSlice()
+				return err == nil && len(channels) > 0
+			})
 			idle(t, a)
 			s.SetClock(ahead)
 			b := open(t, s.URL(), nil)

@@ -36,6 +36,10 @@ func (e *Engine) call(ctx context.Context, f func(context.Context) error) error 
 // jobs of a Claim whose answer was lost come back when the lease ends.
 func (e *Engine) try(ctx context.Context, f func(context.Context) error) error {
 	began := time.Now()
+	end, hasEnd := ctx.Deadline()
+	// A try that the end of ctx interrupts can't tell whether it has reached the
+	// server, so none begins shortly before.
+	lastTry := end.Add(-min(time.Second, time.Until(end)/4))
 	pause := 5 * time.Millisecond
 	var why error // what went wrong last, other than that ctx ended
 	reached := false
@@ -56,8 +60,8 @@ func (e *Engine) try(ctx context.Context, f func(context.Context) error) error {
 			return mark(reached, describe(why))
 		}
 		until := e.outage.Failed(began)
-		if end, ok := ctx.Deadline(); ok && end.Before(until) {
-			until = end
+		if hasEnd && lastTry.Before(until) {
+			until = lastTry
 		}
 		if time.Now().Add(pause).After(until) {
 			return mark(reached, describe(why))
@@ -66,8 +70,11 @@ func (e *Engine) try(ctx context.Context, f func(context.Context) error) error {
 		case <-time.After(pause):
 		case <-ctx.Done():
 		}
-		if ctx.Err() != nil { // a try would end with that, and not tell that it sent nothing
+		if ctx.Err() != nil {
 			return mark(reached, ended(ctx, why))
+		}
+		if hasEnd && time.Now().After(lastTry) { // the pause took longer than it should
+			return mark(reached, describe(why))
 		}
 		pause = min(2*pause, 250*time.Millisecond)
 	}
