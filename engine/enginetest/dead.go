@@ -124,9 +124,15 @@ func deadTell(e *env) {
 	if age := time.Since(before); d.Age < 0 || d.Age > age+clockGrain {
 		e.Errorf("the age of a dead letter must be the time since the job was pushed: got %v, want up to %v", d.Age, age)
 	}
-	// The store's clock is another, but not by a day. Where the suite sets wall
-	// clocks, other tests may have set that of the same servers meanwhile, by more
-	// than a day together: At is by what it says now.
+	e.buriedNow(d)
+}
+
+// buriedNow checks when a letter was buried that has been buried just now. The
+// store's clock is another, but not by a day. Where the suite sets wall clocks, other
+// tests may have set that of the same servers meanwhile, by more than a day together:
+// At is by what it says now.
+func (e *env) buriedNow(d engine.Dead) {
+	e.Helper()
 	most := 24 * time.Hour
 	if e.h.Jump != nil {
 		most *= 30

@@ -142,8 +142,7 @@ func (c *claim) run(ctx context.Context, e *Engine) (next time.Duration, err err
 		if c.total == c.req.Max {
 			return 0, nil
 		}
-		more := c.hungry()
-		if !missed && !more {
+		if more := c.hungry(); !missed && !more {
 			break
 		}
 		c.widen()
@@ -159,7 +158,8 @@ func (c *claim) limitsNow() (names [][]byte, limits []int32) {
 	return names, limits
 }
 
-// round is one statement. missed says that a lane was somebody else's just now.
+// round is one statement. missed says that a lane was somebody else's just now, or
+// that there may be more lanes than it has looked at.
 func (c *claim) round(ctx context.Context, e *Engine) (missed bool, err error) {
 	names, limits := c.limitsNow()
 	rows, err := e.pool.Query(ctx, e.sql(claimSQL), e.mode, int16(c.req.Kind), e.now(), min(c.req.Max-c.total, 1<<30), min(c.req.MaxPerLane, 1<<30), names, limits, c.only, c.lease, c.token, c.till, c.width, c.looked)

@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -99,7 +98,7 @@ func Run(ctx context.Context, c Config) (Report, error) {
 	}
 	defer r.killAll()
 	var err error
-	if r.port, err = freePort(); err != nil {
+	if r.port, err = subprocess.FreePort(); err != nil {
 		return Report{}, err
 	}
 	for _, role := range roles {
@@ -311,17 +310,4 @@ func (r *run) killAll() {
 		_ = p.cmd.Process.Kill()
 		<-p.gone
 	}
-}
-
-// freePort finds a port below those that the system gives to connections, so
-// that none takes it while the subscriber is down.
-func freePort() (int, error) {
-	for range 1000 {
-		port := 20_000 + rand.IntN(10_000)
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err == nil {
-			return port, l.Close()
-		}
-	}
-	return 0, errors.New("no port is free")
 }

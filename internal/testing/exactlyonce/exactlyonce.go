@@ -17,6 +17,7 @@ import (
 
 	"github.com/watermarkchurch/toot-go/engine/anyengine"
 	"github.com/watermarkchurch/toot-go/internal/testing/netfault"
+	"github.com/watermarkchurch/toot-go/internal/testing/subprocess"
 	"github.com/watermarkchurch/toot-go/outbox"
 )
 
@@ -88,7 +89,7 @@ func (r *run) begin(ctx context.Context) error {
 		if err := prepare(ctx, b); err != nil {
 			return err
 		}
-		port, err := freePort()
+		port, err := subprocess.FreePort()
 		if err != nil {
 			return err
 		}
@@ -184,17 +185,4 @@ func (r *run) end() {
 			road.close()
 		}
 	}
-}
-
-// freePort finds a port below those that the system gives to connections, so
-// that none takes it while a bank is down.
-func freePort() (int, error) {
-	for range 1000 {
-		port := 20_000 + rand.IntN(10_000)
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err == nil {
-			return port, l.Close()
-		}
-	}
-	return 0, errors.New("no port is free")
 }

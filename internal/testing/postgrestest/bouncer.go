@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/watermarkchurch/toot-go/internal/testing/subprocess"
 )
 
 // Bouncer is a PgBouncer before a Server, in transaction mode.
@@ -36,7 +38,7 @@ func (s *Server) Bouncer(t testing.TB, settings ...string) *Bouncer {
 	}
 	b := &Bouncer{dir: dir}
 	for range 5 {
-		if b.port, err = freePort(); err != nil {
+		if b.port, err = subprocess.FreePort(); err != nil {
 			break
 		}
 		if err = b.launch(program, s.port, settings); err == nil {

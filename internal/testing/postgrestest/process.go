@@ -3,11 +3,8 @@
 package postgrestest
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	osuser "os/user"
@@ -197,17 +194,4 @@ func find(program string) (string, error) {
 		return strings.Compare(a, b)
 	})
 	return found[len(found)-1], nil
-}
-
-// freePort finds a port below those that the system gives to connections, so that
-// none takes it while a server is down that is to be started again.
-func freePort() (int, error) {
-	for range 1000 {
-		port := 20_000 + rand.IntN(10_000)
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err == nil {
-			return port, l.Close()
-		}
-	}
-	return 0, errors.New("no port is free")
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/watermarkchurch/toot-go/internal/testing/serverclock"
+	"github.com/watermarkchurch/toot-go/internal/testing/subprocess"
 )
 
 // patience is how long a server may take to do what it is told.
@@ -159,7 +160,7 @@ func start(env func(dir string) []string, settings []string) (*Server, error) {
 		s.env = env(dir)
 	}
 	for range 5 {
-		if s.port, err = freePort(); err != nil {
+		if s.port, err = subprocess.FreePort(); err != nil {
 			break
 		}
 		if err = s.launch(); err == nil {

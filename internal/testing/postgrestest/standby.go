@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/watermarkchurch/toot-go/internal/testing/subprocess"
 )
 
 // Standby starts a server that follows this one, which from now on acknowledges no
@@ -40,7 +42,7 @@ func (s *Server) Standby(t testing.TB) *Server {
 		t.Fatalf("pg_basebackup: %v\n%s", err, out)
 	}
 	for range 5 {
-		if standby.port, err = freePort(); err == nil {
+		if standby.port, err = subprocess.FreePort(); err == nil {
 			if err = standby.launch(); err == nil {
 				break
 			}
