@@ -1,9 +1,6 @@
 package main
 
-import (
-	"context"
-	"sync/atomic"
-)
+import "context"
 
 // backlog measures how fast what has piled up is worked off: the publisher's
 // workers stand still while events are published, then they drain them, full
@@ -27,9 +24,7 @@ func backlog(where store, size int) func(context.Context, *bench, *stage) (sampl
 		filled, err := s.measure(ctx, func(ctx context.Context) (int, error) {
 			ctx, stop := flow.watched(ctx)
 			defer stop()
-			var calls atomic.Int64
-			most := int64(max(size/flow.batch, 1))
-			return 0, flow.flood(ctx, func() bool { return calls.Add(1) <= most })
+			return 0, flow.floodWith(ctx, size)
 		})
 		if err != nil {
 			return sample{}, err

@@ -86,6 +86,14 @@ func (l *loop) flood(ctx context.Context, more func() bool) error {
 	return group.Wait()
 }
 
+// floodWith publishes so many events, one call's at the least, without waiting for
+// the end.
+func (l *loop) floodWith(ctx context.Context, events int) error {
+	var calls atomic.Int64
+	most := int64(max(events/l.batch, 1))
+	return l.flood(ctx, func() bool { return calls.Add(1) <= most })
+}
+
 // finish waits until everything published has arrived and is settled.
 func (l *loop) finish(ctx context.Context) error {
 	for int(l.ledger.arrived.Load()) < l.published() {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -88,9 +87,7 @@ func longRun(snapshot bool) func(context.Context, *bench, *stage) (sample, error
 			ctx, stop := flow.watched(ctx)
 			defer stop()
 			before := flow.published()
-			var calls atomic.Int64
-			most := int64(max(b.backlog/flow.batch, 1))
-			if err := flow.flood(ctx, func() bool { return calls.Add(1) <= most }); err != nil {
+			if err := flow.floodWith(ctx, b.backlog); err != nil {
 				return 0, err
 			}
 			err := flow.finish(ctx)

@@ -42,19 +42,19 @@ func (e *Engine) Registrations(ctx context.Context, channel string) (found []eng
 
 // AttributeGroups implements engine.Contents.
 func (e *Engine) AttributeGroups(ctx context.Context) ([]string, error) {
-	return e.names(ctx, "attribute groups", "SELECT DISTINCT grp FROM toot.attributes WHERE substring(grp FOR length($1::bytea)) = $1::bytea ORDER BY grp", "")
+	return e.names(ctx, "attribute groups", whole, "SELECT DISTINCT grp FROM toot.attributes ORDER BY grp")
 }
 
 // Realms implements engine.Contents.
 func (e *Engine) Realms(ctx context.Context, prefix string) ([]string, error) {
-	return e.names(ctx, "realms", "SELECT DISTINCT realm FROM toot.credentials WHERE substring(realm FOR length($1::bytea)) = $1::bytea ORDER BY realm", prefix)
+	return e.names(ctx, "realms", whole, "SELECT DISTINCT realm FROM toot.credentials WHERE substring(realm FOR length($1::bytea)) = $1::bytea ORDER BY realm", []byte(prefix))
 }
 
 // names returns the names that a query finds.
-func (e *Engine) names(ctx context.Context, what, query, prefix string) (names []string, err error) {
-	err = e.try(ctx, what, whole, func(ctx context.Context) error {
+func (e *Engine) names(ctx context.Context, what string, how manner, query string, args ...any) (names []string, err error) {
+	err = e.try(ctx, what, how, func(ctx context.Context) error {
 		names = nil
-		rows, err := e.pool.Query(ctx, e.sql(query), e.mode, []byte(prefix))
+		rows, err := e.pool.Query(ctx, e.sql(query), append([]any{e.mode}, args...)...)
 		if err != nil {
 			return err
 		}

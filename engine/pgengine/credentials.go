@@ -26,21 +26,11 @@ func (e *Engine) Credential(ctx context.Context, realm, username string) (proof 
 }
 
 // Usernames implements engine.Credentials.
-func (e *Engine) Usernames(ctx context.Context, realm string) (names []string, err error) {
+func (e *Engine) Usernames(ctx context.Context, realm string) ([]string, error) {
 	if err := engine.ValidateRealm(realm); err != nil {
 		return nil, err
 	}
-	err = e.try(ctx, "user names", again, func(ctx context.Context) error {
-		names = nil
-		rows, err := e.pool.Query(ctx, e.sql("SELECT username FROM toot.credentials WHERE realm = $1 ORDER BY username"), e.mode, []byte(realm))
-		if err != nil {
-			return err
-		}
-		var name []byte
-		_, err = pgx.ForEachRow(rows, []any{&name}, func() error { names = append(names, string(name)); return nil })
-		return err
-	})
-	return names, err
+	return e.names(ctx, "user names", again, "SELECT username FROM toot.credentials WHERE realm = $1 ORDER BY username", []byte(realm))
 }
 
 // PutCredential implements engine.Credentials.

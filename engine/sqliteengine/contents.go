@@ -2,6 +2,7 @@ package sqliteengine
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,23 +32,22 @@ func (e *Engine) Registrations(ctx context.Context, channel string) (found []eng
 
 // AttributeGroups implements engine.Contents.
 func (e *Engine) AttributeGroups(ctx context.Context) ([]string, error) {
-	return e.names(ctx, "attribute groups", "SELECT DISTINCT grp FROM attributes ORDER BY grp", "")
+	return e.names(ctx, "attribute groups", "SELECT DISTINCT grp FROM attributes ORDER BY grp")
 }
 
 // Realms implements engine.Contents.
 func (e *Engine) Realms(ctx context.Context, prefix string) ([]string, error) {
-	return e.names(ctx, "realms", "SELECT DISTINCT realm FROM credentials ORDER BY realm", prefix)
+	realms, err := e.names(ctx, "realms", "SELECT DISTINCT realm FROM credentials ORDER BY realm")
+	return slices.DeleteFunc(realms, func(realm string) bool { return !strings.HasPrefix(realm, prefix) }), err
 }
 
-// names returns the names that a query finds and that begin with a prefix.
-func (e *Engine) names(ctx context.Context, what, query, prefix string) (names []string, err error) {
+// names returns the names that a query finds.
+func (e *Engine) names(ctx context.Context, what, query string, args ...any) (names []string, err error) {
 	err = e.read(ctx, what, func(c *conn) error {
 		names = nil
-		q, ok, err := c.query(query)
+		q, ok, err := c.query(query, args...)
 		for ; ok && err == nil; ok, err = q.step() {
-			if name := q.text(0); strings.HasPrefix(name, prefix) {
-				names = append(names, name)
-			}
+			names = append(names, q.text(0))
 		}
 		return err
 	})

@@ -28,16 +28,7 @@ func (e *Engine) Usernames(ctx context.Context, realm string) ([]string, error) 
 	if err := engine.ValidateRealm(realm); err != nil {
 		return nil, err
 	}
-	var names []string
-	err := e.read(ctx, "user names", func(c *conn) error {
-		names = nil
-		q, ok, err := c.query("SELECT username FROM credentials WHERE realm = ?1 ORDER BY username", realm)
-		for ; ok && err == nil; ok, err = q.step() {
-			names = append(names, q.text(0))
-		}
-		return err
-	})
-	return names, err
+	return e.names(ctx, "user names", "SELECT username FROM credentials WHERE realm = ?1 ORDER BY username", realm)
 }
 
 // PutCredential implements engine.Credentials.
