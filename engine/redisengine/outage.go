@@ -36,10 +36,7 @@ func (e *Engine) call(ctx context.Context, f func(context.Context) error) error 
 // jobs of a Claim whose answer was lost come back when the lease ends.
 func (e *Engine) try(ctx context.Context, f func(context.Context) error) error {
 	began := time.Now()
-	end, hasEnd := ctx.Deadline()
-	// A try that the end of ctx interrupts can't tell whether it has reached the
-	// server, so none begins shortly before.
-	lastTry := end.Add(-min(time.Second, time.Until(end)/4))
+	last, bounded := lastTry(ctx)
 	pause := 5 * time.Millisecond
 	var why error // what went wrong last, other than that ctx ended
 	reached := false
@@ -60,8 +57,8 @@ func (e *Engine) try(ctx context.Context, f func(context.Context) error) error {
 			return mark(reached, describe(why))
 		}
 		until := e.outage.Failed(began)
-		if hasEnd && lastTry.Before(until) {
-			until = lastTry
+		if bounded && last.Before(until) {
+			until = last
 		}
 		if time.Now().Add(pause).After(until) {
 			return mark(reached, describe(why))
@@ -73,11 +70,22 @@ func (e *Engine) try(ctx context.Context, f func(context.Context) error) error {
 		if ctx.Err() != nil {
 			return mark(reached, ended(ctx, why))
 		}
-		if hasEnd && time.Now().After(lastTry) { // the pause took longer than it should
+		if bounded && time.Now().After(last) { // the pause took longer than it should
 			return mark(reached, describe(why))
 		}
 		pause = min(2*pause, 250*time.Millisecond)
 	}
+}
+
+// lastTry returns until when a call may begin another try, if its context has an
+// end: a try that this end interrupts can't tell whether it has reached the server, so
+// none begins shortly before.
+func lastTry(ctx context.Context) (last time.Time, bounded bool) {
+	end, bounded := ctx.Deadline()
+	if !bounded {
+		return last, false
+	}
+	return end.Add(-min(time.Second, time.Until(end)/4)), true
 }
 
 // ended is the error of a call whose context has ended, with what went wrong
